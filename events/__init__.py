@@ -1,0 +1,35 @@
+"""The facts that LiveStream's services tell each other: models, envelope, topics.
+
+An event is something that has happened, in the past tense. It carries enough that no consumer has to call back.
+Building an event with an unknown field is an error; reading one ignores what it does not know, so that a producer may
+add fields before its consumers are updated. A changed meaning is a new topic (``.v2``) beside the old one, never an
+edit.
+"""
+
+from events.accounts import AccountRegistered
+from events.envelope import Envelope, Event, UndecodableEvent, UnknownEventType, decode, encode
+from events.fanouts import FanoutPagePlanned
+from events.recordings import RecordingCompleted, RecordingFailed, RecordingPublished
+from events.streams import EndReason, StreamEnded, StreamStarted
+from events.topics import DEAD_LETTERS, TOPICS, Topic, topic_of
+
+__all__ = [
+    "DEAD_LETTERS",
+    "TOPICS",
+    "AccountRegistered",
+    "EndReason",
+    "Envelope",
+    "Event",
+    "FanoutPagePlanned",
+    "RecordingCompleted",
+    "RecordingFailed",
+    "RecordingPublished",
+    "StreamEnded",
+    "StreamStarted",
+    "Topic",
+    "UndecodableEvent",
+    "UnknownEventType",
+    "decode",
+    "encode",
+    "topic_of",
+]
