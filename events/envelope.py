@@ -29,11 +29,9 @@ class Event(BaseModel, ABC):
     type: ClassVar[str]
 
     @property
+    @abstractmethod
     def key(self) -> str:
         """The aggregate whose events stay in order: they share a partition."""
-        raise NotImplementedError(
-            f"{type(self).__name__} declares no key"
-        )  # a programming error, found by its unit test
 
     @property
     def subject(self) -> str:
