@@ -1,0 +1,110 @@
+"""LiveStream's own processes in the local stack, the settings they get, and what must be done before they start."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import sys
+from urllib.parse import quote
+
+from deploy.local import edge, places, probes
+from deploy.local.engines import POSTGRES_ROLE
+from deploy.local.parts import SERVICES, Launch, Part, Place
+from deploy.local.processes import run_to_end
+
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "accounts": ("accounts",),
+    "streaming": ("streaming",),
+    "notify": ("notify",),
+    "chat-1": ("chat",),
+    "chat-2": ("chat",),
+    "archive": ("archive", "intake"),
+    "archive-worker": ("archive", "worker"),
+    "archive-shipper": ("archive", "shipper"),
+}
+
+# What a service is made of: a change in any of these means that a running one is out of date.
+CODE_DIRECTORIES = ("events", "eventbus", "runtime", "accounts", "streaming", "chat", "notify", "archive")
+CODE_SUFFIXES = frozenset({".py", ".sql", ".lua", ".json"})
+
+# Preparation is bounded like everything else; creating all topics on a fresh broker takes a few seconds.
+PREPARE_SECONDS_MAX = 120.0
+
+
+def settings(place: Place) -> dict[str, str]:
+    """The LIVESTREAM_* variables that all services of this stack share, secrets included."""
+    credentials = place.credentials
+    control = place.url("control")
+    work = place.directory / "archive-work"
+    work.mkdir(exist_ok=True)
+    postgres_password = quote(credentials.postgres_password, safe="")
+    redis_password = quote(credentials.redis_password, safe="")
+    return {
+        "LIVESTREAM_POSTGRES_DSN": (
+            f"postgresql://{POSTGRES_ROLE}:{postgres_password}@127.0.0.1:{place.ports['postgres']}/postgres"
+        ),
+        "LIVESTREAM_REDIS_URL": f"redis://:{redis_password}@127.0.0.1:{place.ports['redis']}/0",
+        "LIVESTREAM_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{place.ports['kafka']}",
+        "LIVESTREAM_JWKS_URL": f"{place.url('accounts')}/.well-known/jwks.json",
+        "LIVESTREAM_PUBLIC_URL": place.url("edge"),
+        "LIVESTREAM_ACCOUNTS_KEY_SECRET": credentials.accounts_key_secret,
+        "LIVESTREAM_STREAMING_INGEST_SECRET": credentials.ingest_secret,
+        "LIVESTREAM_STREAMING_INGEST_CONTROL_URL": f"{control}/control",
+        "LIVESTREAM_STREAMING_INGEST_STAT_URL": f"{control}/stat",
+        "LIVESTREAM_STREAMING_INGEST_PUSH_URL": f"rtmp://127.0.0.1:{place.ports['rtmp']}/hls",
+        "LIVESTREAM_STREAMING_PUBLIC_INGEST_URL": f"rtmp://127.0.0.1:{place.ports['rtmp']}/live",
+        "LIVESTREAM_ARCHIVE_HLS_DIRECTORY": str(place.hls_directory),
+        "LIVESTREAM_ARCHIVE_OBJECT_STORE": "s3",
+        "LIVESTREAM_ARCHIVE_S3_ENDPOINT_URL": place.url("minio"),
+        "LIVESTREAM_ARCHIVE_S3_BUCKET": edge.S3_BUCKET,
+        "LIVESTREAM_ARCHIVE_S3_ACCESS_KEY_ID": credentials.s3_access_key_id,
+        "LIVESTREAM_ARCHIVE_S3_SECRET_ACCESS_KEY": credentials.s3_secret_access_key,
+        "LIVESTREAM_ARCHIVE_WORK_DIRECTORY": str(work),
+    }
+
+
+def inherited_environment() -> dict[str, str]:
+    """This process's environment without what concerns the test run only, which services would refuse as unknown."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("LIVESTREAM_TEST_")}
+
+
+def prepare_all(place: Place) -> None:
+    """Migrate the database and create the topics; both change nothing when there is nothing to do."""
+    environment = {**inherited_environment(), **settings(place), "PYTHONPATH": str(places.CHECKOUT)}
+    for arguments in (("migrate",), ("topics", "create")):
+        run_to_end(
+            f"livestream {' '.join(arguments)}",
+            [sys.executable, "-m", "console", *arguments],
+            environment,
+            seconds_max=PREPARE_SECONDS_MAX,
+        )
+
+
+def _code_version() -> str:
+    """A digest of the names, sizes and times of the services' source files."""
+    digest = hashlib.sha256()
+    for directory in CODE_DIRECTORIES:
+        for path in sorted((places.CHECKOUT / directory).rglob("*")):
+            if path.suffix in CODE_SUFFIXES:
+                stat = path.stat()
+                digest.update(f"{path} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _launch(name: str, place: Place) -> Launch:
+    port = place.ports[name]
+    return Launch(
+        argv=[sys.executable, "-m", *COMMANDS[name]],
+        environment={**settings(place), "LIVESTREAM_HTTP_PORT": str(port)},
+        directory=places.CHECKOUT,
+        probe=functools.partial(probes.http_ok, port, "/readyz"),
+        version=_code_version(),
+    )
+
+
+def _nothing(_: Place) -> None:
+    """A service keeps its state in the engines."""
+
+
+SERVICE_PARTS = tuple(Part(name, (name,), _nothing, functools.partial(_launch, name)) for name in SERVICES)
