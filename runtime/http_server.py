@@ -1,0 +1,242 @@
+"""The HTTP side of a process: endpoints, problems, traces, metrics, health and a graceful end, on one port."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+from runtime import metrics
+from runtime.endpoints import Endpoint, endpoints_of
+from runtime.health import Health
+from runtime.problems import (
+    CONTENT_TYPE,
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    Problem,
+    Unavailable,
+)
+from runtime.reading import read_arguments
+from runtime.settings import HttpSettings
+from runtime.tokens import Verifier
+from runtime.trace import current_trace, trace_scope
+from runtime.unavailable import is_unavailable
+
+log = structlog.get_logger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+KEEPALIVE_TIMEOUT_SECONDS = 75.0  # also how long a client may take to send a request's head
+BACKLOG_CONNECTIONS_MAX = 1024
+DRAIN_SHARE_OF_GRACE = 0.75  # what is left of the grace closes pools and flushes what the requests started
+TRACE_HEADER = "X-Request-Id"  # the bare trace id, as the log lines have it
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_STOCK: dict[int, type[Problem]] = {
+    404: NotFound,
+    405: MethodNotAllowed,
+    413: PayloadTooLarge,
+}
+
+
+class HttpServer:
+    """A Service that answers for `apis`, objects whose methods are declared with `@endpoint`.
+
+    An api that has `async def drain(self)` is told when the server stops taking connections: the moment to end
+    WebSockets and event streams. `/livez`, `/readyz` and `/metrics` are on the same port; the edge does not pass them
+    on.
+    """
+
+    name = "http-server"
+
+    def __init__(
+        self,
+        apis: Sequence[object],
+        *,
+        settings: HttpSettings,
+        verifier: Verifier | None = None,
+        health: Health | None = None,
+        request_body_bytes_max: int = 65_536,
+    ) -> None:
+        self._apis = apis
+        self._settings = settings
+        self._verifier = verifier
+        self._health = health or Health()
+        self._request_body_bytes_max = request_body_bytes_max
+        self._listening: asyncio.Event = asyncio.Event()
+        self.port: int | None = None
+
+    async def application(self) -> web.Application:
+        """The aiohttp application; test clients serve it themselves."""
+        application = web.Application(middlewares=[_edge], client_max_size=self._request_body_bytes_max)
+        for api in self._apis:
+            for endpoint in endpoints_of(type(api)):
+                self._add(application, endpoint, getattr(api, endpoint.name))
+            drain = getattr(api, "drain", None)
+            if drain is not None:
+                application.on_shutdown.append(_draining(drain))
+        application.router.add_get("/livez", _livez)
+        application.router.add_get("/readyz", self._readyz)
+        application.router.add_get("/metrics", _metrics)
+        return application
+
+    async def run(self) -> None:
+        """Listen until cancelled; then take no more, let running requests finish within the grace, and end."""
+        runner = web.AppRunner(
+            await self.application(),
+            access_log=None,
+            keepalive_timeout=KEEPALIVE_TIMEOUT_SECONDS,
+            shutdown_timeout=self._settings.stop_grace_seconds * DRAIN_SHARE_OF_GRACE,
+        )
+        await runner.setup()
+        try:
+            site = web.TCPSite(
+                runner, self._settings.http_host, self._settings.http_port, backlog=BACKLOG_CONNECTIONS_MAX
+            )
+            await site.start()
+            self.port = site.port
+            self._listening.set()
+            log.info("http_listening", host=self._settings.http_host, port=self.port)
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+            log.info("http_drained")
+
+    async def listening(self) -> int:
+        """Wait until the port is open; the answer is its number (settings may ask for any free one)."""
+        await self._listening.wait()
+        assert self.port is not None  # noqa: S101  set just before the event
+        return self.port
+
+    def _add(self, application: web.Application, endpoint: Endpoint, method: Callable[..., Awaitable[Any]]) -> None:
+        headers = {"Cache-Control": "no-store", **endpoint.headers}
+        if endpoint.caller != "none" and self._verifier is None:
+            raise TypeError(f"{endpoint.name} asks for the caller: the server needs a verifier")
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            arguments = await read_arguments(endpoint, request, self._verifier)
+            return _answer(endpoint, headers, await method(**arguments))
+
+        if endpoint.method == "GET":
+            application.router.add_get(endpoint.path, handle, allow_head=True)
+        else:
+            application.router.add_route(endpoint.method, endpoint.path, handle)
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        reasons = await self._health.reasons()
+        unready = {name: reason for name, reason in reasons.items() if reason is not None}
+        checks = {name: reason or "ready" for name, reason in reasons.items()}
+        body = {"status": "unready" if unready else "ready", "checks": checks}
+        return _json(503 if unready else 200, body, {"Cache-Control": "no-store"})
+
+
+def _answer(endpoint: Endpoint, headers: Mapping[str, str], answer: object) -> web.StreamResponse:
+    if endpoint.raw:
+        if not isinstance(answer, web.StreamResponse):
+            raise TypeError(f"{endpoint.name} is declared raw and answered with {type(answer).__name__}")
+        return answer
+    if endpoint.answer_model is None:
+        if answer is not None:
+            raise TypeError(f"{endpoint.name} is declared to answer nothing and answered {type(answer).__name__}")
+        return web.Response(status=endpoint.status, headers=headers)
+    if not isinstance(answer, endpoint.answer_model):
+        raise TypeError(f"{endpoint.name} is declared to answer {endpoint.answer_model.__name__}")
+    return _json(endpoint.status, answer, headers)
+
+
+def _json(status: int, body: BaseModel | Mapping[str, Any], headers: Mapping[str, str]) -> web.Response:
+    content = body.model_dump_json().encode() if isinstance(body, BaseModel) else to_json(body)
+    return web.Response(status=status, body=content, content_type="application/json", headers=headers)
+
+
+@web.middleware
+async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What holds for every request: its trace, its errors as problems, its metrics, its one line on failure."""
+    started = time.perf_counter()
+    with trace_scope(request.headers.get("traceparent")) as trace:
+        try:
+            response = await handler(request)
+        except web.HTTPException as error:
+            if error.status < 400:
+                error.headers[TRACE_HEADER] = trace.trace_id
+                raise
+            response = _problem_response(_translated(error))
+        except Problem as problem:
+            if problem.status >= 500:
+                _log_failed(request, problem.status, problem.detail, problem.__cause__)
+            response = _problem_response(problem)
+        except Exception as error:  # noqa: BLE001  the server supervises requests: any error is one answer and one line
+            response = _problem_response(_failed(request, error))
+        if not response.prepared:
+            response.headers[TRACE_HEADER] = trace.trace_id
+        _observe(request, response, time.perf_counter() - started)
+        return response
+
+
+def _translated(error: web.HTTPException) -> Problem:
+    kind = _STOCK.get(error.status)
+    if kind is None:
+        problem: Problem = InvalidRequest(error.text or error.reason)
+        return problem
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return MethodNotAllowed(f"{error.method[:20]} is not among {allowed}", headers={"Allow": allowed})
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return PayloadTooLarge(error.text or "the body is too large")
+    return kind("no such path")
+
+
+def _failed(request: web.Request, error: Exception) -> Problem:
+    if is_unavailable(error):
+        _log_failed(request, 503, f"{type(error).__name__}: {error}", None)
+        return Unavailable("something this needs did not answer; try again", retry_after_seconds=2)
+    _log_failed(request, 500, f"{type(error).__name__}: {error}", error)
+    return InternalError("this is a mistake of ours; the trace id leads to it")
+
+
+def _log_failed(request: web.Request, status: int, reason: str, error: BaseException | None) -> None:
+    say = log.error if status == 500 else log.warning
+    say("request_failed", method=request.method, route=_route(request), status=status, reason=reason, exc_info=error)
+
+
+def _problem_response(problem: Problem) -> web.Response:
+    trace = current_trace()
+    content = to_json(problem.body(trace.trace_id if trace else None))
+    headers = {"Cache-Control": "no-store", **problem.headers}
+    return web.Response(status=problem.status, body=content, content_type=CONTENT_TYPE, headers=headers)
+
+
+def _observe(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+    if isinstance(response, web.WebSocketResponse) or response.content_type == "text/event-stream":
+        return  # they last as long as people stay
+    method = request.method if request.method in _METHODS else "other"
+    metrics.http_request_seconds.labels(method, _route(request), str(response.status)).observe(seconds)
+
+
+def _route(request: web.Request) -> str:
+    # The template, never the path: paths hold ids (and hooks a secret), and a label must have few values.
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unmatched"
+
+
+def _draining(drain: Callable[[], Awaitable[None]]) -> Callable[[web.Application], Awaitable[None]]:
+    async def on_shutdown(_application: web.Application) -> None:
+        await drain()
+
+    return on_shutdown
+
+
+async def _livez(_request: web.Request) -> web.Response:
+    return _json(200, {"status": "live"}, {"Cache-Control": "no-store"})
+
+
+async def _metrics(_request: web.Request) -> web.Response:
+    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

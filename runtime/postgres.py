@@ -1,0 +1,80 @@
+"""Postgres: a bounded pool and single connections, both with a search path, timeouts and a name.
+
+`jsonb` travels as text in both directions: models encode and decode themselves.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+from pydantic import SecretStr
+
+from runtime.queries import Queries, Query, load_queries
+from runtime.settings import PostgresSettings
+from runtime.waiting import wait_for
+
+__all__ = ["Connection", "Pool", "Queries", "Query", "connect", "load_queries", "open_pool"]
+
+if TYPE_CHECKING:
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+else:
+    Pool = asyncpg.Pool
+    Connection = asyncpg.Connection | PoolConnectionProxy
+
+CONNECT_TIMEOUT_SECONDS = 5.0
+IDLE_IN_TRANSACTION_TIMEOUT_SECONDS = 10  # an idle transaction holds up the outbox cursor of everybody
+CONNECTION_IDLE_SECONDS_MAX = 300.0
+
+
+def open_pool(settings: PostgresSettings, *, schema: str) -> AbstractAsyncContextManager[Pool]:
+    """A pool whose connections see `schema` alone; waits for the server, saying so. Closed on leaving."""
+    return _open_pool(settings, schema)
+
+
+@asynccontextmanager
+async def _open_pool(settings: PostgresSettings, schema: str) -> AsyncIterator[Pool]:
+    timeout_seconds = settings.postgres_command_timeout_seconds
+
+    async def create() -> Pool:
+        return await asyncpg.create_pool(
+            settings.postgres_dsn.get_secret_value(),
+            min_size=1,
+            max_size=settings.postgres_connections_max,
+            max_inactive_connection_lifetime=CONNECTION_IDLE_SECONDS_MAX,
+            command_timeout=timeout_seconds,
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            server_settings=_server_settings(schema, timeout_seconds),
+        )
+
+    pool = await wait_for("postgres", create)
+    try:
+        yield pool
+    finally:
+        # close() waits for borrowed connections; by now the services that borrowed them have ended
+        await pool.close()
+
+
+async def connect(
+    dsn: SecretStr, *, schema: str, command_timeout_seconds: float = 10.0
+) -> "asyncpg.Connection[asyncpg.Record]":
+    """A connection outside the pool (advisory locks, LISTEN), for the caller to close; does not wait for the server."""
+    return await asyncpg.connect(
+        dsn.get_secret_value(),
+        timeout=CONNECT_TIMEOUT_SECONDS,
+        command_timeout=command_timeout_seconds,
+        server_settings=_server_settings(schema, command_timeout_seconds),
+    )
+
+
+def _server_settings(schema: str, statement_timeout_seconds: float) -> dict[str, str]:
+    return {
+        "search_path": schema,
+        "application_name": f"livestream-{schema}",
+        "timezone": "UTC",
+        # The server gives up as well, so that a statement whose client has gone does not run on.
+        "statement_timeout": f"{int(statement_timeout_seconds * 1000)}ms",
+        "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_SECONDS}s",
+    }

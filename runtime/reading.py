@@ -1,0 +1,116 @@
+"""Reads a request as its endpoint declares it; what cannot be read is refused with a problem that says why."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
+
+from runtime.endpoints import Endpoint
+from runtime.problems import (
+    InvalidRequest,
+    NotAuthenticated,
+    Unavailable,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+from runtime.tokens import Caller, InvalidToken, KeysUnavailable, Verifier
+
+M = TypeVar("M", bound=BaseModel)
+
+
+async def read_arguments(endpoint: Endpoint, request: web.Request, verifier: Verifier | None) -> dict[str, Any]:
+    """The keyword arguments of the endpoint's handler; raises the Problem that refuses the request.
+
+    The caller comes first: who is not let in learns nothing about what the fields should be.
+    """
+    arguments: dict[str, Any] = {}
+    if endpoint.caller != "none":
+        arguments["caller"] = await read_caller(request, verifier, required=endpoint.caller == "required")
+    if endpoint.path_model:
+        arguments["path"] = _validated("path", endpoint.path_model, request.match_info)
+    if endpoint.query_model:
+        arguments["query"] = _validated("query", endpoint.query_model, _query(request))
+    if endpoint.body_model:
+        arguments["body"] = await _body(endpoint.body_model, request, optional=endpoint.body_optional)
+    if endpoint.takes_request:
+        arguments["request"] = request
+    return arguments
+
+
+async def read_caller(request: web.Request, verifier: Verifier | None, *, required: bool) -> Caller | None:
+    """Who is calling, by the bearer token (RFC 6750 §2.1); raises NotAuthenticated, or Unavailable without keys."""
+    header = request.headers.get("Authorization")
+    if header is None:
+        if required:
+            raise NotAuthenticated("send an access token: `Authorization: Bearer …`")
+        return None
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise NotAuthenticated("the Authorization header must be `Bearer` and an access token")
+    if verifier is None:
+        raise TypeError("an endpoint asks for the caller, but the server was made without a verifier")
+    try:
+        return await verifier.verify(token.strip())
+    except InvalidToken as error:
+        challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+        raise NotAuthenticated(f"the access token is not valid: {error}", headers=challenge) from error
+    except KeysUnavailable as error:
+        raise Unavailable("access tokens cannot be verified right now", retry_after_seconds=2) from error
+
+
+def _query(request: web.Request) -> dict[str, str | list[str]]:
+    return {
+        name: values[0] if len(values) == 1 else values
+        for name in request.query
+        for values in [request.query.getall(name)]
+    }
+
+
+def _validated(where: str, model: type[M], values: Mapping[str, str | list[str]]) -> M:
+    for name, value in values.items():
+        if "\x00" in "".join(value):
+            raise _no_nul(f"{where}.{name}")
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise ValidationFailed.from_errors(where, error) from error
+
+
+async def _body(model: type[M], request: web.Request, *, optional: bool) -> M | None:
+    if optional and not request.body_exists:
+        return None
+    if request.content_type != "application/json":
+        got = request.headers.get("Content-Type", "no content type")
+        raise UnsupportedMediaType(f"the body must be application/json, not {got[:100]}")
+    content = await request.read()
+    if optional and not content:
+        return None
+    try:
+        read = model.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            raise InvalidRequest(f"the body is not JSON: {first['msg'].removeprefix('Invalid JSON: ')}") from error
+        raise ValidationFailed.from_errors("body", error) from error
+    if b"\\u0000" in content and _has_nul(from_json(content)):
+        raise _no_nul("body")
+    return read
+
+
+def _has_nul(value: object) -> bool:
+    # Recursion is bounded: the parser refuses documents nested deeper than about 200.
+    if isinstance(value, str):
+        return "\x00" in value
+    if isinstance(value, dict):
+        return any(_has_nul(part) for pair in value.items() for part in pair)
+    if isinstance(value, list):
+        return any(_has_nul(part) for part in value)
+    return False
+
+
+def _no_nul(field: str) -> ValidationFailed:
+    # Postgres cannot store U+0000 in text; refused at the door, for all alike.
+    message = "must not contain the character U+0000"
+    return ValidationFailed(f"{field} {message}", errors=[{"field": field, "message": message}])
