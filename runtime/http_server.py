@@ -39,6 +39,7 @@ BACKLOG_CONNECTIONS_MAX = 1024
 DRAIN_SHARE_OF_GRACE = 0.75  # what is left of the grace closes pools and flushes what the requests started
 TRACE_HEADER = "X-Request-Id"  # the bare trace id, as the log lines have it
 
+_TRACE_ID = web.RequestKey("trace_id", str)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _STOCK: dict[int, type[Problem]] = {
     404: NotFound,
@@ -77,6 +78,7 @@ class HttpServer:
     async def application(self) -> web.Application:
         """The aiohttp application; test clients serve it themselves."""
         application = web.Application(middlewares=[_edge], client_max_size=self._request_body_bytes_max)
+        application.on_response_prepare.append(_name_trace)
         for api in self._apis:
             for endpoint in endpoints_of(type(api)):
                 self._add(application, endpoint, getattr(api, endpoint.name))
@@ -162,11 +164,11 @@ async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     """What holds for every request: its trace, its errors as problems, its metrics, its one line on failure."""
     started = time.perf_counter()
     with trace_scope(request.headers.get("traceparent")) as trace:
+        request[_TRACE_ID] = trace.trace_id
         try:
             response = await handler(request)
         except web.HTTPException as error:
             if error.status < 400:
-                error.headers[TRACE_HEADER] = trace.trace_id
                 raise
             response = _problem_response(_translated(error))
         except Problem as problem:
@@ -175,8 +177,6 @@ async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
             response = _problem_response(problem)
         except Exception as error:  # noqa: BLE001  the server supervises requests: any error is one answer and one line
             response = _problem_response(_failed(request, error))
-        if not response.prepared:
-            response.headers[TRACE_HEADER] = trace.trace_id
         _observe(request, response, time.perf_counter() - started)
         return response
 
@@ -225,6 +225,11 @@ def _route(request: web.Request) -> str:
     # The template, never the path: paths hold ids (and hooks a secret), and a label must have few values.
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "unmatched"
+
+
+async def _name_trace(request: web.Request, response: web.StreamResponse) -> None:
+    # A signal and not the middleware, since event streams and WebSockets send their head inside the handler.
+    response.headers[TRACE_HEADER] = request[_TRACE_ID]
 
 
 def _draining(drain: Callable[[], Awaitable[None]]) -> Callable[[web.Application], Awaitable[None]]:

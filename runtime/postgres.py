@@ -3,7 +3,7 @@
 `jsonb` travels as text in both directions: models encode and decode themselves.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,7 +15,7 @@ from runtime.queries import Queries, Query, load_queries
 from runtime.settings import PostgresSettings
 from runtime.waiting import wait_for
 
-__all__ = ["Connection", "Pool", "Queries", "Query", "connect", "load_queries", "open_pool"]
+__all__ = ["Connection", "Pool", "Queries", "Query", "connect", "load_queries", "open_pool", "postgres_check"]
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
@@ -67,6 +67,15 @@ async def connect(
         command_timeout=command_timeout_seconds,
         server_settings=_server_settings(schema, command_timeout_seconds),
     )
+
+
+def postgres_check(pool: Pool) -> Callable[[], Awaitable[None]]:
+    """A readiness check: raises unless Postgres answers through `pool`."""
+
+    async def check() -> None:
+        await pool.fetchval("SELECT 1")
+
+    return check
 
 
 def _server_settings(schema: str, statement_timeout_seconds: float) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Redis: one client per process with bounded connections and every timeout set. Values are bytes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -35,6 +35,15 @@ async def _open_redis(settings: RedisSettings) -> AsyncIterator[Redis]:
         yield client
     finally:
         await client.aclose()
+
+
+def redis_check(client: Redis) -> Callable[[], Awaitable[None]]:
+    """A readiness check: raises unless Redis answers."""
+
+    async def check() -> None:
+        await client.ping()
+
+    return check
 
 
 def redis_client(settings: RedisSettings) -> Redis:

@@ -74,13 +74,18 @@ class RedisSettings(ProcessSettings):
     redis_url: SecretStr = Field(description="Redis, as redis://user:password@host:port/number.")
 
 
-class TokenSettings(ProcessSettings):
+class IssuerSettings(ProcessSettings):
+    """A process that knows whose access tokens are ours."""
+
+    token_issuer: str = Field(default="livestream", min_length=1, description="The `iss` that access tokens have.")
+
+
+class TokenSettings(IssuerSettings):
     """A process that verifies access tokens."""
 
     jwks_url: str = Field(
         description="Where the accounts service publishes its public keys (JWKS).", pattern=r"^https?://\S+$"
     )
-    token_issuer: str = Field(default="livestream", min_length=1, description="The `iss` that access tokens must have.")
 
 
 S = TypeVar("S", bound=ProcessSettings)
@@ -91,6 +96,7 @@ SHARED_SETTINGS: tuple[type[ProcessSettings], ...] = (
     PublicSettings,
     PostgresSettings,
     RedisSettings,
+    IssuerSettings,
     TokenSettings,
 )
 
