@@ -1,0 +1,129 @@
+"""Fixtures for every tier, and the order of the tiers: what is quick and needs nothing runs first."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local import Stack
+from tests import engines
+
+TIERS = ("unit", "conformance", "contract", "integration", "e2e", "faults")
+ENGINE_FIXTURES = frozenset({"shared_engines", "own_stack"})
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses an engine, refuse it in the unit tier, and put the tiers in order."""
+    for item in items:
+        if ENGINE_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+            continue
+        if _tier(item) == "unit":
+            raise pytest.UsageError(f"{item.nodeid} is a unit test but needs an engine; move it to another tier")
+        item.add_marker(pytest.mark.engines)
+    items.sort(key=lambda item: TIERS.index(_tier(item)))
+
+
+def _tier(item: pytest.Item) -> str:
+    folder = item.path.relative_to(TESTS).parts[0]
+    return folder if folder in TIERS else "unit"
+
+
+@pytest.fixture(scope="session")
+def shared_engines() -> Iterator[engines.SharedEngines]:
+    """The shared stack; parts start when something needs them."""
+    shared = engines.SharedEngines()
+    yield shared
+    shared.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(shared_engines: engines.SharedEngines) -> str:
+    """The test server's maintenance database; tests use `database` instead."""
+    return shared_engines.need("postgres")["LIVESTREAM_POSTGRES_DSN"]
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_dsn: str) -> Iterator[str]:
+    """The name of a database with every schema migrated, made once per session."""
+    with engines.migrated_template(postgres_dsn) as name:
+        yield name
+
+
+@pytest.fixture
+def database(postgres_dsn: str, migrated_template: str) -> Iterator[engines.Database]:
+    """A migrated database of the test's own: `.dsn` for settings, `.url` for asyncpg."""
+    with engines.fresh_database(postgres_dsn, template=migrated_template) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def empty_database(postgres_dsn: str) -> Iterator[engines.Database]:
+    """A database of the test's own with nothing in it."""
+    with engines.fresh_database(postgres_dsn) as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="session")
+def redis_url(shared_engines: engines.SharedEngines) -> str:
+    """The test Redis, shared: use unique ids or `redis_prefix` in every key and channel."""
+    return shared_engines.need("redis")["LIVESTREAM_REDIS_URL"]
+
+
+@pytest.fixture
+def redis_prefix() -> str:
+    """A prefix for keys and channels that no other test uses."""
+    return f"{engines.unique_name()}:"
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap_servers(shared_engines: engines.SharedEngines) -> Iterator[str]:
+    """The test broker, shared: give every topic and group the test's `topic_prefix`."""
+    servers = shared_engines.need("kafka")["LIVESTREAM_KAFKA_BOOTSTRAP_SERVERS"]
+    yield servers
+    engines.sweep_topics(servers, prefix=f"{engines.MARK}{os.getpid()}n")
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """For LIVESTREAM_KAFKA_TOPIC_PREFIX: unique to the test; its topics are deleted when the session ends."""
+    return f"{engines.unique_name()}."
+
+
+@pytest.fixture(scope="session")
+def s3(shared_engines: engines.SharedEngines) -> engines.S3:
+    """The test object store."""
+    settings = shared_engines.need("minio")
+    return engines.S3(
+        endpoint_url=settings["LIVESTREAM_ARCHIVE_S3_ENDPOINT_URL"],
+        access_key_id=settings["LIVESTREAM_ARCHIVE_S3_ACCESS_KEY_ID"],
+        secret_access_key=settings["LIVESTREAM_ARCHIVE_S3_SECRET_ACCESS_KEY"],
+    )
+
+
+@pytest.fixture
+def bucket(s3: engines.S3) -> Iterator[str]:
+    """An empty bucket of the test's own."""
+    with engines.fresh_bucket(s3) as name:
+        yield name
+
+
+@pytest.fixture
+def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Stack]]:
+    """Makes private stacks for tests that freeze, kill or stop an engine: `own_stack("kafka")` has it running."""
+    made: list[Stack] = []
+
+    def make(*parts: str) -> Stack:
+        stack = Stack(tmp_path_factory.mktemp("stack"), port_base=engines.OWN_PORT_BASE)
+        made.append(stack)
+        stack.up(parts, say=lambda _: None)
+        return stack
+
+    yield make
+    for stack in made:
+        stack.down()
+        shutil.rmtree(stack.directory)
