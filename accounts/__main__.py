@@ -1,0 +1,56 @@
+"""`python -m accounts`: the accounts process."""
+
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+from accounts.access_tokens import AccessTokens
+from accounts.api import AccountsApi
+from accounts.expiry import SessionExpiry
+from accounts.keys import load_signing_keys
+from accounts.passwords import Passwords
+from accounts.settings import AccountsSettings
+from accounts.store import AccountStore
+from eventbus.bus_kafka import open_bus
+from eventbus.outbox import Outbox
+from eventbus.relay import Relay
+from runtime.health import Health
+from runtime.http_server import HttpServer
+from runtime.migrations import require_migrated
+from runtime.postgres import open_pool, postgres_check
+from runtime.process import run_process
+from runtime.supervise import supervise
+
+SCHEMA = "accounts"
+
+
+async def serve(settings: AccountsSettings) -> None:
+    """Open what is needed in order, run the services, close in reverse."""
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
+        await require_migrated(pool, schema=SCHEMA)
+        bus = await stack.enter_async_context(open_bus(settings))
+        outbox = Outbox(pool, source=SCHEMA)
+        keys = await load_signing_keys(pool, settings.key_secret())
+        tokens = AccessTokens(
+            keys, issuer=settings.token_issuer, lifetime_seconds=settings.accounts_access_token_seconds
+        )
+        passwords = Passwords(
+            workers=settings.accounts_password_workers, queue_max=settings.accounts_password_queue_max
+        )
+        stack.callback(passwords.close)
+        store = AccountStore(pool, outbox, session_idle=timedelta(days=settings.accounts_session_idle_days))
+        health = Health()
+        health.watch("postgres", postgres_check(pool))
+        api = AccountsApi(store, passwords, tokens, keys)
+        await supervise(
+            [
+                HttpServer([api], settings=settings, verifier=tokens, health=health),
+                Relay(settings.postgres_dsn, bus, outbox, schema=SCHEMA, health=health),
+                SessionExpiry(pool),
+            ],
+            stop_grace_seconds=settings.stop_grace_seconds,
+        )
+
+
+if __name__ == "__main__":
+    run_process("accounts", AccountsSettings, serve)
