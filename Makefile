@@ -5,7 +5,6 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 python := .venv/bin/python
-PROFILE ?= full
 ARGS ?=
 
 .PHONY: help
@@ -16,9 +15,8 @@ help: ## list the targets
 # --- run ---------------------------------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: ## one stream, end to end, verified from outside (KEEP=1 leaves all running; PROFILE=full)
-	@started=$$(date +%s); deploy/local/setup; \
-	SETUP_SECONDS=$$(( $$(date +%s) - started )) $(python) -m console demo --profile $(PROFILE) $(if $(filter-out 0,$(KEEP)),--keep) $(ARGS)
+demo: ## one stream, end to end, verified from outside (KEEP=1 leaves everything running)
+	@began=$$(date +%s); deploy/local/setup; $(python) -m console demo --began $$began $(ARGS)
 
 .PHONY: setup
 setup: ## install what is missing: packages, Python environment, Kafka, MinIO

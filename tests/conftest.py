@@ -13,7 +13,7 @@ from deploy.local import Stack
 from tests import engines
 
 TIERS = ("unit", "conformance", "contract", "integration", "e2e", "faults")
-ENGINE_FIXTURES = frozenset({"shared_engines", "own_stack"})
+ENGINE_FIXTURES = frozenset({"shared_engines", "own_stack", "module_stack"})
 TESTS = Path(__file__).parent
 
 
@@ -112,9 +112,10 @@ def bucket(s3: engines.S3) -> Iterator[str]:
         yield name
 
 
-@pytest.fixture
-def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Stack]]:
-    """Makes private stacks for tests that freeze, kill or stop an engine: `own_stack("kafka")` has it running."""
+StackMaker = Callable[..., Stack]
+
+
+def _make_stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackMaker]:
     made: list[Stack] = []
 
     def make(*parts: str) -> Stack:
@@ -127,3 +128,15 @@ def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     for stack in made:
         stack.down()
         shutil.rmtree(stack.directory)
+
+
+@pytest.fixture
+def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackMaker]:
+    """Makes private stacks for tests that freeze, kill or stop an engine: `own_stack("kafka")` has it running."""
+    yield from _make_stacks(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def module_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackMaker]:
+    """Makes stacks that the tests of one module share."""
+    yield from _make_stacks(tmp_path_factory)
