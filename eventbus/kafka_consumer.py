@@ -1,0 +1,158 @@
+"""A member of a Kafka consumer group: manual commits, bounded fetches, bounded starts, commits and farewells.
+
+``fetch`` takes all that the client has: a partition whose records stay behind in the client holds up the others on the
+same broker, so the buffers are the caller's, and a full one is paused. Paused partitions are forgotten in a rebalance,
+which is right: a partition that comes back begins at its committed offset with an empty buffer.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    UnknownTopicOrPartitionError,
+)
+
+from eventbus.bus import BusUnavailable, CommitRefused, Message, Partition, RebalanceListener, UnknownTopic
+from eventbus.kafka_names import Names
+
+log = structlog.get_logger(__name__)
+
+FETCH_WAIT_MS_MAX = 100
+"""How long the broker holds an empty fetch. A resumed partition waits for the fetch in flight, so this is short."""
+
+FETCH_BYTES_MAX = 4 * 1_048_576
+PARTITION_FETCH_BYTES_MAX = 524_288
+REQUEST_TIMEOUT_MS = 10_000
+SESSION_TIMEOUT_MS = 10_000
+HEARTBEAT_INTERVAL_MS = 3_000
+REBALANCE_TIMEOUT_MS = 20_000
+POLL_INTERVAL_MS_MAX = 300_000
+METADATA_AGE_MS_MAX = 60_000
+START_TIMEOUT_SECONDS = 30.0
+COMMIT_TIMEOUT_SECONDS = 5.0
+UNREAD_TIMEOUT_SECONDS = 5.0
+CLOSE_TIMEOUT_SECONDS = 3.0
+
+
+class KafkaConsumer:
+    """See ``eventbus.bus.Consumer``."""
+
+    def __init__(
+        self, servers: str, names: Names, group: str, topics: Sequence[str], listener: RebalanceListener
+    ) -> None:
+        self._names = names
+        self._topics = tuple(topics)
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=servers,
+            client_id=f"livestream-{group}",
+            group_id=names.there(group),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=FETCH_WAIT_MS_MAX,
+            fetch_max_bytes=FETCH_BYTES_MAX,
+            max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
+            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+            max_poll_interval_ms=POLL_INTERVAL_MS_MAX,
+            metadata_max_age_ms=METADATA_AGE_MS_MAX,
+        )
+        self._consumer.subscribe([names.there(topic) for topic in topics], listener=_Translator(names, listener))
+
+    async def start(self) -> None:
+        """Join the group. Raises BusUnavailable, UnknownTopic."""
+        try:
+            async with asyncio.timeout(START_TIMEOUT_SECONDS):
+                await self._consumer.start()
+        except UnknownTopicOrPartitionError as error:
+            raise UnknownTopic(" or ".join(self._topics)) from error
+        except (KafkaError, OSError) as error:  # TimeoutError is an OSError
+            raise BusUnavailable(f"cannot join the group: {error!r}") from error
+
+    async def close(self) -> None:
+        """Leave the group, within a few seconds even if the broker is frozen."""
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                await self._consumer.stop()
+        except (KafkaError, OSError) as error:
+            log.warning("kafka_consumer_left_unclean", reason=repr(error))
+            await self._consumer._client.close()
+
+    async def fetch(self, *, timeout_seconds: float) -> Mapping[Partition, Sequence[Message]]:
+        """See ``Consumer.fetch``."""
+        try:
+            fetched = await self._consumer.getmany(timeout_ms=int(timeout_seconds * 1000))
+        except (KafkaError, OSError) as error:
+            raise BusUnavailable(f"the consumer failed: {error!r}") from error
+        here = self._names.here
+        batches: dict[Partition, Sequence[Message]] = {}
+        for place, records in fetched.items():
+            topic, number = here(place.topic), place.partition
+            batches[Partition(topic, number)] = [
+                Message(topic, r.key, r.value, r.headers, number, r.offset, r.timestamp) for r in records
+            ]
+        return batches
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """See ``Consumer.commit``."""
+        there = self._names.partition_there
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT_SECONDS):
+                await self._consumer.commit({there(place): offset for place, offset in offsets.items()})
+        except (CommitFailedError, IllegalStateError) as error:
+            raise CommitRefused(str(error)) from error
+        except (KafkaError, OSError) as error:
+            raise BusUnavailable(f"cannot commit: {error!r}") from error
+
+    def pause(self, partition: Partition) -> None:
+        """See ``Consumer.pause``."""
+        place = self._names.partition_there(partition)
+        if place in self._consumer.assignment():
+            self._consumer.pause(place)
+
+    def resume(self, partition: Partition) -> None:
+        """See ``Consumer.resume``."""
+        place = self._names.partition_there(partition)
+        if place in self._consumer.assignment():
+            self._consumer.resume(place)
+
+    async def unread(self) -> Mapping[Partition, int]:
+        """See ``Consumer.unread``."""
+        places = self._consumer.assignment()
+        if not places:
+            return {}
+        try:
+            async with asyncio.timeout(UNREAD_TIMEOUT_SECONDS):
+                ends = await self._consumer.end_offsets(places)
+                return {
+                    self._names.partition_here(place): end - await self._consumer.position(place)
+                    for place, end in ends.items()
+                }
+        except IllegalStateError:
+            return {}  # a rebalance came between the two questions
+        except (KafkaError, OSError) as error:
+            raise BusUnavailable(f"cannot ask how much is unread: {error!r}") from error
+
+
+class _Translator(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Passes rebalances on under our names."""
+
+    def __init__(self, names: Names, listener: RebalanceListener) -> None:
+        self._names = names
+        self._listener = listener
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        if revoked:
+            await self._listener.on_revoked(self._translated(revoked))
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        await self._listener.on_assigned(self._translated(assigned))
+
+    def _translated(self, places: set[TopicPartition]) -> frozenset[Partition]:
+        return frozenset(self._names.partition_here(place) for place in places)

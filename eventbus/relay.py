@@ -1,0 +1,216 @@
+"""The relay: carries a schema's outbox to the bus, in order, at least once.
+
+Pattern: one leader per schema, by a session advisory lock on a connection of its own; every process may run a relay and
+the others stand by. The leader reads by a cursor on ``(xid, id)`` below the snapshot's xmin, so that no event that
+commits later is passed, publishes the batch, waits for every acknowledgement and only then stores the cursor, on the
+same connection: a lost lock is a lost connection and cannot store. The next batch is read while the acknowledgements
+are awaited.
+
+What it does not do: publish exactly once (a crash between acknowledgement and cursor repeats a batch; the inbox of the
+consumers absorbs it), or overtake: while a transaction that writes is open, younger events wait for it.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+import asyncpg
+import structlog
+from pydantic import SecretStr
+
+from eventbus import metrics
+from eventbus.bus import BusError, BusUnavailable, Publisher, Record
+from eventbus.housekeeping import Housekeeping
+from eventbus.outbox import QUERIES, Outbox, headers_from_json
+from runtime.backoff import Backoff
+from runtime.health import Health
+from runtime.postgres import connect
+from runtime.unavailable import is_unavailable
+
+if TYPE_CHECKING:
+    Session = asyncpg.Connection[asyncpg.Record]
+
+log = structlog.get_logger(__name__)
+
+BATCH_EVENTS_MAX = 1_000
+POLL_BUSY_SECONDS = 0.02
+POLL_IDLE_SECONDS = 0.05
+BUSY_FOR_SECONDS = 1.0
+STANDBY_POLL_SECONDS = 1.0
+HEARTBEAT_SECONDS = 3.0
+MEASURE_INTERVAL_SECONDS = 5.0
+STALLED_AFTER_SECONDS = 10.0
+SESSION_IDLE_SECONDS_MAX = 15
+RETRY_FIRST_SECONDS = 0.1
+RETRY_CEILING_SECONDS = 2.0
+
+
+class Place(NamedTuple):
+    """A position in the publishing order: a transaction's id (in decimal) and the row's own."""
+
+    xid: str
+    id: int
+
+
+class Batch(NamedTuple):
+    """Events in publishing order, and the place of the last."""
+
+    records: list[Record]
+    last: Place
+    oldest_at: datetime
+
+
+class Relay:
+    """Publishes one schema's outbox. A service; run one in every process that says events."""
+
+    name = "relay"
+
+    def __init__(
+        self, dsn: SecretStr, bus: Publisher, outbox: Outbox, *, schema: str, health: Health | None = None
+    ) -> None:
+        self._dsn = dsn
+        self._bus = bus
+        self._said = outbox.said
+        self._schema = schema
+        self._trouble: str | None = None
+        self._published = metrics.events_published.labels(schema)
+        self._publish_seconds = metrics.publish_seconds.labels(schema)
+        self._busy_until = 0.0
+        self._measure_at = 0.0
+        if health is not None:
+            health.watch(f"relay-{schema}", self.check)
+
+    def check(self) -> None:
+        """Raise with the reason while events cannot be published."""
+        if self._trouble is not None:
+            raise BusUnavailable(self._trouble)
+
+    async def run(self) -> None:
+        """Relay, or stand by for the leader to go; away engines are waited for without end."""
+        backoff = Backoff(RETRY_FIRST_SECONDS, RETRY_CEILING_SECONDS)
+        while True:
+            try:
+                await self._relay(backoff)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                if not is_unavailable(error):
+                    raise
+                self._trouble = f"Postgres is away: {str(error) or type(error).__name__}"
+                log.warning("relay_lost_postgres", schema=self._schema, reason=str(error) or type(error).__name__)
+            finally:
+                metrics.relay_leads.labels(self._schema).set(0)
+            await backoff.wait()
+
+    async def _relay(self, backoff: Backoff) -> None:
+        connection = await connect(self._dsn, schema=self._schema)
+        try:
+            await _prepare(connection)
+            while not await QUERIES.take_leadership(connection, schema=self._schema):
+                self._trouble = None
+                await asyncio.sleep(STANDBY_POLL_SECONDS)
+            log.info("relay_leads", schema=self._schema)
+            metrics.relay_leads.labels(self._schema).set(1)
+            self._trouble = None
+            backoff.reset()
+            await self._lead(connection)
+        finally:
+            # A session that cannot say goodbye is cut off; the lock goes with it either way.
+            connection.terminate()
+
+    async def _lead(self, connection: "Session") -> None:
+        housekeeping = Housekeeping(self._schema)
+        row = await QUERIES.read_place(connection)
+        place = Place(row["xid"], row["id"])
+        batch = await self._read(connection, place)
+        while True:
+            await housekeeping.when_due(connection)
+            await self._measure_when_due(connection)
+            if batch is None:
+                await self._wait_for_events()
+                batch = await self._read(connection, place)
+                continue
+            following = await self._publish(connection, batch)
+            place = batch.last
+            await QUERIES.store_place(connection, xid=place.xid, id=place.id)
+            batch = following
+
+    async def _read(self, connection: "Session", after: Place) -> Batch | None:
+        self._said.clear()
+        rows = await QUERIES.read_unpublished(connection, xid=after.xid, id=after.id, events_max=BATCH_EVENTS_MAX)
+        if not rows:
+            return None
+        self._busy_until = time.monotonic() + BUSY_FOR_SECONDS
+        records = [Record(topic, key, data, headers_from_json(headers)) for _, _, topic, key, headers, data, _ in rows]
+        return Batch(records, Place(rows[-1]["xid"], rows[-1]["id"]), rows[0]["created_at"])
+
+    async def _publish(self, connection: "Session", batch: Batch) -> Batch | None:
+        """Publish ``batch`` until it is acknowledged, reading the following one meanwhile."""
+        started = time.monotonic()
+        publishing = asyncio.create_task(self._publish_until_acknowledged(batch.records))
+        try:
+            following = await self._read(connection, batch.last)
+            while not publishing.done():
+                await asyncio.wait({publishing}, timeout=HEARTBEAT_SECONDS)
+                if not publishing.done():
+                    # Keeps the session, and with it the lock, alive; fails as soon as either is lost.
+                    await self._measure(connection)
+                    self._trouble = self._trouble or "Kafka does not acknowledge"
+            publishing.result()
+        finally:
+            if not publishing.done():
+                publishing.cancel()
+                await asyncio.wait({publishing})
+        self._trouble = None
+        self._published.inc(len(batch.records))
+        self._publish_seconds.observe(time.monotonic() - started)
+        return following
+
+    async def _publish_until_acknowledged(self, records: Sequence[Record]) -> None:
+        backoff = Backoff(RETRY_FIRST_SECONDS, RETRY_CEILING_SECONDS)
+        while True:
+            try:
+                await self._bus.publish(records)
+                return
+            except BusError as error:
+                # A refused record is waited on as well: an event that was said is never dropped. Outbox.say bounds the
+                # size, so a refusal means a broker that is set up wrongly, and that can be mended.
+                self._trouble = f"Kafka is away: {error}"
+                log.warning("relay_cannot_publish", schema=self._schema, reason=str(error), attempts=backoff.attempts)
+            await backoff.wait()
+
+    async def _wait_for_events(self) -> None:
+        busy = time.monotonic() < self._busy_until
+        try:
+            async with asyncio.timeout(POLL_BUSY_SECONDS if busy else POLL_IDLE_SECONDS):
+                await self._said.wait()
+        except TimeoutError:
+            return
+
+    async def _measure_when_due(self, connection: "Session") -> None:
+        if time.monotonic() >= self._measure_at:
+            await self._measure(connection)
+
+    async def _measure(self, connection: "Session") -> None:
+        self._measure_at = time.monotonic() + MEASURE_INTERVAL_SECONDS
+        backlog = await QUERIES.measure_backlog(connection)
+        metrics.events_unpublished.labels(self._schema).set(backlog["events"])
+        metrics.oldest_unpublished_seconds.labels(self._schema).set(backlog["oldest_seconds"])
+        if backlog["oldest_seconds"] > STALLED_AFTER_SECONDS:
+            log.warning(
+                "outbox_stalled",
+                schema=self._schema,
+                oldest_seconds=round(backlog["oldest_seconds"], 1),
+                events=backlog["events"],
+                reason=self._trouble or "an older transaction that writes is still open",
+                at=datetime.now(UTC).isoformat(),
+            )
+
+
+async def _prepare(connection: "Session") -> None:
+    # A leader that is frozen or cut off loses its session, so that a standby can take over. Losing the cursor's last
+    # moments in a crash of Postgres only repeats events, so its commits need not wait for the disk.
+    await connection.execute(
+        f"SET idle_session_timeout = '{SESSION_IDLE_SECONDS_MAX}s'; SET tcp_keepalives_idle = 5;"
+        " SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3; SET synchronous_commit = off"
+    )
