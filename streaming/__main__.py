@@ -1,0 +1,95 @@
+"""The streaming process: `python -m streaming`."""
+
+from contextlib import AsyncExitStack
+
+from eventbus.consume import ConsumeLoop
+
+from eventbus.bus import open_bus
+from eventbus.outbox import Outbox
+from eventbus.relay import Relay
+from runtime.health import Health
+from runtime.http_server import HttpServer
+from runtime.migrations import require_migrated
+from runtime.postgres import open_pool
+from runtime.process import run_process
+from runtime.supervise import supervise
+from runtime.tokens import TokenVerifier
+from streaming.api import Channels, LiveStreamsPage, Streams, read_live_streams
+from streaming.hooks import HookRules, IngestHooks
+from streaming.livelist import LiveList
+from streaming.media_server_nginx_rtmp import open_nginx_rtmp
+from streaming.partitions import Partitions
+from streaming.publishing import Publishing
+from streaming.reaper import Reaper
+from streaming.recordings import recordings_subscription
+from streaming.settings import StreamingSettings
+
+SCHEMA = "streaming"
+
+
+async def serve(settings: StreamingSettings) -> None:
+    """Open what the process needs, in order, and run its services until they are stopped."""
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
+        await require_migrated(pool, schema=SCHEMA)
+        bus = await stack.enter_async_context(open_bus(settings))
+        media_server = await stack.enter_async_context(
+            open_nginx_rtmp(
+                control_url=settings.streaming_ingest_control_url,
+                stat_url=settings.streaming_ingest_stat_url,
+                application=settings.streaming_ingest_application,
+                seconds_max=settings.streaming_media_server_seconds_max,
+            )
+        )
+        health = Health()
+        verifier = TokenVerifier(settings.jwks_url, settings.token_issuer)
+        health.watch("signing-keys", verifier.check)
+        outbox = Outbox(pool, source=SCHEMA)
+        live_list: LiveList[LiveStreamsPage] = LiveList(
+            lambda key: read_live_streams(pool, key), seconds_max=settings.streaming_live_list_seconds
+        )
+        publishing = Publishing(
+            outbox,
+            pool,
+            media_server,
+            close_seconds_max=settings.streaming_media_server_seconds_max,
+            on_change=live_list.forget,
+        )
+        hooks = IngestHooks(publishing, hook_rules(settings))
+        apis = [
+            Channels(pool, public_ingest_url=settings.streaming_public_ingest_url),
+            Streams(pool, publishing, live_list),
+            hooks,
+        ]
+        reaper = Reaper(
+            outbox,
+            pool,
+            grace_seconds=settings.streaming_grace_seconds,
+            silence_seconds=settings.streaming_silence_seconds,
+            on_change=live_list.forget,
+        )
+        await supervise(
+            [
+                HttpServer(apis, settings=settings, verifier=verifier, health=health),
+                verifier,
+                Relay(settings.postgres_dsn, bus, outbox, schema=SCHEMA, health=health),
+                ConsumeLoop(bus, outbox, recordings_subscription(), health=health),
+                reaper,
+                Partitions(pool),
+            ],
+            stop_grace_seconds=settings.stop_grace_seconds,
+        )
+
+
+def hook_rules(settings: StreamingSettings) -> HookRules:
+    """What the settings say about hooks."""
+    return HookRules(
+        secret=settings.streaming_ingest_secret,
+        application=settings.streaming_ingest_application,
+        push_url=settings.streaming_ingest_push_url,
+        seconds_max=settings.streaming_hook_seconds_max,
+    )
+
+
+if __name__ == "__main__":
+    run_process("streaming", StreamingSettings, serve)

@@ -1,0 +1,86 @@
+"""What can go wrong in streaming, as the caller sees it.
+
+::
+
+    Problem
+    ├── NotFound
+    │   ├── StreamNotFound     404
+    │   └── ChannelNotFound    404
+    ├── Forbidden
+    │   ├── NotYourStream      403
+    │   └── HookRefused        403  the media server must turn the publisher away
+    │       ├── WrongSecret         the hook did not come from our media server
+    │       ├── ForgedHook          a publisher's own fields pose as the media server's
+    │       └── UnknownApplication  published to where nobody may
+    └── InvalidRequest
+        └── MalformedHook      400  not a hook of this dialect
+
+    MediaServerUnavailable     the media server did not do what it was asked to (never shown to callers)
+"""
+
+from runtime.problems import Forbidden, InvalidRequest, NotFound
+
+
+class StreamNotFound(NotFound):
+    """There is no stream of this id."""
+
+    type = "stream-not-found"
+    title = "There is no such stream"
+
+
+class ChannelNotFound(NotFound):
+    """There is no channel of this id."""
+
+    type = "channel-not-found"
+    title = "There is no such channel"
+
+
+class NotYourStream(Forbidden):
+    """Only the streamer may do this to a stream."""
+
+    type = "not-your-stream"
+    title = "This stream belongs to somebody else"
+
+
+class HookRefused(Forbidden):
+    """The media server's question is answered with no."""
+
+    type = "hook-refused"
+    title = "The publisher is refused"
+
+
+class WrongSecret(HookRefused):
+    """The hook's address does not have our secret."""
+
+    type = "wrong-hook-secret"
+    title = "The hook is not from our media server"
+
+
+class ForgedHook(HookRefused):
+    """A publisher added fields of its own that pose as the media server's."""
+
+    type = "forged-hook"
+    title = "The hook has fields that only the media server may write"
+
+
+class UnknownApplication(HookRefused):
+    """Published to an application that takes no publishers."""
+
+    type = "unknown-application"
+    title = "Nobody may publish there"
+
+
+class MalformedHook(InvalidRequest):
+    """Not a hook that the media server would have written."""
+
+    type = "malformed-hook"
+    title = "The hook cannot be read"
+
+
+class MediaServerUnavailable(Exception):
+    """The media server did not answer in time, or not with success. `action` says what it was asked for."""
+
+    def __init__(self, action: str, reason: str) -> None:
+        super().__init__(f"{action}: {reason}")
+        self.action = action
+        self.reason = reason

@@ -1,0 +1,78 @@
+"""nginx-rtmp as a media server: its control module drops clients by their number, its statistics say what is published.
+
+Both see one worker process only, so nginx runs RTMP with `worker_processes 1`. A publisher is dropped by its client
+number because its stream has no usable name: after a redirect nginx-rtmp goes on under a digest of the address.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+from uuid import UUID
+
+import aiohttp
+
+from streaming import metrics
+from streaming.errors import MediaServerUnavailable
+from streaming.ingest import Session
+
+CLOSED_POLL_SECONDS: Final = 0.02
+STATISTICS_BYTES_MAX: Final = 16 * 1024 * 1024
+CONNECTIONS_MAX: Final = 20
+
+
+class NginxRtmp:
+    """One nginx-rtmp, through its control and statistics addresses."""
+
+    def __init__(
+        self, http: aiohttp.ClientSession, *, control_url: str, stat_url: str, application: str, seconds_max: float
+    ) -> None:
+        self._http = http
+        self._control_url = control_url.rstrip("/")
+        self._stat_url = stat_url
+        self._application = application
+        self._seconds_max = seconds_max
+
+    async def drop(self, session: Session) -> bool:
+        """Cut off the client that has the session's number; False when there is none. Raises MediaServerUnavailable."""
+        answer = await self._get(
+            "drop", f"{self._control_url}/drop/client", {"app": self._application, "clientid": session.client}
+        )
+        return answer.strip() not in (b"", b"0")
+
+    async def wait_closed(self, stream_id: UUID) -> bool:
+        """Wait until no application publishes under the stream's id; False when one still does after the time."""
+        name = f"<name>{stream_id}</name>".encode()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._seconds_max
+        while name in await self._get("statistics", self._stat_url, {}):
+            if loop.time() >= deadline:
+                return False
+            await asyncio.sleep(CLOSED_POLL_SECONDS)
+        return True
+
+    async def _get(self, action: str, url: str, query: dict[str, str]) -> bytes:
+        try:
+            async with (
+                asyncio.timeout(self._seconds_max),
+                self._http.get(url, params=query, allow_redirects=False) as answer,
+            ):
+                body = await answer.content.read(STATISTICS_BYTES_MAX)
+                if answer.status != 200:
+                    raise MediaServerUnavailable(action, f"answered {answer.status}")
+                return body
+        except (aiohttp.ClientError, OSError) as error:
+            metrics.media_server_failures.labels(action).inc()
+            raise MediaServerUnavailable(action, str(error) or type(error).__name__) from error
+
+
+@asynccontextmanager
+async def open_nginx_rtmp(
+    *, control_url: str, stat_url: str, application: str, seconds_max: float
+) -> AsyncIterator[NginxRtmp]:
+    """An nginx-rtmp with connections of its own, closed on leaving. Opens nothing until it is asked something."""
+    connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX)
+    async with aiohttp.ClientSession(connector=connector) as http:
+        yield NginxRtmp(
+            http, control_url=control_url, stat_url=stat_url, application=application, seconds_max=seconds_max
+        )

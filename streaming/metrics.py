@@ -1,0 +1,24 @@
+"""What streaming counts."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+hook_answers = Counter(
+    "livestream_streaming_hook_answers", "Hooks of media servers, by event and answer.", ("event", "answer")
+)
+hook_seconds = Histogram(
+    "livestream_streaming_hook_seconds",
+    "Seconds from a hook's arrival to its answer, by event.",
+    ("event",),
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+)
+streams_started = Counter("livestream_streaming_streams_started", "Streams that began.")
+streams_resumed = Counter("livestream_streaming_streams_resumed", "Publishers that took up an open stream again.")
+streams_ended = Counter("livestream_streaming_streams_ended", "Streams that ended, by reason.", ("reason",))
+streams_open = Gauge("livestream_streaming_streams_open", "Streams that are not over, by status.", ("status",))
+takeovers = Counter("livestream_streaming_takeovers", "Publishers dropped because another took their place.")
+media_server_failures = Counter(
+    "livestream_streaming_media_server_failures", "Requests to the media server that failed, by action.", ("action",)
+)
+live_list_answers = Counter(
+    "livestream_streaming_live_list_answers", "Live lists served, from the cache or the database.", ("source",)
+)

@@ -1,0 +1,210 @@
+"""Applies what media servers and streamers ask to the channels' streams: one transaction each, with its event in it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from eventbus.outbox import Outbox, Transaction
+from events import EndReason, StreamEnded, StreamStarted
+from runtime.ids import uuid7
+from runtime.postgres import Pool
+from streaming import metrics, store
+from streaming.errors import MediaServerUnavailable
+from streaming.ingest import IngestCommand, IngestEvent, Session
+from streaming.keys import digest
+from streaming.lifecycle import Alive, EndRequest, Gone, Input, Publish, Status, Step, Verdict, step
+from streaming.media_server import MediaServer
+from streaming.store import Channel, ChannelStream
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a media server is told."""
+
+    verdict: Verdict
+    reason: str
+    stream_id: UUID | None = None
+    """The stream to publish into; only with an accepted publish."""
+
+
+class Publishing:
+    """The streams of all channels, as publishers come and go."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        pool: Pool,
+        media_server: MediaServer,
+        *,
+        close_seconds_max: float,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._outbox = outbox
+        self._pool = pool
+        self._media_server = media_server
+        self._close_seconds_max = close_seconds_max
+        self._on_change = on_change
+
+    async def handle(self, command: IngestCommand) -> Answer:
+        """The answer to a media server's hook. Doing it twice does no more than doing it once."""
+        if command.event is IngestEvent.PUBLISH:
+            return await self._publish(command)
+        if command.event is IngestEvent.ALIVE:
+            return await self._go_on(command, Alive(command.session, command.publishing_seconds))
+        return await self._go_on(command, Gone(command.session))
+
+    async def end(self, stream_id: UUID) -> None:
+        """End an open stream for its streamer; nothing happens if it is over.
+
+        The publisher is dropped first, so that the last segment is written before anybody hears of the end.
+        """
+        dropped = await store.find_session(self._pool, stream_id)
+        if dropped is not None:
+            await self._close(stream_id, dropped)
+        async with self._outbox.transaction() as transaction:
+            held = await store.lock_open_stream(transaction.connection, stream_id)
+            if held is None:
+                return
+            outcome = step(held.stream, EndRequest(), held.now)
+            await keep(transaction, held, outcome)
+        self._on_change()
+        log_outcome(held, outcome)
+        if held.stream.session != dropped:  # one that came back in between
+            await self._drop(held.stream.session)
+
+    async def _publish(self, command: IngestCommand) -> Answer:
+        key_hash = digest(command.key)
+        async with self._outbox.transaction() as transaction:
+            found = await store.lock_channel_of_key(transaction.connection, key_hash)
+            if found is None:
+                return Answer(Verdict.REFUSED, "no channel has this stream key")
+            channel, now = found
+            before = await store.lock_open_stream_of_channel(transaction.connection, channel.channel_id)
+            outcome = step(before, Publish(command.session, uuid7()), now)
+            if before is None:
+                await _begin(transaction, channel, outcome, key_hash)
+            else:
+                await keep(transaction, ChannelStream(channel.channel_id, key_hash, before, now), outcome)
+        self._on_change()
+        _log_publish(channel, outcome)
+        if outcome.replaced is not None:
+            await self._take_over(outcome.replaced)
+        return Answer(Verdict.ACCEPTED, "publish", outcome.stream.stream_id if outcome.stream else None)
+
+    async def _go_on(self, command: IngestCommand, happened: Input) -> Answer:
+        key_hash = digest(command.key)
+        async with self._outbox.transaction() as transaction:
+            found = await store.lock_open_stream_of_key(transaction.connection, key_hash)
+            if found is None:
+                return _unknown(happened)
+            held, key_valid = found
+            if isinstance(happened, Alive) and not key_valid:
+                return Answer(Verdict.REFUSED, "the stream key was replaced")
+            outcome = step(held.stream, happened, held.now)
+            await keep(transaction, held, outcome)
+        if outcome.stream is not None and outcome.stream.status is not held.stream.status:
+            self._on_change()
+            log_outcome(held, outcome)
+        return Answer(outcome.verdict, "the stream has another publisher" if outcome.verdict is Verdict.REFUSED else "")
+
+    async def _take_over(self, replaced: Session) -> None:
+        metrics.takeovers.inc()
+        dropped = await self._drop(replaced)
+        log.info("publisher_replaced", server=replaced.server, client=replaced.client, dropped=dropped)
+
+    async def _close(self, stream_id: UUID, session: Session) -> None:
+        try:
+            async with asyncio.timeout(self._close_seconds_max):
+                await self._media_server.drop(session)
+                closed = await self._media_server.wait_closed(stream_id)
+        except (MediaServerUnavailable, TimeoutError) as error:
+            log.warning("publisher_not_dropped", stream_id=str(stream_id), reason=str(error) or "too slow")
+            return
+        if not closed:
+            log.warning("publisher_slow_to_close", stream_id=str(stream_id))
+
+    async def _drop(self, session: Session) -> bool:
+        # If this fails, the publisher's next sign of life is refused, which makes the media server drop it as well.
+        try:
+            return await self._media_server.drop(session)
+        except MediaServerUnavailable as error:
+            log.warning("publisher_not_dropped", server=session.server, client=session.client, reason=str(error))
+            return False
+
+
+async def keep(transaction: Transaction, before: ChannelStream, outcome: Step) -> None:
+    """Write what became of an open stream, and say so if it is over; nothing if nothing changed."""
+    if outcome.ended is not None:
+        await end_stream(transaction, before, outcome.ended)
+    elif outcome.stream is not None and outcome.stream != before.stream:
+        await store.save_open_stream(transaction.connection, before.stream, outcome.stream, before.key_hash)
+
+
+async def end_stream(transaction: Transaction, held: ChannelStream, reason: EndReason) -> None:
+    """Close an open stream that is held, and say so."""
+    ended = await store.queries.end_stream(
+        transaction.connection, stream_id=held.stream.stream_id, ended_at=held.now, reason=reason.value
+    )
+    if ended:
+        await transaction.say(
+            StreamEnded(
+                stream_id=held.stream.stream_id,
+                channel_id=held.channel_id,
+                started_at=held.stream.started_at,
+                ended_at=held.now,
+                reason=reason,
+            )
+        )
+
+
+def log_outcome(before: ChannelStream, outcome: Step) -> None:
+    """Tell the log and the metrics of a stream whose status changed (after the commit)."""
+    facts = {"stream_id": str(before.stream.stream_id), "channel_id": str(before.channel_id)}
+    if outcome.ended is not None:
+        metrics.streams_ended.labels(outcome.ended.value).inc()
+        log.info("stream_ended", reason=outcome.ended.value, **facts)
+    elif outcome.stream is not None and outcome.stream.status is Status.INTERRUPTED:
+        log.info("stream_interrupted", silent=outcome.stream.silent, **facts)
+    elif outcome.stream is not None:
+        log.info("stream_resumed", **facts)
+
+
+async def _begin(transaction: Transaction, channel: Channel, outcome: Step, key_hash: bytes) -> None:
+    stream = outcome.stream
+    assert stream is not None  # noqa: S101  a publish always leaves an open stream
+    await store.begin_stream(transaction.connection, channel, stream, key_hash)
+    await transaction.say(
+        StreamStarted(
+            stream_id=stream.stream_id,
+            channel_id=channel.channel_id,
+            channel_name=channel.name,
+            title=channel.next_title,
+            started_at=stream.started_at,
+        )
+    )
+
+
+def _log_publish(channel: Channel, outcome: Step) -> None:
+    stream = outcome.stream
+    facts = {
+        "channel_id": str(channel.channel_id),
+        "stream_id": str(stream.stream_id) if stream else None,
+        "client": stream.session.client if stream else None,
+    }
+    if outcome.started:
+        metrics.streams_started.inc()
+        log.info("stream_started", **facts)
+    else:
+        metrics.streams_resumed.inc()
+        log.info("stream_resumed", **facts)
+
+
+def _unknown(happened: Input) -> Answer:
+    if isinstance(happened, Alive):
+        return Answer(Verdict.REFUSED, "no open stream has this publisher")
+    return Answer(Verdict.IGNORED, "no open stream has this publisher")

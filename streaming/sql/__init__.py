@@ -1,0 +1,1 @@
+"""Streaming's SQL: migrations and named queries."""

@@ -1,0 +1,126 @@
+-- name: save_channel!
+-- Make the caller's channel, or learn its present name.
+insert into channels (channel_id, name) values (:channel_id, :name)
+on conflict (channel_id) do update set name = excluded.name
+where channels.name <> excluded.name;
+
+-- name: set_title!
+-- The title of the channel's next stream.
+update channels set title = :title where channel_id = :channel_id;
+
+-- name: set_stream_key!
+-- Give the channel its (new) stream key; the one before stops working.
+update channels set stream_key_hash = :key_hash, stream_key_made_at = now() where channel_id = :channel_id;
+
+-- name: find_channel^
+-- One channel with its open stream, if it has one.
+select c.channel_id, c.name, c.title, c.created_at, o.stream_id as open_stream_id
+from channels c left join open_streams o using (channel_id)
+where c.channel_id = :channel_id;
+
+-- name: lock_channel_of_key^
+-- The channel of a stream key, held until the transaction ends: publishes of one channel go one after the other.
+select channel_id, name, title, clock_timestamp() as now
+from channels where stream_key_hash = :key_hash for no key update;
+
+-- name: lock_open_stream_of_channel^
+-- The channel's open stream; read after the channel is held, so never a stale one.
+select o.* from open_streams o where o.channel_id = :channel_id for update;
+
+-- name: lock_open_stream_of_key^
+-- The open stream whose publisher showed this key; `key_valid` says whether the key still is the channel's.
+select o.*, c.stream_key_hash = o.key_hash as key_valid, clock_timestamp() as now
+from open_streams o join channels c using (channel_id)
+where o.key_hash = :key_hash for update of o;
+
+-- name: lock_open_stream^
+-- An open stream by its id.
+select o.*, clock_timestamp() as now from open_streams o where o.stream_id = :stream_id for update;
+
+-- name: lock_overdue_streams
+-- Open streams that time has something to say to; those that another transaction holds are left to it.
+select o.*, clock_timestamp() as now from open_streams o
+where (status = 'interrupted' and interrupted_at <= now() - :grace::interval)
+   or (status = 'live' and seen_at <= now() - :silence::interval)
+order by channel_id
+limit :streams_max
+for update skip locked;
+
+-- name: begin_stream!
+-- A stream and the publisher it listens to.
+with begun as (
+    insert into streams (stream_id, channel_id, title, status, started_at)
+    values (:stream_id, :channel_id, :title, 'live', :started_at)
+)
+insert into open_streams (channel_id, stream_id, status, key_hash, server, client, started_at, session_started_at, seen_at)
+values (:channel_id, :stream_id, 'live', :key_hash, :server, :client, :started_at, :started_at, :started_at);
+
+-- name: save_open_stream!
+-- What an open stream has become; the stream's own row is touched only when its status changes.
+with changed as (
+    update streams set status = :status where stream_id = :stream_id and status <> :status
+)
+update open_streams
+set status = :status, key_hash = :key_hash, server = :server, client = :client,
+    session_started_at = :session_started_at, seen_at = :seen_at, interrupted_at = :interrupted_at, silent = :silent
+where stream_id = :stream_id;
+
+-- name: touch_open_stream!
+-- An open stream was heard of.
+update open_streams set seen_at = :seen_at where stream_id = :stream_id;
+
+-- name: end_stream!
+-- An open stream is over.
+with closed as (
+    delete from open_streams where stream_id = :stream_id
+)
+update streams set status = 'ended', ended_at = :ended_at, end_reason = :reason
+where stream_id = :stream_id and status <> 'ended';
+
+-- name: find_stream^
+-- One stream with its channel's name and what is known of its recording.
+select s.stream_id, s.channel_id, c.name as channel_name, s.title, s.status, s.started_at, s.ended_at, s.end_reason,
+       r.status as recording_status, r.playback_path as recording_path, r.duration_seconds as recording_seconds
+from streams s
+join channels c using (channel_id)
+left join recordings r using (stream_id)
+where s.stream_id = :stream_id;
+
+-- name: find_session_of_stream^
+-- The publisher that an open stream listens to.
+select server, client from open_streams where stream_id = :stream_id;
+
+-- name: list_live_streams
+-- Streams that are not over, newest first, with their channels' names.
+select s.stream_id, s.channel_id, c.name as channel_name, s.title, s.status, s.started_at
+from streams s join channels c using (channel_id)
+where s.status in ('live', 'interrupted')
+order by s.started_at desc, s.stream_id desc
+limit :rows_max;
+
+-- name: list_live_streams_after
+-- The same, behind a stream already listed.
+select s.stream_id, s.channel_id, c.name as channel_name, s.title, s.status, s.started_at
+from streams s join channels c using (channel_id)
+where s.status in ('live', 'interrupted')
+  and (s.started_at, s.stream_id) < (:started_at::timestamptz, :stream_id::uuid)
+order by s.started_at desc, s.stream_id desc
+limit :rows_max;
+
+-- name: count_open_streams
+-- How many streams are open, by status.
+select status, count(*) as streams from open_streams group by status;
+
+-- name: save_recording!
+-- What archive last said of a recording; a path or a duration once known stays known.
+insert into recordings (stream_id, status, playback_path, duration_seconds)
+values (:stream_id, :status, :playback_path, :duration_seconds)
+on conflict (stream_id) do update set
+    status = excluded.status,
+    playback_path = coalesce(excluded.playback_path, recordings.playback_path),
+    duration_seconds = coalesce(excluded.duration_seconds, recordings.duration_seconds),
+    updated_at = now();
+
+-- name: make_partitions
+-- Partitions for streams of this month and the next ones; lists those that were made.
+select make_stream_partitions(:months_ahead) as partition;

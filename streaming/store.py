@@ -1,0 +1,133 @@
+"""Streaming's tables as the objects that the rest of streaming speaks of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+
+from runtime.postgres import Connection, Pool, load_queries
+from runtime.unavailable import UNAVAILABLE
+from streaming.ingest import Session
+from streaming.lifecycle import OpenStream, Status
+
+queries = load_queries("streaming")
+
+# What may mean that the database is away; ask `is_unavailable`, since asyncpg reports usage errors by the last one too.
+PERHAPS_AWAY: Final[tuple[type[Exception], ...]] = (*UNAVAILABLE, asyncpg.InterfaceError)
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A streamer's place."""
+
+    channel_id: UUID
+    name: str
+    title: str | None
+    """Of the next stream; None: made from the name."""
+
+    @property
+    def next_title(self) -> str:
+        """The title that a stream which begins now gets."""
+        return self.title or f"{self.name} is live"
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStream:
+    """A channel's open stream as it was read under a lock, at a time of the database's clock."""
+
+    channel_id: UUID
+    key_hash: bytes
+    """Of the key that its publisher showed."""
+    stream: OpenStream
+    now: datetime
+
+
+async def lock_channel_of_key(connection: Connection, key_hash: bytes) -> tuple[Channel, datetime] | None:
+    """The channel of a stream key, held for the rest of the transaction, and the time; None: nobody's key."""
+    row = await queries.lock_channel_of_key(connection, key_hash=key_hash)
+    return (Channel(row["channel_id"], row["name"], row["title"]), row["now"]) if row else None
+
+
+async def lock_open_stream_of_channel(connection: Connection, channel_id: UUID) -> OpenStream | None:
+    """The open stream of a channel that is held."""
+    row = await queries.lock_open_stream_of_channel(connection, channel_id=channel_id)
+    return _open_stream(row) if row else None
+
+
+async def lock_open_stream_of_key(connection: Connection, key_hash: bytes) -> tuple[ChannelStream, bool] | None:
+    """The open stream whose publisher showed this key, and whether the key still is the channel's."""
+    row = await queries.lock_open_stream_of_key(connection, key_hash=key_hash)
+    return (_channel_stream(row), bool(row["key_valid"])) if row else None
+
+
+async def lock_open_stream(connection: Connection, stream_id: UUID) -> ChannelStream | None:
+    """An open stream by its id, held for the rest of the transaction."""
+    row = await queries.lock_open_stream(connection, stream_id=stream_id)
+    return _channel_stream(row) if row else None
+
+
+async def lock_overdue_streams(
+    connection: Connection, *, grace: timedelta, silence: timedelta, streams_max: int
+) -> Sequence[ChannelStream]:
+    """Open streams that are over-due for either reason and that nobody else holds."""
+    rows = await queries.lock_overdue_streams(connection, grace=grace, silence=silence, streams_max=streams_max)
+    return [_channel_stream(row) for row in rows]
+
+
+async def begin_stream(connection: Connection, channel: Channel, stream: OpenStream, key_hash: bytes) -> None:
+    """Keep a stream that begins."""
+    await queries.begin_stream(
+        connection,
+        stream_id=stream.stream_id,
+        channel_id=channel.channel_id,
+        title=channel.next_title,
+        key_hash=key_hash,
+        server=stream.session.server,
+        client=stream.session.client,
+        started_at=stream.started_at,
+    )
+
+
+async def save_open_stream(connection: Connection, before: OpenStream, after: OpenStream, key_hash: bytes) -> None:
+    """Keep what an open stream has become. A mere sign of life costs one small update."""
+    if before.status is after.status is Status.LIVE and before.session_started_at == after.session_started_at:
+        await queries.touch_open_stream(connection, stream_id=after.stream_id, seen_at=after.seen_at)
+        return
+    await queries.save_open_stream(
+        connection,
+        stream_id=after.stream_id,
+        status=after.status.value,
+        key_hash=key_hash,
+        server=after.session.server,
+        client=after.session.client,
+        session_started_at=after.session_started_at,
+        seen_at=after.seen_at,
+        interrupted_at=after.interrupted_at,
+        silent=after.silent,
+    )
+
+
+async def find_session(pool: Pool, stream_id: UUID) -> Session | None:
+    """The publisher that an open stream listens to; None when the stream is over."""
+    row = await queries.find_session_of_stream(pool, stream_id=stream_id)
+    return Session(row["server"], row["client"]) if row else None
+
+
+def _channel_stream(row: asyncpg.Record) -> ChannelStream:
+    return ChannelStream(row["channel_id"], bytes(row["key_hash"]), _open_stream(row), row["now"])
+
+
+def _open_stream(row: asyncpg.Record) -> OpenStream:
+    return OpenStream(
+        stream_id=row["stream_id"],
+        status=Status(row["status"]),
+        session=Session(row["server"], row["client"]),
+        started_at=row["started_at"],
+        session_started_at=row["session_started_at"],
+        seen_at=row["seen_at"],
+        interrupted_at=row["interrupted_at"],
+        silent=row["silent"],
+    )
