@@ -1,0 +1,147 @@
+"""The whole path on real engines: the demo's story comes true, and none of its secrets is left anywhere to be found."""
+
+import asyncio
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+import pytest
+from aiokafka import AIOKafkaConsumer
+from rich.console import Console
+
+from console.demo.report import DemoReport
+from console.demo.steps import Steps
+from console.demo.story import Story, Told
+from console.demo.verb import place_of
+from deploy.local import Stack
+from deploy.local.parts import ALL
+from events.topics import TOPICS
+from tests.conftest import StackMaker
+
+pytestmark = pytest.mark.timeout(300)
+
+FIGURES_WITHOUT_VALUE = {"setup_seconds"}  # the verb's own, not the story's
+
+
+@dataclass(frozen=True)
+class Lived:
+    """A story that was told, and the stack on which it was."""
+
+    told: Told
+    stack: Stack
+    output: str
+
+
+@pytest.fixture(scope="module")
+def lived(module_stack: StackMaker) -> Iterator[Lived]:
+    stack = module_stack(*ALL)
+    output = Console(file=io.StringIO(), width=160)
+    story = Story(place_of(stack), Steps(output), DemoReport())
+    told = asyncio.run(story.tell())
+    assert isinstance(output.file, io.StringIO)
+    yield Lived(told, stack, output.file.getvalue())
+
+
+def test_every_step_is_verified(lived: Lived) -> None:
+    report = lived.told.report
+    assert report.ok
+    missing = {name for name, value in report.model_dump().items() if value is None}
+    assert missing == FIGURES_WITHOUT_VALUE
+    assert report.followers == 5_000
+    assert report.pages == 5
+    assert report.notices_per_follower_max == 1
+    assert report.streams_created == 1
+    assert report.chat_sent == 50
+    assert report.chat_delivered == 2_500
+    assert report.chat_lost == 0
+    assert report.renditions == ("source", "480p")
+
+
+def test_no_secret_is_in_any_log(lived: Lived) -> None:
+    secrets = _secrets(lived)
+    logs = sorted((lived.stack.directory / "log").iterdir())
+    assert len(logs) >= len(ALL)
+    for log in logs:
+        text = log.read_text(errors="replace")
+        assert text or log.stem not in ALL or log.stem in {"redis", "minio"}, (
+            f"{log.name} is empty: nothing was checked"
+        )
+        assert not [secret for secret in secrets if secret in text], f"{log.name} holds a secret"
+    assert not [secret for secret in secrets if secret in lived.output]
+
+
+def test_no_secret_is_in_any_public_name(lived: Lived) -> None:
+    secrets = _secrets(lived)
+    names = [str(path) for path in (lived.stack.directory / "hls").rglob("*")]
+    names += _object_names(lived.stack)
+    assert any(name.endswith(".ts") for name in names)
+    assert not [name for name in names if any(secret in name for secret in secrets)]
+
+
+def test_no_secret_is_in_any_playlist(lived: Lived) -> None:
+    playlists = list((lived.stack.directory / "hls").rglob("*.m3u8"))
+    assert playlists
+    for playlist in playlists:
+        text = playlist.read_text()
+        assert not [secret for secret in _secrets(lived) if secret in text]
+
+
+async def test_no_secret_is_in_any_event(lived: Lived) -> None:
+    secrets = [secret.encode() for secret in _secrets(lived)]
+    messages = await _everything_said(lived.stack.environment()["LIVESTREAM_KAFKA_BOOTSTRAP_SERVERS"])
+    assert len(messages) > 50
+    for message in messages:
+        assert not [secret for secret in secrets if secret in message]
+
+
+def test_no_secret_is_in_any_command_line_of_ours(lived: Lived) -> None:
+    secrets = _secrets(lived)
+    for status in lived.stack.status():
+        assert status.pid is not None, status.name
+        argv = Path(f"/proc/{status.pid}/cmdline").read_text()
+        assert not [secret for secret in secrets if secret in argv], status.name
+
+
+def _secrets(lived: Lived) -> list[str]:
+    """What was handed out in the story, and what the stack itself keeps."""
+    environment = lived.stack.environment()
+    kept = [environment[name] for name in environment if name.endswith(("_SECRET", "_SECRET_ACCESS_KEY", "_DSN"))]
+    assert len(kept) >= 4
+    assert all(lived.told.secrets)
+    return [*lived.told.secrets, *kept]
+
+
+def _object_names(stack: Stack) -> list[str]:
+    environment = stack.environment()
+    client = boto3.client(
+        "s3",
+        endpoint_url=environment["LIVESTREAM_ARCHIVE_S3_ENDPOINT_URL"],
+        aws_access_key_id=environment["LIVESTREAM_ARCHIVE_S3_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["LIVESTREAM_ARCHIVE_S3_SECRET_ACCESS_KEY"],
+        region_name="us-east-1",
+    )
+    listing = client.list_objects_v2(Bucket=environment["LIVESTREAM_ARCHIVE_S3_BUCKET"])
+    return [item["Key"] for item in listing["Contents"]]
+
+
+async def _everything_said(bootstrap_servers: str) -> list[bytes]:
+    consumer = AIOKafkaConsumer(
+        *(topic.name for topic in TOPICS),
+        bootstrap_servers=bootstrap_servers,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+    )
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets(consumer.assignment())
+        said: list[bytes] = []
+        while any([await consumer.position(partition) < end for partition, end in ends.items()]):
+            for messages in (await consumer.getmany(timeout_ms=500)).values():
+                said += [
+                    b" ".join([one.key or b"", one.value or b"", *(v for _, v in one.headers)]) for one in messages
+                ]
+        return said
+    finally:
+        await consumer.stop()
