@@ -1,4 +1,4 @@
-"""Publishing to Kafka: one idempotent producer, whole batches per partition, bounded waits, a fresh start after failure.
+"""Publishing to Kafka: one idempotent producer, whole batches per partition, bounded waits, a new start after failure.
 
 Whole batches are built here and not record by record in the client, which costs a future, a partition lookup and a
 metadata check per record (about four times the CPU for a batch of a thousand).

@@ -25,8 +25,10 @@ SELECT xid::text AS xid, id FROM outbox_cursor;
 -- name: read_unpublished
 -- The next events behind a place, of transactions that are all over.
 SELECT xid::text AS xid, id, topic, key, headers, data, created_at FROM outbox
-WHERE (xid, id) > (:xid::text::xid8, :id::bigint) AND xid < pg_snapshot_xmin(pg_current_snapshot())
-ORDER BY xid, id
+WHERE (outbox.xid, outbox.id) > (:xid::text::xid8, :id::bigint)
+  AND outbox.xid < pg_snapshot_xmin(pg_current_snapshot())
+-- Qualified: a bare xid would be the text of the select list, in which 9 comes after 10.
+ORDER BY outbox.xid, outbox.id
 LIMIT :events_max::bigint;
 
 -- name: store_place!

@@ -21,7 +21,7 @@ CREATE INDEX outbox_order ON outbox (xid, id);
 CREATE TABLE outbox_default PARTITION OF outbox DEFAULT;
 
 CREATE TABLE outbox_cursor (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
     xid xid8 NOT NULL,
     id bigint NOT NULL
 );
