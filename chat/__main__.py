@@ -1,0 +1,63 @@
+"""The process `chat`: one WebSocket gateway, and a member of the group that keeps the rooms."""
+
+from contextlib import AsyncExitStack
+from functools import partial
+
+from chat.admission import Admission, comma_separated
+from chat.broker import Retention
+from chat.broker_redis import RedisBroker
+from chat.channels import Channels
+from chat.directory import Directory
+from chat.gateway import Gateway
+from chat.room import RoomLimits
+from chat.rooms import Rooms
+from chat.settings import ChatSettings
+from chat.store import find_room
+from eventbus.bus_kafka import open_bus
+from eventbus.consume import ConsumeLoop
+from eventbus.outbox import Outbox
+from runtime.health import Health
+from runtime.http_server import HttpServer
+from runtime.migrations import require_migrated
+from runtime.postgres import open_pool
+from runtime.process import run_process
+from runtime.redis_client import open_redis
+from runtime.supervise import supervise
+from runtime.tokens import TokenVerifier
+
+
+async def serve(settings: ChatSettings) -> None:
+    """Wire the gateway and run it."""
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(open_pool(settings, schema="chat"))
+        await require_migrated(pool, schema="chat")
+        redis = await stack.enter_async_context(open_redis(settings))
+        bus = await stack.enter_async_context(open_bus(settings))
+        health = Health()
+        verifier = TokenVerifier(settings.jwks_url, settings.token_issuer)
+        broker = RedisBroker(redis, Retention(entry_seconds=settings.chat_history_seconds))
+        limits = RoomLimits(
+            tick_seconds=settings.chat_tick_seconds, recovery_seconds_max=settings.chat_history_seconds
+        )
+        rooms = Rooms(broker, Directory(partial(find_room, pool)), limits)
+        gateway = Gateway(settings, _admission(settings), rooms, broker, verifier)
+        health.watch("redis", broker.check)
+        health.watch("signing-keys", verifier.check)
+        channels = ConsumeLoop(bus, Outbox(pool, source="chat"), Channels(broker).subscription(), health=health)
+        server = HttpServer([gateway], settings=settings, verifier=verifier, health=health)
+        await supervise(
+            [broker, rooms, gateway, verifier, channels, server], stop_grace_seconds=settings.stop_grace_seconds
+        )
+
+
+def _admission(settings: ChatSettings) -> Admission:
+    return Admission(
+        origins=comma_separated(f"{settings.public_url},{settings.chat_origins}"),
+        trusted_proxies=comma_separated(settings.chat_trusted_proxies),
+        connections_max=settings.chat_connections_max,
+        connections_per_address_max=settings.chat_connections_per_address_max,
+    )
+
+
+if __name__ == "__main__":
+    run_process("chat", ChatSettings, serve)

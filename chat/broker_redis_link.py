@@ -1,0 +1,150 @@
+"""The subscription of one gateway to Redis, watched: it always knows whether it hears.
+
+A subscription has no history, so every way to lose messages must be seen. A connection that ends, by either side, ends
+the session; a server that is frozen answers no PING and ends it too; nothing here reconnects silently. Each new session
+subscribes to everything again, and a listener learns from Redis' own confirmation, in the order of the stream, from
+where on it hears.
+"""
+
+import asyncio
+
+import structlog
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from chat import metrics
+from chat.broker import Listener, Position
+from runtime.backoff import Backoff
+
+log = structlog.get_logger(__name__)
+
+PING_SECONDS = 1.5
+RECONNECT_FIRST_SECONDS = 0.1
+RECONNECT_CEILING_SECONDS = 2.0
+CHANNELS_PER_COMMAND_MAX = 500
+CONNECT_SECONDS_MAX = 5.0
+
+
+class RedisLink:
+    """Channels and who listens to them; `run` keeps hearing them. Silent for `silence_seconds` means lost."""
+
+    def __init__(self, pool: ConnectionPool, *, silence_seconds: float) -> None:
+        if silence_seconds <= PING_SECONDS:
+            raise ValueError(f"silence_seconds must be above the {PING_SECONDS} s between pings")
+        self._pool = pool
+        self._silence_seconds = silence_seconds
+        self._listeners: dict[bytes, Listener] = {}
+        self._asked: set[bytes] = set()  # of this session: SUBSCRIBE was sent
+        self._heard: set[bytes] = set()  # of this session: and confirmed
+        self._changed = asyncio.Event()
+        self._backoff = Backoff(RECONNECT_FIRST_SECONDS, RECONNECT_CEILING_SECONDS)
+        self.connected = False
+
+    def listen(self, channel: bytes, listener: Listener) -> None:
+        """Hear a channel from its confirmation on."""
+        self._listeners[channel] = listener
+        if channel in self._heard:
+            listener.connected()
+        self._changed.set()
+
+    def forget(self, channel: bytes) -> None:
+        """Hear it no more."""
+        if self._listeners.pop(channel, None) is not None:
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Hold sessions, one after the other, until cancelled."""
+        while True:
+            try:
+                await self._session()
+            except* (RedisError, OSError) as lost:
+                self._lost(lost.exceptions[0])
+            await self._backoff.wait()
+
+    async def _session(self) -> None:
+        async with asyncio.timeout(CONNECT_SECONDS_MAX):
+            connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py: *args untyped
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._read(connection), name="chat-link-read")
+                tasks.create_task(self._write(connection), name="chat-link-write")
+        finally:
+            await connection.disconnect(nowait=True)
+            await self._pool.release(connection)
+
+    def _lost(self, error: BaseException) -> None:
+        was_connected, self.connected = self.connected, False
+        self._asked.clear()
+        self._heard.clear()
+        metrics.broker_connected.set(0)
+        if was_connected:
+            log.warning("chat_broker_lost", reason=str(error) or type(error).__name__)
+            for listener in list(self._listeners.values()):
+                listener.disconnected()
+
+    async def _write(self, connection: AbstractConnection) -> None:
+        """Send what changes in the wishes, and pings in between so that a healthy server is never silent."""
+        await self._send(connection, b"PING")
+        self._changed.set()
+        while True:
+            try:
+                async with asyncio.timeout(PING_SECONDS):
+                    await self._changed.wait()
+            except TimeoutError:
+                await self._send(connection, b"PING")
+                continue
+            self._changed.clear()
+            gone = [channel for channel in self._asked if channel not in self._listeners]
+            new = [channel for channel in self._listeners if channel not in self._asked]
+            self._asked.difference_update(gone)
+            self._heard.difference_update(gone)
+            self._asked.update(new)
+            await self._send_many(connection, b"UNSUBSCRIBE", gone)
+            await self._send_many(connection, b"SUBSCRIBE", new)
+
+    async def _send_many(self, connection: AbstractConnection, command: bytes, channels: list[bytes]) -> None:
+        for start in range(0, len(channels), CHANNELS_PER_COMMAND_MAX):
+            await self._send(connection, command, *channels[start : start + CHANNELS_PER_COMMAND_MAX])
+
+    async def _send(self, connection: AbstractConnection, *command: bytes) -> None:
+        # The client would connect anew inside a send, without the subscriptions: such a session must end instead.
+        if not connection.is_connected:
+            raise RedisConnectionError("the connection was closed")
+        await connection.send_command(*command, check_health=False)
+
+    async def _read(self, connection: AbstractConnection) -> None:
+        while True:
+            answer = await connection.read_response(
+                timeout=self._silence_seconds, disconnect_on_error=False, push_request=True
+            )
+            if answer is None:
+                raise RedisConnectionError(f"silent for {self._silence_seconds:g} s")
+            if not self.connected:
+                self._found()
+            if isinstance(answer, list) and len(answer) == 3:
+                self._hear(*answer)
+
+    def _found(self) -> None:
+        self.connected = True
+        self._backoff.reset()
+        metrics.broker_connected.set(1)
+        log.info("chat_broker_connected", channels=len(self._listeners))
+
+    def _hear(self, kind: bytes, channel: bytes, payload: bytes) -> None:
+        listener = self._listeners.get(channel)
+        if kind == b"message":
+            if listener is not None:
+                _deliver(listener, payload)
+        elif kind == b"subscribe" and listener is not None and channel in self._asked:
+            self._heard.add(channel)
+            listener.connected()
+
+
+def _deliver(listener: Listener, payload: bytes) -> None:
+    """Hand on what the scripts publish: `m <offset> <epoch> <body>`, or `s <body>` for a signal."""
+    if payload.startswith(b"m "):
+        _, offset, epoch, body = payload.split(b" ", 3)
+        listener.published(Position(int(offset), epoch.decode()), body)
+    elif payload.startswith(b"s "):
+        listener.signalled(payload[2:])

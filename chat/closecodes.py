@@ -1,0 +1,40 @@
+"""Why the gateway closes a connection, and whether the client should come back.
+
+The range is the answer: 4000-4499 reconnect (with the last position, after a random wait), 4500-4999 do not: the same
+client would be refused again. RFC 6455 section 7.4.2 leaves 4000-4999 to applications.
+"""
+
+from enum import IntEnum
+
+RECONNECT_RANGE = range(4000, 4500)
+
+
+class CloseCode(IntEnum):
+    """The application's own codes, each with the sentence that travels as the close reason."""
+
+    reason: str
+
+    def __new__(cls, code: int, reason: str) -> "CloseCode":
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.reason = reason
+        return member
+
+    DRAINING = 4000, "this gateway is going away"
+    TOO_SLOW = 4001, "the client did not read what it was sent"
+    UNAVAILABLE = 4002, "chat is not available now"
+    JOIN_TIMEOUT = 4500, "no room was joined in time"
+    TOO_MANY_BAD_FRAMES = 4501, "too many frames were refused"
+
+    @property
+    def reconnect(self) -> bool:
+        """Whether a client should connect again."""
+        return self in RECONNECT_RANGE
+
+
+PROTOCOL_CLOSE_CODES = {
+    1002: "a frame breaks RFC 6455 (reserved bits, opcode, unmasked control frame)",
+    1007: "a text frame is not UTF-8",
+    1009: "a frame is larger than the gateway takes",
+}
+"""What the WebSocket layer itself closes with, for the documentation. Do not reconnect after any of these."""

@@ -1,0 +1,66 @@
+"""What can go wrong in chat, drawn as a tree; facts are attributes.
+
+    ChatError
+    ├── BrokerUnavailable   what carries the messages is not there now
+    ├── RoomsUnavailable    what knows the rooms is not there now
+    ├── RoomNotFound        no channel has this id
+    └── SentTooOften        the sender's allowance in this room is used up for now
+    Problem (HTTP, before the upgrade)
+    ├── OriginNotAllowed      403
+    ├── TooManyFromAddress    429
+    └── TooManyConnections    503
+"""
+
+from typing import ClassVar
+from uuid import UUID
+
+from runtime.problems import Forbidden, TooManyRequests, Unavailable
+
+
+class ChatError(Exception):
+    """Base of what chat's own parts raise."""
+
+
+class BrokerUnavailable(ChatError):
+    """The broker did not answer. A publish that ends so may still have happened: repeat it with the same id."""
+
+
+class RoomsUnavailable(ChatError):
+    """The rooms' table cannot be read now."""
+
+
+class RoomNotFound(ChatError):
+    """No channel has this id."""
+
+    def __init__(self, room: UUID) -> None:
+        super().__init__(f"no room {room}")
+        self.room = room
+
+
+class SentTooOften(ChatError):
+    """The sender must wait."""
+
+    def __init__(self, retry_after_seconds: float) -> None:
+        super().__init__(f"retry after {retry_after_seconds:.1f} s")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class OriginNotAllowed(Forbidden):
+    """A browser page of another site tried to connect."""
+
+    type: ClassVar[str] = "origin-not-allowed"
+    title: ClassVar[str] = "This origin may not use the chat"
+
+
+class TooManyFromAddress(TooManyRequests):
+    """One address holds as many connections as it may."""
+
+    type: ClassVar[str] = "too-many-connections-from-address"
+    title: ClassVar[str] = "Too many connections from this address"
+
+
+class TooManyConnections(Unavailable):
+    """This gateway is full."""
+
+    type: ClassVar[str] = "gateway-full"
+    title: ClassVar[str] = "This gateway is full"

@@ -1,0 +1,280 @@
+"""Every frame that travels over the chat socket, both ways, as a model; one JSON object in one text frame.
+
+Frames are versioned by the ``v`` of the join. Within a version only optional fields and new server frame types are
+added, so a client ignores what it does not know; the gateway refuses what *it* does not know, since a mistyped field
+of a client would otherwise be silently without effect.
+"""
+
+import struct
+from collections.abc import Iterable
+from typing import Annotated, Final, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+VERSION: Final = 1
+TEXT_CHARACTERS_MAX: Final = 500
+CLIENT_ID_CHARACTERS_MAX: Final = 64
+TOKEN_CHARACTERS_MAX: Final = 3_000
+EPOCH_CHARACTERS_MAX: Final = 32
+
+Epoch = Annotated[str, StringConstraints(max_length=EPOCH_CHARACTERS_MAX)]
+Offset = Annotated[int, Field(ge=0, lt=2**53, description="Position of a message in its room; counts up by one.")]
+
+
+class Frame(BaseModel):
+    """What all frames share: unknown fields are refused, nothing changes after building."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# ------------------------------------------------------------------------------------------- from the client
+
+
+class Since(Frame):
+    """The last position a client has seen: the offset of its last message and the epoch it came with."""
+
+    offset: Offset
+    epoch: Epoch
+
+
+class Join(Frame):
+    """The first frame: which room, as whom (a null token reads only), and from where on."""
+
+    type: Literal["join"]
+    v: Literal[1] = 1
+    room: UUID
+    token: Annotated[str, StringConstraints(min_length=1, max_length=TOKEN_CHARACTERS_MAX)] | None = None
+    since: Since | None = None
+
+
+class Send(Frame):
+    """Says something in the joined room. The id is the client's own: the same id again is the same message."""
+
+    type: Literal["send"]
+    id: Annotated[str, StringConstraints(pattern=rf"^[A-Za-z0-9_.:-]{{1,{CLIENT_ID_CHARACTERS_MAX}}}$")]
+    text: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=TEXT_CHARACTERS_MAX),
+        Field(description="At most 500 characters, none of them a control character; shown as plain text."),
+    ]
+
+
+ClientFrame = Annotated[Join | Send, Field(discriminator="type")]
+
+
+# ------------------------------------------------------------------------------------------- from the gateway
+
+
+class ChatMessage(Frame):
+    """One message of a room."""
+
+    offset: Offset
+    message_id: UUID
+    user_id: UUID
+    username: str
+    text: str
+    sent_at: AwareDatetime
+
+
+class Joined(Frame):
+    """The answer to a join. ``history`` and the live messages that follow join without a hole or a double.
+
+    With ``recovered`` true, ``history`` is exactly what was missed after ``since``; otherwise it is the newest
+    messages, and something between ``since`` and them may be missing.
+    """
+
+    type: Literal["joined"] = "joined"
+    v: Literal[1] = 1
+    room: UUID
+    channel_name: str
+    live_stream_id: UUID | None
+    you: UUID | None
+    offset: Offset
+    epoch: Epoch
+    recovered: bool
+    chatters: int
+    history: tuple[ChatMessage, ...]
+
+
+class Messages(Frame):
+    """New messages, in order. The last one's offset and this epoch are the client's new position."""
+
+    type: Literal["messages"] = "messages"
+    epoch: Epoch
+    messages: tuple[ChatMessage, ...]
+
+
+class Gap(Frame):
+    """Messages may have been lost between the client's position and this one; ``history`` is the newest there are."""
+
+    type: Literal["gap"] = "gap"
+    offset: Offset
+    epoch: Epoch
+    history: tuple[ChatMessage, ...]
+
+
+class Accepted(Frame):
+    """The message with the client's ``id`` is in the room, at ``offset`` of ``epoch``."""
+
+    type: Literal["accepted"] = "accepted"
+    id: str
+    offset: Offset
+    epoch: Epoch
+
+
+ErrorCode = Literal[
+    "bad-frame",
+    "unsupported-version",
+    "not-joined",
+    "already-joined",
+    "not-authenticated",
+    "read-only",
+    "room-not-found",
+    "rate-limited",
+    "unavailable",
+]
+
+
+class ErrorFrame(Frame):
+    """A frame of the client was refused; the connection goes on. ``id`` is that of the refused send."""
+
+    type: Literal["error"] = "error"
+    code: ErrorCode
+    detail: str
+    id: str | None = None
+    retry_after_seconds: int | None = None
+
+
+class Status(Frame):
+    """Whether messages flow now. While they do not, the connection stays and sends are refused."""
+
+    type: Literal["status"] = "status"
+    chat: Literal["available", "unavailable"]
+
+
+class RoomChanged(Frame):
+    """The room's stream started or ended."""
+
+    type: Literal["room"] = "room"
+    live_stream_id: UUID | None
+
+
+class Presence(Frame):
+    """How many connections the room has over all gateways, about every five seconds while it changes."""
+
+    type: Literal["presence"] = "presence"
+    chatters: int
+
+
+ServerFrame = Annotated[
+    Joined | Messages | Gap | Accepted | ErrorFrame | Status | RoomChanged | Presence, Field(discriminator="type")
+]
+
+CLIENT_FRAMES: tuple[type[Frame], ...] = (Join, Send)
+SERVER_FRAMES: tuple[type[Frame], ...] = (
+    Joined, Messages, Gap, Accepted, ErrorFrame, Status, RoomChanged, Presence,
+)  # fmt: skip
+
+_CLIENT: TypeAdapter[Join | Send] = TypeAdapter(ClientFrame)
+SERVER_FRAME: TypeAdapter[
+    Joined | Messages | Gap | Accepted | ErrorFrame | Status | RoomChanged | Presence
+] = TypeAdapter(ServerFrame)
+
+
+class BadFrame(ValueError):
+    """A client's frame cannot be taken. ``code`` is for programs, the text (names of fields, no values) for people."""
+
+    def __init__(self, code: ErrorCode, detail: str) -> None:
+        super().__init__(detail)
+        self.code: ErrorCode = code
+        self.detail = detail
+
+
+def read_client_frame(text: str) -> Join | Send:
+    """Parse one text frame of a client.
+
+    Raises:
+        BadFrame: it is not JSON, not a known frame, of another version, or a field is wrong, unknown or missing.
+    """
+    try:
+        frame = _CLIENT.validate_json(text)
+    except ValidationError as error:
+        raise _bad_frame(error) from None
+    if isinstance(frame, Send) and not _printable(frame.text):
+        raise BadFrame("bad-frame", "text: control characters are not allowed")
+    return frame
+
+
+def _printable(text: str) -> bool:
+    return text.isprintable() or not any(character < " " or "\x7f" <= character <= "\x9f" for character in text)
+
+
+def _bad_frame(error: ValidationError) -> BadFrame:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"] if part not in ("join", "send"))
+    if first["loc"][-1:] == ("v",):
+        return BadFrame("unsupported-version", f"v: this gateway speaks version {VERSION}")
+    detail = f"{where}: {first['msg']}" if where else first["msg"]
+    return BadFrame("bad-frame", detail[:300])
+
+
+# ------------------------------------------------------------------------------------------- to bytes
+
+_TEXT_FINAL = 0x81  # FIN set, opcode 1 (RFC 6455 section 5.2); servers do not mask
+
+
+def websocket_text(payload: bytes) -> bytes:
+    """One whole unmasked, uncompressed WebSocket text frame around a UTF-8 payload."""
+    size = len(payload)
+    if size < 126:
+        return struct.pack("!BB", _TEXT_FINAL, size) + payload
+    if size < 65_536:
+        return struct.pack("!BBH", _TEXT_FINAL, 126, size) + payload
+    return struct.pack("!BBQ", _TEXT_FINAL, 127, size) + payload
+
+
+def to_bytes(frame: Frame) -> bytes:
+    """A server frame as WebSocket bytes."""
+    return websocket_text(frame.model_dump_json(exclude_none=isinstance(frame, ErrorFrame)).encode())
+
+
+def message_body(message_id: UUID, user_id: UUID, username: str, text: str, sent_at: AwareDatetime) -> bytes:
+    """A message without its offset, which only the broker knows: the bytes that are stored and published.
+
+    They are a JSON object whose opening brace `placed` replaces, so that no gateway encodes a message again.
+    """
+    return _MessageBody(
+        message_id=message_id, user_id=user_id, username=username, text=text, sent_at=sent_at
+    ).model_dump_json().encode()  # fmt: skip
+
+
+class _MessageBody(Frame):
+    message_id: UUID
+    user_id: UUID
+    username: str
+    text: str
+    sent_at: AwareDatetime
+
+
+def placed(offset: int, body: bytes) -> bytes:
+    """A stored message body with its offset put in."""
+    return b'{"offset":%d,' % offset + body[1:]
+
+
+def messages_frame(epoch: str, messages: Iterable[bytes]) -> bytes:
+    """A `Messages` frame from messages that already have their offsets."""
+    return websocket_text(b'{"type":"messages","epoch":"%s","messages":[%s]}' % (epoch.encode(), b",".join(messages)))
+
+
+def gap_frame(offset: int, epoch: str, history: Iterable[bytes]) -> bytes:
+    """A `Gap` frame from messages that already have their offsets."""
+    return websocket_text(
+        b'{"type":"gap","offset":%d,"epoch":"%s","history":[%s]}' % (offset, epoch.encode(), b",".join(history))
+    )
+
+
+def joined_frame(joined: Joined, history: Iterable[bytes]) -> bytes:
+    """A `Joined` frame whose history is spliced in from stored bytes; ``joined.history`` itself stays empty."""
+    head = joined.model_dump_json(exclude={"history"}).encode()
+    return websocket_text(head[:-1] + b',"history":[%s]}' % b",".join(history))

@@ -1,0 +1,67 @@
+"""One client's socket as a room sees it: prebuilt frames go straight to the transport, within a bounded backlog."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+
+from aiohttp import web
+
+_LINGER_RESET = struct.pack("ii", 1, 0)  # close sends RST at once and drops what the kernel still holds
+
+
+class Member:
+    """A joined client.
+
+    Frames bypass aiohttp's writer: without compression it writes every frame whole and at once, so whole frames from
+    here and its control frames never mix. After its close frame nothing may follow; `ws.closed` is set before that.
+    """
+
+    __slots__ = ("_backlog_bytes_max", "_on_slow", "_slow", "_transport", "_ws")
+
+    def __init__(
+        self,
+        ws: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        *,
+        backlog_bytes_max: int,
+        on_slow: Callable[[], None],
+    ) -> None:
+        self._ws = ws
+        self._transport = transport
+        self._backlog_bytes_max = backlog_bytes_max
+        self._on_slow = on_slow
+        self._slow = False
+
+    def write(self, frames: bytes) -> None:
+        """Queue whole frames; a client whose backlog is over the bound gets nothing more and is reported as slow."""
+        transport = self._transport
+        if self._ws.closed or self._slow or transport.is_closing():
+            return
+        if transport.get_write_buffer_size() > self._backlog_bytes_max:
+            self._slow = True
+            self._on_slow()
+            return
+        transport.write(frames)
+
+    def start(self, frames: bytes) -> None:
+        """Queue the first frames, which may be more than the bound (a long recovery) without making the client slow."""
+        self._backlog_bytes_max += len(frames)
+        self.write(frames)
+
+    def limit_send_buffer(self, size_bytes: int) -> None:
+        """Bound what the kernel holds for this client; else stalled sockets take megabytes each."""
+        self._option(socket.SO_SNDBUF, size_bytes)
+
+    def give_up_unsent(self) -> None:
+        """Whenever the connection ends now, what it has not taken is dropped by a reset instead of lingering on."""
+        self._option(socket.SO_LINGER, _LINGER_RESET)
+
+    def abort(self) -> None:
+        """End the connection at once, without the wait for a client that does not read."""
+        self._transport.abort()
+
+    def _option(self, option: int, value: int | bytes) -> None:
+        connection = self._transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, option, value)
