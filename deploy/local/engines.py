@@ -106,26 +106,31 @@ def _launch_postgres(place: Place) -> Launch:
 # --- Redis ------------------------------------------------------------------------------------------------------------
 
 
-def _prepare_redis(place: Place) -> None:
-    state = place.state("redis")
+def _redis_configuration(place: Place) -> str:
     settings = {
         "bind": "127.0.0.1",
         "port": str(place.ports["redis"]),
         "requirepass": place.credentials.redis_password,
-        "dir": str(state),
+        "dir": str(place.state("redis")),
         "save": '""',
         "appendonly": "no",
         "maxmemory": "512mb",
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
     }
-    write_private(state / "redis.conf", "".join(f"{name} {value}\n" for name, value in settings.items()))
+    return "".join(f"{name} {value}\n" for name, value in settings.items())
+
+
+def _prepare_redis(place: Place) -> None:
+    # A file, because the password in the command line would be everybody's to read.
+    write_private(place.state("redis") / "redis.conf", _redis_configuration(place))
 
 
 def _launch_redis(place: Place) -> Launch:
     return Launch(
         argv=[places.program("redis-server"), str(place.state("redis") / "redis.conf")],
         probe=functools.partial(probes.redis, place.ports["redis"], place.credentials.redis_password),
+        version=_redis_configuration(place),
     )
 
 
@@ -199,6 +204,7 @@ def _launch_kafka(place: Place) -> Launch:
         stop_grace_seconds=15,
         ready_seconds_max=120,
         probe=functools.partial(probes.kafka, place.ports["kafka"]),
+        version=str(_kafka_settings(place)),
     )
 
 
@@ -244,6 +250,7 @@ def _launch_nginx(place: Place) -> Launch:
     return Launch(
         argv=[places.program("nginx"), "-p", f"{state}/", "-c", f"{state}/nginx.conf", "-g", "daemon off;"],
         probe=functools.partial(probes.http_ok, place.ports["control"], "/health"),
+        version=nginx_configuration(place),
     )
 
 

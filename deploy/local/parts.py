@@ -63,6 +63,7 @@ class Launch:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_grace_seconds: float = 10.0
     ready_seconds_max: float = 60.0
+    # What else the process depends on: the text of its configuration file, a digest of its code.
     version: str = ""
 
     def fingerprint(self) -> str:

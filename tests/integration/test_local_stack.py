@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import signal
+import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -11,7 +16,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis.asyncio import Redis
 
-from deploy.local import Stack
+from deploy.local import PartFailed, Stack
+from deploy.local.errors import PortsTaken
 from tests.engines import S3, Database
 
 
@@ -81,3 +87,68 @@ def test_an_own_stack_keeps_its_data_over_a_kill(own_stack: Callable[..., Stack]
     stack.start("postgres")
     assert stack.pid("postgres") != first
     assert asyncio.run(ask("SELECT answer FROM kept")) == 42
+
+
+def test_starting_again_changes_nothing_and_stopping_keeps_ports_and_secrets(own_stack: Callable[..., Stack]) -> None:
+    stack = own_stack("redis", "nginx")
+    settings, pids = stack.environment(), [stack.pid(part) for part in ("redis", "nginx")]
+    said: list[str] = []
+    stack.up(["redis", "nginx"], say=said.append)
+    assert [stack.pid(part) for part in ("redis", "nginx")] == pids
+    assert all("runs already" in line for line in said)
+    stack.down()
+    assert {status.state for status in stack.status()} == {"stopped"}
+    assert Stack(stack.directory).environment() == settings
+
+
+def test_a_frozen_part_is_unhealthy_and_the_next_start_continues_it(own_stack: Callable[..., Stack]) -> None:
+    stack = own_stack("redis")
+    pid = stack.pid("redis")
+    os.kill(pid, signal.SIGSTOP)
+    assert {status.state for status in stack.status() if status.name == "redis"} == {"unhealthy"}
+    stack.start("redis")
+    assert stack.pid("redis") == pid
+    assert {status.state for status in stack.status() if status.name == "redis"} == {"running"}
+
+
+def test_a_part_that_cannot_start_is_reported_with_the_end_of_its_log(own_stack: Callable[..., Stack]) -> None:
+    stack = own_stack("postgres")
+    stack.stop("postgres")
+    with (stack.directory / "postgres/data/postgresql.conf").open("a") as file:
+        file.write("no_such_setting = 1\n")
+    with pytest.raises(PartFailed, match="no_such_setting") as failure:
+        stack.start("postgres")
+    assert failure.value.part == "postgres"
+    assert "next:" in str(failure.value)
+
+
+def test_a_foreign_program_in_the_way_moves_a_stack_that_is_down(own_stack: Callable[..., Stack]) -> None:
+    stack = own_stack("redis")
+    before = stack.ports
+    stack.down()
+    with socket.socket() as foreign:
+        foreign.bind(("127.0.0.1", before["redis"]))
+        foreign.listen()
+        stack.up(["redis"], say=lambda _: None)
+    assert stack.ports.base > before.base
+
+
+def test_a_foreign_program_in_the_way_of_a_running_stack_is_named(own_stack: Callable[..., Stack]) -> None:
+    stack = own_stack("redis")
+    with socket.socket() as foreign:
+        foreign.bind(("127.0.0.1", stack.ports["minio"]))
+        foreign.listen()
+        with pytest.raises(PortsTaken, match="minio"):
+            stack.up(["minio"], say=lambda _: None)
+
+
+def test_no_secret_is_in_a_command_line_or_a_readable_file(own_stack: Callable[..., Stack]) -> None:
+    stack = own_stack("postgres", "redis", "minio", "nginx")
+    secrets = json.loads((stack.directory / "secrets.json").read_text()).values()
+    for part in ("postgres", "redis", "minio", "nginx"):
+        command_line = Path(f"/proc/{stack.pid(part)}/cmdline").read_text()
+        assert not [secret for secret in secrets if secret in command_line]
+    for path in stack.directory.rglob("*"):
+        if path.is_file() and path.stat().st_mode & 0o077 and path.stat().st_size < 1_000_000:
+            content = path.read_bytes()
+            assert not [secret for secret in secrets if secret.encode() in content], path
