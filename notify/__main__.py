@@ -1,0 +1,98 @@
+"""The notify process: `python -m notify`."""
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from eventbus.bus import EventBus
+from eventbus.bus_kafka import open_bus
+from eventbus.consume import ConsumeLoop
+from eventbus.outbox import Outbox
+from eventbus.relay import Relay
+from notify.announcer import Announcer, RedisChannels
+from notify.api import FanoutsApi, FollowersApi, NotificationsApi
+from notify.fanout import Fanouts
+from notify.followers import Followers
+from notify.live_gateway import LiveGateway
+from notify.live_registry import LiveRegistry
+from notify.live_stream import LiveStreams
+from notify.partitions import NoticeMonths
+from notify.settings import NotifySettings
+from notify.subscriptions import subscriptions
+from runtime.health import Health
+from runtime.http_server import HttpServer
+from runtime.migrations import require_migrated
+from runtime.postgres import Pool, open_pool, postgres_check
+from runtime.process import run_process
+from runtime.redis_client import redis_client
+from runtime.service import Service
+from runtime.supervise import supervise
+from runtime.tokens import TokenVerifier, Verifier
+
+SCHEMA = "notify"
+
+
+@dataclass(frozen=True)
+class Process:
+    """The services of a notify process, and the two that others ask something of."""
+
+    services: Sequence[Service]
+    server: HttpServer
+    gateway: LiveGateway
+
+
+async def serve(settings: NotifySettings) -> None:
+    """Open what the process needs, in order, and run its services until they are stopped."""
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
+        await require_migrated(pool, schema=SCHEMA)
+        bus = await stack.enter_async_context(open_bus(settings))
+        # not waited for: without Redis everything but the live lane works, and that comes when Redis does
+        redis = redis_client(settings)
+        stack.push_async_callback(redis.aclose)
+        health = Health()
+        verifier = TokenVerifier(settings.jwks_url, settings.token_issuer)
+        health.watch("signing-keys", verifier.check)
+        process = assemble(settings, pool, bus, redis, verifier, health)
+        await supervise([*process.services, verifier], stop_grace_seconds=settings.stop_grace_seconds)
+
+
+def assemble(
+    settings: NotifySettings, pool: Pool, bus: EventBus, redis: Redis, verifier: Verifier, health: Health
+) -> Process:
+    """Put the services together from what is open."""
+    health.watch("postgres", postgres_check(pool))
+    outbox = Outbox(pool, source=SCHEMA)
+    channels = RedisChannels(settings.notify_redis_prefix)
+    announcer = Announcer(redis, channels, publish_seconds_max=settings.notify_live_publish_seconds_max)
+    registry = LiveRegistry(
+        connections_max=settings.notify_live_connections_max,
+        connections_per_user_max=settings.notify_live_connections_per_user_max,
+    )
+    followers = Followers(pool, registry, announcer, follows_per_user_max=settings.notify_follows_per_user_max)
+    fanouts = Fanouts(
+        announcer,
+        page_followers_max=settings.notify_page_followers_max,
+        plan_pages_max=settings.notify_plan_pages_max,
+    )
+    gateway = LiveGateway(
+        redis,
+        channels,
+        pool,
+        registry,
+        silence_seconds_max=settings.notify_live_silence_seconds_max,
+        replay_notices_max=settings.notify_live_replay_notices_max,
+        follows_per_user_max=settings.notify_follows_per_user_max,
+    )
+    live_streams = LiveStreams(pool, registry, settings)
+    apis = [FollowersApi(pool, followers), NotificationsApi(pool, registry, live_streams), FanoutsApi(pool)]
+    server = HttpServer(apis, settings=settings, verifier=verifier, health=health)
+    relay = Relay(settings.postgres_dsn, bus, outbox, schema=SCHEMA, health=health)
+    loops = [ConsumeLoop(bus, outbox, wanted, health=health) for wanted in subscriptions(fanouts, followers)]
+    return Process([server, gateway, relay, *loops, NoticeMonths(pool)], server, gateway)
+
+
+if __name__ == "__main__":
+    run_process("notify", NotifySettings, serve)

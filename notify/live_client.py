@@ -1,0 +1,110 @@
+"""One connection on the live lane: what waits for it, what it has been told, and when it is cut."""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from uuid import UUID
+
+from notify.notices import LiveNotice
+
+TOLD_NOTICES_MAX = 1_000
+"""How many notices a client's connection remembers, so that a repeated one is not told twice."""
+
+
+class LiveClient:
+    """A connected person's queue. Offering never waits: a client that does not keep up is cut, and costs nobody else.
+
+    From its creation until `release` it holds back what is offered, while what it missed is looked up, so that notices
+    arrive in the order of their ids wherever possible.
+
+    Attributes:
+        floor: a stored notice up to this id has been told to the person, or is older than the connection.
+        follows: since when the person follows which channel, as far as this process knows.
+        cut_reason: why the connection is to end; None while it goes on.
+        on_cut: called once with the reason.
+        ready: set when the client was released or cut.
+    """
+
+    def __init__(self, user_id: UUID, *, floor: UUID, queue_notices_max: int) -> None:
+        self.user_id = user_id
+        self.floor = floor
+        self.follows: dict[UUID, datetime] = {}
+        self.cut_reason: str | None = None
+        self.on_cut: Callable[[str], None] = lambda _reason: None
+        self.ready = asyncio.Event()
+        self._queue_notices_max = queue_notices_max
+        self._frames: deque[bytes] = deque()
+        self._held: list[LiveNotice] | None = []
+        self._told: OrderedDict[UUID, None] = OrderedDict()
+        self._highest = floor
+        self._changed = asyncio.Event()
+
+    def offer(self, live: LiveNotice) -> None:
+        """Put a notice into the queue unless it has been told; cuts the client when the queue is full."""
+        if self.cut_reason is not None or live.notice.notification_id in self._told:
+            return
+        if len(self._frames if self._held is None else self._held) >= self._queue_notices_max:
+            self.cut("slow")
+        elif self._held is not None:
+            self._held.append(live)
+        else:
+            self._tell(live)
+
+    def offer_stored(self, live: LiveNotice) -> None:
+        """Offer a notice from the stored lane: one up to the floor is no news to this client."""
+        if live.notice.notification_id > self.floor:
+            self.offer(live)
+
+    def remember(self, notice_ids: Iterable[UUID]) -> None:
+        """Take these notices for told."""
+        for notice_id in notice_ids:
+            self._told[notice_id] = None
+        while len(self._told) > TOLD_NOTICES_MAX:
+            self._told.popitem(last=False)
+
+    def release(self, missed: Iterable[LiveNotice]) -> None:
+        """Tell what was missed, oldest first, then what came meanwhile; from now on notices are told as they come.
+
+        The missed notices are bounded by whoever looked them up, so they do not count as falling behind.
+        """
+        if self.cut_reason is not None:
+            return
+        held, self._held = self._held or [], None
+        for live in [*missed, *held]:
+            if live.notice.notification_id not in self._told:
+                self._tell(live)
+        self.ready.set()
+
+    def put(self, frame: bytes) -> None:
+        """Put a frame that is no notice into the queue."""
+        self._frames.append(frame)
+        self._changed.set()
+
+    def cut(self, reason: str) -> None:
+        """End the connection: the queue is dropped, and whoever waits for frames gets none."""
+        if self.cut_reason is None:
+            self.cut_reason = reason
+            self._frames.clear()
+            self._held = None
+            self._changed.set()
+            self.ready.set()
+            self.on_cut(reason)
+
+    async def next_frames(self) -> bytes | None:
+        """Wait for frames; all there are, as one piece. None: the client was cut."""
+        while not self._frames and self.cut_reason is None:
+            self._changed.clear()
+            await self._changed.wait()
+        if self.cut_reason is not None:
+            return None
+        frames = b"".join(self._frames)
+        self._frames.clear()
+        return frames
+
+    def _tell(self, live: LiveNotice) -> None:
+        notice_id = live.notice.notification_id
+        self.remember([notice_id])
+        in_order = notice_id > self._highest
+        self._highest = max(self._highest, notice_id)
+        self.put(live.frame if in_order else live.frame_out_of_order)

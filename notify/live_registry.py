@@ -1,0 +1,153 @@
+"""Who is connected to this process, and which of them follows a channel: pure bookkeeping, no waiting."""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from time import monotonic
+from uuid import UUID
+
+from notify import metrics
+from notify.errors import LiveConnectionsFull, TooManyConnections
+from notify.live_client import LiveClient
+from notify.notices import LiveNotice, Notice
+
+RECENT_NOTICES_MAX = 256
+RECENT_SECONDS = 30.0
+"""How long a notice counts as recent: well beyond the milliseconds between its publish and its fan-out's commit."""
+RETRY_AFTER_SECONDS = 5
+
+
+class LiveRegistry:
+    """The clients of this process by person and by channel."""
+
+    def __init__(
+        self,
+        *,
+        connections_max: int,
+        connections_per_user_max: int,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._connections_max = connections_max
+        self._connections_per_user_max = connections_per_user_max
+        self._clock = clock
+        self._clients: set[LiveClient] = set()
+        self._by_user: dict[UUID, list[LiveClient]] = {}
+        self._by_channel: defaultdict[UUID, dict[LiveClient, datetime]] = defaultdict(dict)
+        self._changes: dict[LiveClient, dict[UUID, datetime | None]] = {}
+        self._recent: deque[tuple[float, LiveNotice]] = deque(maxlen=RECENT_NOTICES_MAX)
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def admit(self, client: LiveClient) -> None:
+        """Take a client in; until `listen` its changes of follows are only collected.
+
+        Raises TooManyConnections, LiveConnectionsFull.
+        """
+        if len(self) >= self._connections_max:
+            raise LiveConnectionsFull(
+                f"this gateway takes {self._connections_max} live connections", retry_after_seconds=RETRY_AFTER_SECONDS
+            )
+        own = self._by_user.get(client.user_id, [])
+        if len(own) >= self._connections_per_user_max:
+            limit = self._connections_per_user_max
+            raise TooManyConnections(
+                f"one person has at most {limit} live connections here", retry_after_seconds=RETRY_AFTER_SECONDS
+            )
+        self._by_user[client.user_id] = [*own, client]
+        self._changes[client] = {}
+        self._clients.add(client)
+        metrics.live_connections.set(len(self))
+
+    def listen(self, client: LiveClient, follows: Sequence[tuple[UUID, datetime]]) -> None:
+        """Let a client hear of the channels that were read for it, corrected by what changed during the reading."""
+        current: dict[UUID, datetime | None] = {**dict(follows), **self._changes.pop(client, {})}
+        if client not in self._clients:  # it left while its follows were read
+            return
+        for channel_id in client.follows.keys() - current.keys():
+            self._change(client, channel_id, None)
+        for channel_id, followed_at in current.items():
+            self._change(client, channel_id, followed_at)
+
+    def expect_follows(self, clients: Sequence[LiveClient]) -> None:
+        """Collect changes for clients whose follows are about to be read again."""
+        for client in clients:
+            self._changes.setdefault(client, {})
+
+    def dismiss(self, client: LiveClient) -> None:
+        """Forget a client."""
+        if client not in self._clients:
+            return
+        self._clients.remove(client)
+        self._changes.pop(client, None)
+        own = [other for other in self._by_user.pop(client.user_id) if other is not client]
+        if own:
+            self._by_user[client.user_id] = own
+        for channel_id in list(client.follows):
+            self._change(client, channel_id, None)
+        metrics.live_connections.set(len(self))
+
+    def change_follow(self, follower_id: UUID, channel_id: UUID, followed_at: datetime | None) -> None:
+        """Somebody follows a channel since `followed_at`, or (None) no longer."""
+        for client in self._by_user.get(follower_id, ()):
+            if client in self._changes:
+                self._changes[client][channel_id] = followed_at
+            self._change(client, channel_id, followed_at)
+
+    def tell(self, notice: Notice) -> int:
+        """Offer a notice to the connected followers; how many they are."""
+        live = LiveNotice(notice)
+        self._recent.append((self._clock(), live))
+        return self._offer(live, stored=False)
+
+    def tell_stored(self, notice: Notice) -> int:
+        """Offer a notice that now is in the inboxes to those connected followers who might not have got it."""
+        return self._offer(LiveNotice(notice), stored=True)
+
+    def recent_for(self, client: LiveClient) -> Iterator[LiveNotice]:
+        """What was told in the last seconds to the followers of the channels that the client listens to."""
+        horizon = self._clock() - RECENT_SECONDS
+        for told_at, live in self._recent:
+            if told_at >= horizon and _concerns(client.follows.get(live.notice.channel_id), live):
+                yield live
+
+    def clients_by_user(self, users_max: int) -> Iterator[list[LiveClient]]:
+        """All clients, in lists that hold those of at most `users_max` people."""
+        users = iter(list(self._by_user.values()))
+        while batch := list(islice(users, users_max)):
+            yield [client for clients in batch for client in clients]
+
+    def cut_all(self, reason: str) -> None:
+        """End every connection."""
+        for client in self._clients:
+            client.cut(reason)
+
+    def _offer(self, live: LiveNotice, *, stored: bool) -> int:
+        followers = self._by_channel.get(live.notice.channel_id)
+        if followers is None:
+            return 0
+        concerned = [client for client, followed_at in followers.items() if _concerns(followed_at, live)]
+        for client in concerned:
+            if stored:
+                client.offer_stored(live)
+            else:
+                client.offer(live)
+        return len(concerned)
+
+    def _change(self, client: LiveClient, channel_id: UUID, followed_at: datetime | None) -> None:
+        if followed_at is not None:
+            client.follows[channel_id] = followed_at
+            self._by_channel[channel_id][client] = followed_at
+            return
+        client.follows.pop(channel_id, None)
+        followers = self._by_channel.get(channel_id)
+        if followers is not None:
+            followers.pop(client, None)
+            if not followers:
+                del self._by_channel[channel_id]
+
+
+def _concerns(followed_at: datetime | None, live: LiveNotice) -> bool:
+    # As in the inbox: who followed after the start is not told of it.
+    return followed_at is not None and followed_at <= live.notice.created_at

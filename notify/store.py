@@ -1,0 +1,217 @@
+"""Notify's tables as the objects that the rest of notify speaks of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from notify.notices import Notice, stream_notice
+from runtime.postgres import Connection, Pool, load_queries
+
+queries = load_queries("notify")
+
+FIRST_USER_ID = UUID(int=0)
+"""Stands before every person's id (RFC 9562, section 5.9: the nil UUID is nobody's)."""
+LAST_USER_ID = UUID(int=2**128 - 1)
+"""Stands behind every person's id (RFC 9562, section 5.10: the max UUID is nobody's)."""
+END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """Somebody who follows a channel, and since when."""
+
+    user_id: UUID
+    username: str
+    followed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Somebody's following of a channel."""
+
+    follower_id: UUID
+    channel_id: UUID
+    followed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Fanout:
+    """How far a stream's followers have been told. Counts are of pages and of inbox rows."""
+
+    stream_id: UUID
+    channel_id: UUID
+    pages_planned: int
+    pages_done: int
+    recipients: int
+    started_at: datetime
+    planned_through: UUID | None
+    """The last follower id within a planned page."""
+    planned_at: datetime | None
+    """None while the plan goes on."""
+    created_at: datetime
+    completed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """The follower at a position (from 1) among the candidates of a plan."""
+
+    follower_id: UUID
+    position: int
+
+
+async def keep_person(connection: Connection | Pool, user_id: UUID, username: str) -> None:
+    """Remember a person's name, or correct it."""
+    await queries.keep_person(connection, user_id=user_id, username=username)
+
+
+async def keep_channel(connection: Connection, channel_id: UUID, name: str) -> None:
+    """Remember a channel's person unless they are known."""
+    await queries.keep_channel(connection, user_id=channel_id, username=name)
+
+
+async def find_username(connection: Connection | Pool, user_id: UUID) -> str | None:
+    """A person's name; None: nobody of this id is known."""
+    name: str | None = await queries.find_username(connection, user_id=user_id)
+    return name
+
+
+async def count_follows_of(connection: Connection, follower_id: UUID, *, follows_max: int) -> int:
+    """How many channels a person follows, counted up to `follows_max`."""
+    count: int = await queries.count_follows_of(connection, follower_id=follower_id, follows_max=follows_max)
+    return count
+
+
+async def insert_follow(connection: Connection, *, channel_id: UUID, follower_id: UUID) -> datetime | None:
+    """Follow a channel, since now; None: it was followed already."""
+    followed_at: datetime | None = await queries.insert_follow(
+        connection, channel_id=channel_id, follower_id=follower_id
+    )
+    return followed_at
+
+
+async def delete_follow(connection: Connection | Pool, *, channel_id: UUID, follower_id: UUID) -> bool:
+    """Unfollow a channel; whether it had been followed."""
+    return await queries.delete_follow(connection, channel_id=channel_id, follower_id=follower_id) is not None
+
+
+async def list_followers(
+    pool: Pool, channel_id: UUID, *, before: tuple[datetime, UUID] = (END_OF_TIME, LAST_USER_ID), items_max: int
+) -> Sequence[Follower]:
+    """The followers of a channel, the newest first, those who come after (followed_at, user id) in that order."""
+    rows = await queries.list_followers(
+        pool, channel_id=channel_id, before_followed_at=before[0], before_follower_id=before[1], items_max=items_max
+    )
+    return [Follower(**row) for row in rows]
+
+
+async def find_follows_of(pool: Pool, follower_ids: Sequence[UUID], *, follows_max: int) -> Sequence[Follow]:
+    """Whom people follow, up to `follows_max` channels each."""
+    rows = await queries.find_follows_of(pool, follower_ids=follower_ids, follows_max=follows_max)
+    return [Follow(**row) for row in rows]
+
+
+async def insert_fanout(connection: Connection, notice: Notice) -> bool:
+    """Begin the fan-out of a stream; False: it was begun before."""
+    stream_id = await queries.insert_fanout(
+        connection,
+        stream_id=notice.stream_id,
+        channel_id=notice.channel_id,
+        channel_name=notice.channel_name,
+        title=notice.title,
+        started_at=notice.created_at,
+    )
+    return stream_id is not None
+
+
+async def find_page_boundaries(
+    connection: Connection, notice: Notice, *, after: UUID, page_followers: int, followers_max: int
+) -> Sequence[Boundary]:
+    """Of the next `followers_max` followers with a greater id: every `page_followers`-th, and the last."""
+    rows = await queries.find_page_boundaries(
+        connection,
+        channel_id=notice.channel_id,
+        after_follower_id=after,
+        started_at=notice.created_at,
+        page_followers=page_followers,
+        followers_max=followers_max,
+    )
+    return [Boundary(**row) for row in rows]
+
+
+async def advance_plan(
+    connection: Connection, stream_id: UUID, *, pages: int, planned_through: UUID | None, is_last: bool
+) -> bool:
+    """Note that `pages` more were planned; whether the fan-out is thereby complete (there was nothing to do)."""
+    completed: bool = await queries.advance_plan(
+        connection, stream_id=stream_id, pages=pages, planned_through=planned_through, is_last=is_last
+    )
+    return completed
+
+
+async def claim_page(connection: Connection, stream_id: UUID, page_number: int) -> bool:
+    """Mark a page as told within this transaction; False: it was told before."""
+    claimed = await queries.claim_page(connection, stream_id=stream_id, page_number=page_number)
+    return claimed is not None
+
+
+async def write_notices(connection: Connection, notice: Notice, *, after: UUID, last: UUID) -> int:
+    """Put a notice into the inbox of every follower in `(after, last]`; how many did not have it yet."""
+    written: int = await queries.write_notices(
+        connection,
+        notice_id=notice.notification_id,
+        channel_id=notice.channel_id,
+        started_at=notice.created_at,
+        after_follower_id=after,
+        last_follower_id=last,
+    )
+    return written
+
+
+async def count_page_done(connection: Connection, stream_id: UUID, page_number: int, *, recipients: int) -> Fanout:
+    """Count a claimed page; the fan-out as it stands then, its row held for the rest of the transaction."""
+    await queries.note_page_recipients(connection, stream_id=stream_id, page_number=page_number, recipients=recipients)
+    return Fanout(**await queries.count_page_done(connection, stream_id=stream_id, recipients=recipients))
+
+
+async def find_fanout(pool: Pool, stream_id: UUID) -> Fanout | None:
+    """How the fan-out of a stream stands."""
+    row = await queries.find_fanout(pool, stream_id=stream_id)
+    return Fanout(**row) if row else None
+
+
+async def list_notices(pool: Pool, user_id: UUID, *, before: UUID = LAST_USER_ID, items_max: int) -> Sequence[Notice]:
+    """A person's inbox, the newest first, below a notice's id."""
+    rows = await queries.list_notices(pool, user_id=user_id, before_notice_id=before, items_max=items_max)
+    return [stream_notice(**row) for row in rows]
+
+
+async def find_missed_notices(
+    pool: Pool, user_ids: Sequence[UUID], *, after: UUID, items_max: int
+) -> Mapping[UUID, Sequence[Notice]]:
+    """The newest `items_max` notices above an id, oldest first, by person.
+
+    A notice counts from the commit that began its fan-out on, whether or not its inbox row is written yet.
+    """
+    rows: Sequence[Mapping[str, Any]] = await queries.find_missed_notices(
+        pool, user_ids=user_ids, after_notice_id=after, items_max=items_max
+    )
+    return {
+        user_id: [stream_notice(**{name: value for name, value in row.items() if name != "user_id"}) for row in found]
+        for user_id, found in groupby(rows, key=lambda row: row["user_id"])
+    }
+
+
+async def make_notice_months(connection: Connection, *, months_ahead: int) -> int:
+    """Make the inbox partitions of this month and the coming ones; how many were missing."""
+    made: int = await queries.make_notice_months(connection, months_ahead=months_ahead)
+    return made
+
+
+async def seed_followers(connection: Connection | Pool, channel_id: UUID, *, first: int, last: int) -> int:
+    """Make the synthetic followers number `first` to `last` of a channel; how many were missing."""
+    made: int = await queries.seed_followers(connection, channel_id=channel_id, first=first, last=last)
+    return made
