@@ -37,8 +37,8 @@ async def read_topic(servers: str, names: Names, topic: str, start: Mapping[int,
 async def _places(
     consumer: AIOKafkaConsumer, kafka_topic: str, topic: str, start: Mapping[int, int] | None
 ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
-    await consumer._client.fetch_all_metadata()
-    numbers = consumer.partitions_for_topic(kafka_topic)
+    cluster = await consumer._client.fetch_all_metadata()
+    numbers = cluster.partitions_for_topic(kafka_topic)
     if not numbers:
         raise UnknownTopic(topic)
     wanted = [TopicPartition(kafka_topic, number) for number in numbers if start is None or number in start]
