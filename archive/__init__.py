@@ -1,0 +1,1 @@
+"""Archive: keeps every stream as a recording, playable the moment the stream ends."""

@@ -1,0 +1,160 @@
+"""The archive's processes: `python -m archive intake`, `… shipper` and `… worker`."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import NoReturn
+
+from archive.api import ArchiveApi
+from archive.completion import Completion
+from archive.finalise import Finaliser
+from archive.intake import SUBSCRIPTION
+from archive.jobs import Jobs
+from archive.objects_configured import open_objects
+from archive.partitions import Partitions
+from archive.process import ProcessRunner, network_can_be_dropped
+from archive.settings import ArchiveSettings
+from archive.shipper import Shipper, ShipperPace
+from archive.store import Recordings
+from archive.transcode import EncoderBudget, Transcoder
+from archive.worker import Worker
+from eventbus.bus_kafka import open_bus
+from eventbus.consume import ConsumeLoop
+from eventbus.outbox import Outbox
+from eventbus.relay import Relay
+from runtime.health import Health
+from runtime.http_server import HttpServer
+from runtime.migrations import require_migrated
+from runtime.postgres import Pool, open_pool
+from runtime.process import run_process
+from runtime.supervise import supervise
+
+SCHEMA = "archive"
+# What a killed process left behind; nothing of ours takes so long.
+LEFTOVER_SECONDS = 6 * 3_600.0
+
+
+async def serve_intake(settings: ArchiveSettings) -> None:
+    """Hear of streams, finalise their recordings, answer the API, carry the schema's events."""
+    async with AsyncExitStack() as stack:
+        pool = await _open_pool(stack, settings)
+        bus = await stack.enter_async_context(open_bus(settings))
+        objects = await stack.enter_async_context(open_objects(settings))
+        health, outbox, recordings = Health(), Outbox(pool, source=SCHEMA), Recordings(pool)
+        health.watch("object-store", objects.check)
+        finaliser = Finaliser(
+            recordings,
+            outbox,
+            objects,
+            ProcessRunner(without_network=await network_can_be_dropped()),
+            work_directory=await asyncio.to_thread(_work_directory, settings.archive_work_directory),
+            playback_path=settings.archive_playback_path,
+            chunk_seconds=settings.archive_chunk_seconds,
+        )
+        api = ArchiveApi(recordings, playback_path=settings.archive_playback_path)
+        services = [
+            HttpServer([api], settings=settings, health=health),
+            ConsumeLoop(bus, outbox, SUBSCRIPTION, health=health),
+            Relay(settings.postgres_dsn, bus, outbox, schema=SCHEMA, health=health),
+            Partitions(pool),
+            finaliser,
+        ]
+        await supervise(services, stop_grace_seconds=settings.stop_grace_seconds)
+
+
+async def serve_shipper(settings: ArchiveSettings) -> None:
+    """Ship segments from the media server's disk."""
+    async with AsyncExitStack() as stack:
+        pool = await _open_pool(stack, settings)
+        objects = await stack.enter_async_context(open_objects(settings))
+        health = Health()
+        shipper = Shipper(
+            settings.archive_hls_directory,
+            Recordings(pool),
+            objects,
+            ProcessRunner(without_network=await network_can_be_dropped()),
+            ShipperPace(
+                poll_seconds=settings.archive_shipper_poll_seconds,
+                uploads_at_once=settings.archive_shipper_uploads_at_once,
+                directories_max=settings.archive_shipper_directories_max,
+                keep_seconds=settings.archive_shipper_keep_seconds,
+            ),
+        )
+        health.watch("object-store", objects.check)
+        health.watch("hls-directory", shipper.check)
+        services = [HttpServer([], settings=settings, health=health), shipper]
+        await supervise(services, stop_grace_seconds=settings.stop_grace_seconds)
+
+
+async def serve_worker(settings: ArchiveSettings) -> None:
+    """Make renditions."""
+    async with AsyncExitStack() as stack:
+        pool = await _open_pool(stack, settings)
+        objects = await stack.enter_async_context(open_objects(settings))
+        health, outbox = Health(), Outbox(pool, source=SCHEMA)
+        health.watch("object-store", objects.check)
+        jobs = Jobs(pool, lease_seconds=settings.archive_worker_lease_seconds)
+        transcoder = Transcoder(
+            objects,
+            ProcessRunner(without_network=await network_can_be_dropped()),
+            EncoderBudget(
+                threads=settings.archive_worker_threads,
+                seconds_max=settings.archive_worker_job_seconds_max,
+                memory_bytes_max=settings.archive_worker_job_memory_bytes_max,
+            ),
+            work_directory=await asyncio.to_thread(_work_directory, settings.archive_work_directory),
+        )
+        worker = Worker(
+            pool,
+            jobs,
+            objects,
+            transcoder,
+            jobs_at_once=settings.archive_worker_jobs_at_once,
+            attempts_max=settings.archive_worker_attempts_max,
+        )
+        services = [
+            HttpServer([], settings=settings, health=health),
+            worker,
+            Completion(pool, jobs, outbox, objects),
+        ]
+        await supervise(services, stop_grace_seconds=settings.stop_grace_seconds)
+
+
+async def _open_pool(stack: AsyncExitStack, settings: ArchiveSettings) -> Pool:
+    pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
+    await require_migrated(pool, schema=SCHEMA)
+    return pool
+
+
+def _work_directory(directory: Path) -> Path:
+    """Make the directory for pieces of media, and clear it of what killed processes left."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for leftover in [*directory.glob("chunk-*"), *directory.glob("probe-*")]:
+        if leftover.stat().st_mtime < time.time() - LEFTOVER_SECONDS:
+            shutil.rmtree(leftover, ignore_errors=True)
+    return directory
+
+
+PROCESSES: dict[str, Callable[[ArchiveSettings], Awaitable[None]]] = {
+    "intake": serve_intake,
+    "shipper": serve_shipper,
+    "worker": serve_worker,
+}
+
+
+def main() -> NoReturn:
+    """Be the process that the first argument names."""
+    chosen = sys.argv[1] if len(sys.argv) == 2 else ""
+    if chosen not in PROCESSES:
+        sys.exit(f"usage: python -m archive {'|'.join(PROCESSES)}")
+    run_process(f"archive-{chosen}", ArchiveSettings, PROCESSES[chosen])
+
+
+if __name__ == "__main__":
+    main()

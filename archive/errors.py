@@ -1,0 +1,109 @@
+"""Everything that can go wrong while keeping recordings, as one tree.
+
+::
+
+    ArchiveError
+    ├── PlaylistUnreadable          the media server's playlist is not one
+    ├── MediaRefused                the media cannot be used: no picture, giant, unreadable
+    ├── ProcessError                a child process did not do its work
+    │   ├── ProcessFailed           … it said so by its exit code
+    │   ├── ProcessTimedOut         … it took too long, or was silent too long
+    │   └── ProcessOutputTooLarge   … it wrote more than was agreed
+    ├── ObjectStoreError
+    │   ├── InvalidKey              a key outside the alphabet; traversal ends here
+    │   ├── ObjectMissing
+    │   ├── ObjectTooLarge
+    │   └── StoreUnavailable        the store did not answer, or answered with an error
+    └── LeaseLost                   another worker has the job now
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+
+class ArchiveError(Exception):
+    """Base of every error that the archive raises itself."""
+
+
+class PlaylistUnreadable(ArchiveError):
+    """The text is not a media playlist of the media server."""
+
+
+class MediaRefused(ArchiveError):
+    """The media cannot become a recording; the text says why and is shown to users."""
+
+
+class ProcessError(ArchiveError):
+    """A child process did not do its work; ``stderr_tail`` holds the last lines that it wrote."""
+
+    def __init__(self, program: str, reason: str, stderr_tail: str) -> None:
+        super().__init__(f"{program} {reason}" + (f": {stderr_tail}" if stderr_tail else ""))
+        self.program = program
+        self.reason = reason
+        self.stderr_tail = stderr_tail
+
+
+class ProcessFailed(ProcessError):
+    """The child ended with an exit code other than 0 (negative: the signal that ended it)."""
+
+    def __init__(self, program: str, exit_code: int, stderr_tail: str) -> None:
+        super().__init__(program, f"ended with exit code {exit_code}", stderr_tail)
+        self.exit_code = exit_code
+
+
+class ProcessTimedOut(ProcessError):
+    """The child was stopped because it took, or was silent, too long."""
+
+
+class ProcessOutputTooLarge(ProcessError):
+    """The child was killed because it wrote more to stdout than was agreed."""
+
+
+class ObjectStoreError(ArchiveError):
+    """Base of what an object store can answer besides the object."""
+
+
+class InvalidKey(ObjectStoreError):
+    """The key is not one that this project makes; nothing was read or written."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"not an object key: {key!r}")
+        self.key = key
+
+
+class ObjectMissing(ObjectStoreError):
+    """No object has this key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"no object {key}")
+        self.key = key
+
+
+class ObjectTooLarge(ObjectStoreError):
+    """The object is larger than the reader was willing to take."""
+
+    def __init__(self, key: str, bytes_max: int) -> None:
+        super().__init__(f"object {key} is larger than {bytes_max} bytes")
+        self.key = key
+        self.bytes_max = bytes_max
+
+
+class StoreUnavailable(ObjectStoreError):
+    """The store did not do what was asked; asking again later may work."""
+
+    def __init__(self, action: str, reason: str) -> None:
+        super().__init__(f"object store: {action}: {reason}")
+        self.action = action
+        self.reason = reason
+
+
+class LeaseLost(ArchiveError):
+    """The lease ran out and somebody else took, or finished, the job."""
+
+    def __init__(self, stream_id: UUID, rendition: str, number: int, fence: int) -> None:
+        super().__init__(f"lease {fence} on chunk {number} of {rendition} of {stream_id} is lost")
+        self.stream_id = stream_id
+        self.rendition = rendition
+        self.number = number
+        self.fence = fence

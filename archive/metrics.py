@@ -1,0 +1,25 @@
+"""What the archive counts."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+segments_shipped = Counter("livestream_archive_segments_shipped", "Segments uploaded and verified.")
+segment_lag_seconds = Histogram(
+    "livestream_archive_segment_lag_seconds",
+    "Seconds from a segment's last byte on the local disk to its row, thus to its being safe.",
+    buckets=(0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0, 600.0),
+)
+segments_lost = Counter("livestream_archive_segments_lost", "Segments that were gone before they could be shipped.")
+directories_followed = Gauge("livestream_archive_directories_followed", "Streams that this shipper follows now.")
+end_to_playable_seconds = Histogram(
+    "livestream_archive_end_to_playable_seconds",
+    "Seconds from the end of a stream to its recording being playable.",
+    buckets=(0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 60.0, 600.0),
+)
+recordings_failed = Counter("livestream_archive_recordings_failed", "Recordings given up, by stage.", ("stage",))
+jobs = Counter("livestream_archive_jobs", "Transcoding jobs, by outcome.", ("outcome",))
+job_seconds = Histogram(
+    "livestream_archive_job_seconds",
+    "Seconds that a successful transcoding job took.",
+    buckets=(0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 300.0),
+)
+jobs_waiting = Gauge("livestream_archive_jobs_waiting", "Transcoding jobs that are not done, of all workers.")

@@ -1,0 +1,115 @@
+"""The object store as the archive sees it: a port with an S3 backend and one on a disk, and the keys in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+from archive.errors import InvalidKey
+
+KEY_CHARACTERS_MAX = 512
+_KEY = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*", re.ASCII)
+
+MASTER = "master.m3u8"
+INDEX = "index.m3u8"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object in the store."""
+
+    key: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectKind:
+    """How an object is served: its media type, and how long others may keep it."""
+
+    content_type: str
+    cache_control: str
+
+
+# A segment never changes under its name, so caches may keep it for a year (RFC 8246).
+SEGMENT = ObjectKind("video/mp2t", "public, max-age=31536000, immutable")
+# A master playlist is rewritten once the ladder is there; the type is that of RFC 8216 4.
+PLAYLIST = ObjectKind("application/vnd.apple.mpegurl", "public, max-age=5")
+
+
+class ObjectStore(Protocol):
+    """Objects by key. Every method may raise StoreUnavailable, and InvalidKey for a key outside the alphabet.
+
+    A put is all or nothing: a reader sees the old object or the new one, never a part. What a put has acknowledged
+    survives a crash of the store.
+    """
+
+    async def put_bytes(self, key: str, body: bytes, kind: ObjectKind) -> None:
+        """Store ``body``, replacing what was there."""
+        ...
+
+    async def put_file(self, key: str, path: Path, kind: ObjectKind) -> None:
+        """Store the file at ``path``, replacing what was there. Raises FileNotFoundError when the file is gone."""
+        ...
+
+    async def get_bytes(self, key: str, *, bytes_max: int) -> bytes:
+        """The whole object. Raises ObjectMissing, ObjectTooLarge."""
+        ...
+
+    async def get_file(self, key: str, path: Path) -> int:
+        """Write the object to ``path`` (replacing it); its size in bytes. Raises ObjectMissing."""
+        ...
+
+    async def head(self, key: str) -> StoredObject | None:
+        """The object without its bytes, or None."""
+        ...
+
+    def list(self, prefix: str) -> AsyncIterator[StoredObject]:
+        """Every object whose key begins with ``prefix`` (a folder, ending in ``/``), in the order of the keys."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove the object; nothing happens when there is none."""
+        ...
+
+    async def check(self) -> None:
+        """Ask the store for a sign of life."""
+        ...
+
+
+def checked_key(key: str) -> str:
+    """``key`` itself. Raises InvalidKey: dot segments, absolute paths and odd characters end here, in every backend."""
+    if len(key) > KEY_CHARACTERS_MAX or _KEY.fullmatch(key) is None:
+        raise InvalidKey(key)
+    return key
+
+
+def checked_prefix(prefix: str) -> str:
+    """``prefix`` itself, a folder with its closing slash. Raises InvalidKey."""
+    if not prefix.endswith("/"):
+        raise InvalidKey(prefix)
+    checked_key(prefix[:-1])
+    return prefix
+
+
+def source_segment_key(stream_id: UUID, sequence: int) -> str:
+    """Where one segment of the source rendition is."""
+    return f"{stream_id}/source/{sequence}.ts"
+
+
+def chunk_name(number: int, fence: int) -> str:
+    """A rendition's segment: the fence is in its name, so no late worker can replace what a playlist names."""
+    return f"{number}-{fence}.ts"
+
+
+def rendition_key(stream_id: UUID, rendition: str, name: str) -> str:
+    """Where one object of a rendition is."""
+    return f"{stream_id}/{rendition}/{name}"
+
+
+def master_key(stream_id: UUID) -> str:
+    """Where a recording's master playlist is."""
+    return f"{stream_id}/{MASTER}"

@@ -1,0 +1,46 @@
+"""The object store that the settings name."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from archive.errors import StoreUnavailable
+from archive.objects import ObjectStore
+from archive.objects_disk import DiskObjects
+from archive.objects_s3 import S3Objects, S3Place
+from archive.settings import ArchiveSettings
+from runtime.backoff import Backoff
+
+log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def open_objects(settings: ArchiveSettings) -> AsyncIterator[ObjectStore]:
+    """The store, ready for use: its bucket or directory exists. Waits for the store, saying so."""
+    store = _store(settings)
+    backoff = Backoff(first_seconds=0.2, ceiling_seconds=5.0)
+    while True:
+        try:
+            await store.__aenter__()
+            break
+        except StoreUnavailable as error:
+            log.warning("waiting_for_object_store", reason=error.reason, attempts=backoff.attempts)
+            await backoff.wait()
+    try:
+        yield store
+    finally:
+        await store.__aexit__(None, None, None)
+
+
+def _store(settings: ArchiveSettings) -> S3Objects | DiskObjects:
+    if settings.archive_object_store == "disk":
+        return DiskObjects(settings.archive_disk_directory)
+    endpoint_url = settings.archive_s3_endpoint_url
+    key_id, secret = settings.archive_s3_access_key_id, settings.archive_s3_secret_access_key
+    if endpoint_url is None or key_id is None or secret is None:
+        raise ValueError("the settings of the object store s3 are not complete")
+    place = S3Place(endpoint_url, settings.archive_s3_bucket, key_id, secret, region=settings.archive_s3_region)
+    return S3Objects(place, public_read=settings.archive_s3_public_read)

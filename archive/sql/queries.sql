@@ -1,0 +1,228 @@
+-- Queries of the archive; each is prepared against a migrated database in the tests.
+
+-- name: make_partitions
+-- Make the partitions of this month and the months ahead.
+select make_archive_partitions(:months_ahead) as partition;
+
+-- name: note_started!
+-- A stream began: it will have a recording.
+insert into recordings (stream_id, channel_id, channel_name, title, started_at)
+values (:stream_id, :channel_id, :channel_name, :title, :started_at)
+on conflict (stream_id) do update
+set channel_name = excluded.channel_name, title = excluded.title, started_at = excluded.started_at;
+
+-- name: note_ended!
+-- A stream is over: the shipper settles its directory. The first end counts.
+insert into recordings (stream_id, channel_id, started_at, ended_at, traceparent)
+values (:stream_id, :channel_id, :started_at, :ended_at, :traceparent)
+on conflict (stream_id) do update
+set ended_at = excluded.ended_at, traceparent = excluded.traceparent
+where recordings.ended_at is null;
+
+-- name: find_recording^
+-- One recording with the names of the renditions that play, best first.
+select r.stream_id, r.channel_id, r.channel_name, r.title, r.status, r.started_at, r.ended_at, r.published_at,
+       r.completed_at, r.failure, r.duration_ms,
+       array(select n.name from renditions as n
+             where n.stream_id = r.stream_id and n.state = 'ready' order by n.rank) as renditions
+from recordings as r where r.stream_id = :stream_id;
+
+-- name: list_recordings
+-- A page of all recordings, newest first.
+select r.stream_id, r.channel_id, r.channel_name, r.title, r.status, r.started_at, r.ended_at, r.published_at,
+       r.completed_at, r.failure, r.duration_ms,
+       array(select n.name from renditions as n
+             where n.stream_id = r.stream_id and n.state = 'ready' order by n.rank) as renditions
+from recordings as r where r.stream_id < :before order by r.stream_id desc limit :rows_max;
+
+-- name: list_channel_recordings
+-- A page of one channel's recordings, newest first.
+select r.stream_id, r.channel_id, r.channel_name, r.title, r.status, r.started_at, r.ended_at, r.published_at,
+       r.completed_at, r.failure, r.duration_ms,
+       array(select n.name from renditions as n
+             where n.stream_id = r.stream_id and n.state = 'ready' order by n.rank) as renditions
+from recordings as r where r.channel_id = :channel_id and r.stream_id < :before
+order by r.stream_id desc limit :rows_max;
+
+-- name: list_unsettled
+-- Streams that are over and whose last segments are not known to be shipped.
+select stream_id from recordings
+where ended_at is not null and settled_at is null and status = 'pending'
+order by ended_at limit :rows_max;
+
+-- name: list_known
+-- What is known of some streams: whether their recording is settled, and since when it plays.
+select stream_id, settled_at, published_at from recordings where stream_id = any(:stream_ids::uuid[]);
+
+-- name: list_swept
+-- Those of some streams whose recording has played for so long that local copies may go.
+select stream_id from recordings
+where stream_id = any(:stream_ids::uuid[]) and published_at < now() - make_interval(secs => :keep_seconds);
+
+-- name: list_shipped
+-- The numbers of a stream's segments that are in the store.
+select sequence from segments where stream_id = :stream_id order by sequence limit :rows_max;
+
+-- name: list_segments
+-- A stream's segments that are in the store.
+select sequence, duration_ms, size_bytes, discontinuity from segments
+where stream_id = :stream_id order by sequence limit :rows_max;
+
+-- name: list_segment_range
+-- The numbers and sizes of consecutive segments.
+select sequence, duration_ms, size_bytes, discontinuity from segments
+where stream_id = :stream_id and sequence between :first_sequence and :last_sequence
+order by sequence limit :rows_max;
+
+-- name: note_segment!
+-- A segment is in the store; saying it again changes nothing.
+insert into segments (stream_id, sequence, duration_ms, size_bytes, discontinuity)
+values (:stream_id, :sequence, :duration_ms, :size_bytes, :discontinuity)
+on conflict (stream_id, sequence) do nothing;
+
+-- name: settle$
+-- Nothing more will be shipped of this stream; how many segments it has. Never fewer than were once counted.
+update recordings set settled_at = now(), segments_expected = greatest(
+    coalesce(segments_expected, 0), (select count(*)::integer from segments where segments.stream_id = :stream_id))
+where stream_id = :stream_id and settled_at is null and ended_at is not null and status = 'pending'
+returning segments_expected;
+
+-- name: claim_settled^
+-- Take one settled recording for finalising; nobody else is given it until the claim is over.
+update recordings
+set finalise_due_at = now() + make_interval(secs => :claim_seconds), finalise_attempts = finalise_attempts + 1
+where stream_id = (
+    select stream_id from recordings
+    where settled_at is not null and status = 'pending' and finalise_due_at <= now()
+    order by finalise_due_at limit 1 for update skip locked)
+returning stream_id, channel_id, ended_at, segments_expected, finalise_attempts, traceparent;
+
+-- name: return_claim!
+-- Give a claimed recording back, to be tried again after a while; an attempt that met an outage is not counted.
+update recordings
+set finalise_due_at = now() + make_interval(secs => :wait_seconds),
+    finalise_attempts = finalise_attempts - :attempts_forgiven
+where stream_id = :stream_id and status = 'pending';
+
+-- name: forget_segments!
+-- Segments that the store does not have after all.
+delete from segments where stream_id = :stream_id and sequence = any(:sequences::integer[]);
+
+-- name: unsettle!
+-- Let the shipper look at the directory again.
+update recordings set settled_at = null, finalise_due_at = now() + make_interval(secs => :wait_seconds)
+where stream_id = :stream_id and status = 'pending';
+
+-- name: publish$
+-- The recording plays. Answers nothing when it already did.
+update recordings
+set status = 'processing', published_at = :published_at, duration_ms = :duration_ms
+where stream_id = :stream_id and status = 'pending' and settled_at is not null
+returning stream_id;
+
+-- name: complete$
+-- Every rendition is ready. Answers the channel, or nothing when it was said before.
+update recordings set status = 'completed', completed_at = :completed_at
+where stream_id = :stream_id and status = 'processing'
+returning channel_id;
+
+-- name: fail$
+-- There will be nothing (more) of this recording. Answers the channel, or nothing when it was said before.
+update recordings set status = 'failed', failed_at = :failed_at, failure = :failure
+where stream_id = :stream_id and status in ('pending', 'processing')
+returning channel_id;
+
+-- name: add_rendition!
+-- A rendition that plays already, or will be made.
+insert into renditions (stream_id, name, rank, state, width_px, height_px, frame_rate, codecs,
+                        bits_per_second_peak, bits_per_second_average)
+values (:stream_id, :name, :rank, :state, :width_px, :height_px, :frame_rate, :codecs, :peak, :average);
+
+-- name: list_renditions
+-- A recording's renditions, best first.
+select name, rank, state, width_px, height_px, frame_rate, codecs, bits_per_second_peak, bits_per_second_average
+from renditions where stream_id = :stream_id order by rank limit 32;
+
+-- name: find_rendition^
+-- One rendition.
+select name, rank, state, width_px, height_px, frame_rate, codecs, bits_per_second_peak, bits_per_second_average
+from renditions where stream_id = :stream_id and name = :name;
+
+-- name: note_codecs!
+-- The codecs of a rendition, from the first chunk that was made of it.
+update renditions set codecs = :codecs where stream_id = :stream_id and name = :name and codecs is null;
+
+-- name: ready_rendition!
+-- Every chunk of a rendition is in the store.
+update renditions
+set state = 'ready', bits_per_second_peak = :peak, bits_per_second_average = :average
+where stream_id = :stream_id and name = :name and state = 'making';
+
+-- name: fail_renditions!
+-- What was being made of a recording will not be.
+update renditions set state = 'failed' where stream_id = :stream_id and state = 'making';
+
+-- name: add_chunks!
+-- The jobs of one rendition.
+insert into chunks (stream_id, rendition, number, first_sequence, last_sequence, duration_ms, discontinuity)
+select :stream_id, :rendition, c.number, c.first_sequence, c.last_sequence, c.duration_ms, c.discontinuity
+from unnest(:numbers::integer[], :first_sequences::integer[], :last_sequences::integer[], :durations_ms::integer[],
+            :discontinuities::boolean[]) as c(number, first_sequence, last_sequence, duration_ms, discontinuity);
+
+-- name: lease_chunk^
+-- Take the job that has waited longest, or whose holder has let its lease run out.
+update chunks
+set state = 'leased', due_at = now() + make_interval(secs => :lease_seconds), fence = fence + 1, attempts = attempts + 1
+where (stream_id, rendition, number) = (
+    select stream_id, rendition, number from chunks
+    where state in ('pending', 'leased') and due_at <= now()
+    order by due_at, stream_id, number limit 1 for update skip locked)
+returning stream_id, rendition, number, first_sequence, last_sequence, duration_ms, fence, attempts, failure;
+
+-- name: extend_lease!
+-- The holder is alive.
+update chunks set due_at = now() + make_interval(secs => :lease_seconds)
+where stream_id = :stream_id and rendition = :rendition and number = :number and fence = :fence and state = 'leased';
+
+-- name: finish_chunk!
+-- The job is done; only the holder of the latest lease may say so.
+update chunks set state = 'done', size_bytes = :size_bytes, failure = null
+where stream_id = :stream_id and rendition = :rendition and number = :number and fence = :fence and state = 'leased';
+
+-- name: retry_chunk!
+-- Give the job back, to be tried again after a while; an attempt that met an outage is not counted.
+update chunks
+set state = 'pending', due_at = now() + make_interval(secs => :wait_seconds), failure = :failure,
+    attempts = attempts - :attempts_forgiven
+where stream_id = :stream_id and rendition = :rendition and number = :number and fence = :fence and state = 'leased';
+
+-- name: give_up_chunk!
+-- The job has failed for good.
+update chunks set state = 'failed', failure = :failure
+where stream_id = :stream_id and rendition = :rendition and number = :number and fence = :fence and state = 'leased';
+
+-- name: give_up_waiting!
+-- Nobody needs the other jobs of a rendition of which one has failed.
+update chunks set state = 'failed', failure = null
+where stream_id = :stream_id and rendition = :rendition and state = 'pending';
+
+-- name: list_finished_ladders
+-- Recordings that play and have no job left to do.
+select r.stream_id, r.traceparent from recordings as r
+where r.status = 'processing'
+  and not exists (select from chunks as c where c.stream_id = r.stream_id and c.state in ('pending', 'leased'))
+order by r.stream_id limit :rows_max;
+
+-- name: list_chunks
+-- The jobs of one rendition in playing order.
+select number, duration_ms, discontinuity, state, fence, size_bytes, failure from chunks
+where stream_id = :stream_id and rendition = :rendition order by number limit :rows_max;
+
+-- name: count_waiting_chunks$
+-- How many jobs are not done.
+select count(*) from chunks where state in ('pending', 'leased');
+
+-- name: make_again!
+-- Jobs that were done and whose objects the store does not have.
+update chunks set state = 'pending', due_at = now(), size_bytes = null
+where stream_id = :stream_id and rendition = :rendition and number = any(:numbers::integer[]) and state = 'done';

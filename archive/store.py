@@ -1,0 +1,175 @@
+"""Recordings and their segments in Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from archive.errors import MediaRefused
+from archive.ladder import SourceSegment
+from archive.playlist import LiveSegment
+from runtime.postgres import Connection, Pool, load_queries
+
+QUERIES = load_queries("archive")
+
+# 2 s segments for more than two days; a recording beyond it is refused, not cut.
+SEGMENTS_MAX = 100_000
+UNSETTLED_MAX = 1_000
+
+Status = Literal["pending", "processing", "completed", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One recording as users see it. ``published_at`` is set from the moment that it plays."""
+
+    stream_id: UUID
+    channel_id: UUID
+    channel_name: str
+    title: str
+    status: Status
+    started_at: datetime
+    ended_at: datetime | None
+    published_at: datetime | None
+    completed_at: datetime | None
+    failure: str | None
+    duration_ms: int | None
+    renditions: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SettledRecording:
+    """A recording of which everything has been shipped, claimed for finalising."""
+
+    stream_id: UUID
+    channel_id: UUID
+    ended_at: datetime
+    segments_expected: int
+    finalise_attempts: int
+    traceparent: str | None
+
+
+class Recordings:
+    """Reads, and the writes that say nothing to others."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def find(self, stream_id: UUID) -> Recording | None:
+        """One recording."""
+        row = await QUERIES.find_recording(self._pool, stream_id=stream_id)
+        return None if row is None else Recording(**row)
+
+    async def page(self, *, before: UUID, rows_max: int, channel_id: UUID | None) -> list[Recording]:
+        """Recordings with an id below ``before``, newest first; of one channel, or of all."""
+        if channel_id is None:
+            rows = await QUERIES.list_recordings(self._pool, before=before, rows_max=rows_max)
+        else:
+            rows = await QUERIES.list_channel_recordings(
+                self._pool, channel_id=channel_id, before=before, rows_max=rows_max
+            )
+        return [Recording(**row) for row in rows]
+
+    async def unsettled(self) -> list[UUID]:
+        """Streams that are over and of which the last segments may not be shipped."""
+        rows = await QUERIES.list_unsettled(self._pool, rows_max=UNSETTLED_MAX)
+        return [row["stream_id"] for row in rows]
+
+    async def settled_among(self, stream_ids: Sequence[UUID]) -> set[UUID]:
+        """Those of ``stream_ids`` that need no shipper any more."""
+        rows = await QUERIES.list_known(self._pool, stream_ids=stream_ids)
+        return {row["stream_id"] for row in rows if row["settled_at"] is not None}
+
+    async def played_for(self, keep_seconds: float, stream_ids: Sequence[UUID]) -> list[UUID]:
+        """Those of ``stream_ids`` whose recording has played for ``keep_seconds``."""
+        rows = await QUERIES.list_swept(self._pool, stream_ids=stream_ids, keep_seconds=keep_seconds)
+        return [row["stream_id"] for row in rows]
+
+    async def shipped(self, stream_id: UUID) -> set[int]:
+        """The numbers of the segments that are in the store."""
+        rows = await QUERIES.list_shipped(self._pool, stream_id=stream_id, rows_max=SEGMENTS_MAX)
+        return {row["sequence"] for row in rows}
+
+    async def note_shipped(self, stream_id: UUID, segment: LiveSegment, size_bytes: int) -> None:
+        """The segment is in the store and has this size; saying it twice changes nothing."""
+        await QUERIES.note_segment(
+            self._pool,
+            stream_id=stream_id,
+            sequence=segment.sequence,
+            duration_ms=segment.duration_ms,
+            size_bytes=size_bytes,
+            discontinuity=segment.discontinuity,
+        )
+
+    async def settle(self, stream_id: UUID) -> int | None:
+        """Nothing more will be shipped; the number of segments, or None when it was said before."""
+        segments: int | None = await QUERIES.settle(self._pool, stream_id=stream_id)
+        return segments
+
+    async def segments(self, stream_id: UUID) -> list[SourceSegment]:
+        """All segments of a stream in order. Raises MediaRefused when there are too many."""
+        rows = await QUERIES.list_segments(self._pool, stream_id=stream_id, rows_max=SEGMENTS_MAX + 1)
+        if len(rows) > SEGMENTS_MAX:
+            raise MediaRefused(f"it has more than {SEGMENTS_MAX} segments")
+        return [SourceSegment(**row) for row in rows]
+
+    async def segment_range(self, stream_id: UUID, first: int, last: int) -> list[SourceSegment]:
+        """Consecutive segments of a stream."""
+        rows = await QUERIES.list_segment_range(
+            self._pool, stream_id=stream_id, first_sequence=first, last_sequence=last, rows_max=last - first + 1
+        )
+        return [SourceSegment(**row) for row in rows]
+
+    async def claim_settled(self, *, claim_seconds: float) -> SettledRecording | None:
+        """One settled recording that nobody else is given for ``claim_seconds``."""
+        row = await QUERIES.claim_settled(self._pool, claim_seconds=claim_seconds)
+        return None if row is None else SettledRecording(**row)
+
+    async def return_claim(self, stream_id: UUID, *, wait_seconds: float, forgive_attempt: bool) -> None:
+        """Let it be claimed again after a while."""
+        await QUERIES.return_claim(
+            self._pool, stream_id=stream_id, wait_seconds=wait_seconds, attempts_forgiven=int(forgive_attempt)
+        )
+
+    async def ship_again(self, stream_id: UUID, sequences: Sequence[int], *, wait_seconds: float) -> None:
+        """The store does not have these segments after all: the shipper must look again."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            await QUERIES.forget_segments(connection, stream_id=stream_id, sequences=sequences)
+            await QUERIES.unsettle(connection, stream_id=stream_id, wait_seconds=wait_seconds)
+
+
+async def note_started(
+    connection: Connection, *, stream_id: UUID, channel_id: UUID, channel_name: str, title: str, started_at: datetime
+) -> None:
+    """There will be a recording of this stream."""
+    await QUERIES.note_started(
+        connection,
+        stream_id=stream_id,
+        channel_id=channel_id,
+        channel_name=channel_name,
+        title=title,
+        started_at=started_at,
+    )
+
+
+async def note_ended(
+    connection: Connection,
+    *,
+    stream_id: UUID,
+    channel_id: UUID,
+    started_at: datetime,
+    ended_at: datetime,
+    traceparent: str | None,
+) -> None:
+    """The stream is over; works whether or not its start was noted."""
+    await QUERIES.note_ended(
+        connection,
+        stream_id=stream_id,
+        channel_id=channel_id,
+        started_at=started_at,
+        ended_at=ended_at,
+        traceparent=traceparent,
+    )

@@ -1,0 +1,120 @@
+"""Does one transcoding job: fetch the chunk's source segments, encode, look at the result, store it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from archive.errors import MediaRefused
+from archive.ffmpeg import rendition_arguments
+from archive.jobs import LeasedChunk
+from archive.ladder import Rendition, SourceSegment
+from archive.objects import SEGMENT, ObjectStore, chunk_name, rendition_key, source_segment_key
+from archive.probe import probe
+from archive.process import Limits, ProcessRunner, ProgressReader
+
+log = structlog.get_logger(__name__)
+
+# ffmpeg reports every half second; an encoder that says nothing for so long is stuck.
+SILENCE_SECONDS = 30.0
+STOP_GRACE_SECONDS = 2.0
+OUTPUT_BYTES_FLOOR = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderBudget:
+    """What one job's encoder may take."""
+
+    threads: int = 1
+    seconds_max: float = 300.0
+    memory_bytes_max: int = 4 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class MadeChunk:
+    """One segment of a rendition in the store."""
+
+    key: str
+    size_bytes: int
+    frames: int
+    codecs: str | None
+
+
+class Transcoder:
+    """Turns a chunk of the source into a segment of a rendition."""
+
+    def __init__(
+        self, objects: ObjectStore, runner: ProcessRunner, budget: EncoderBudget, *, work_directory: Path
+    ) -> None:
+        self._objects = objects
+        self._runner = runner
+        self._budget = budget
+        self._work_directory = work_directory
+
+    async def make(self, chunk: LeasedChunk, segments: Sequence[SourceSegment], rendition: Rendition) -> MadeChunk:
+        """Make and store the chunk. Raises MediaRefused, ProcessError, ObjectStoreError; leaves no file behind."""
+        with tempfile.TemporaryDirectory(dir=self._work_directory, prefix="chunk-") as directory:
+            source, target = Path(directory) / "source.ts", Path(directory) / "rendition.ts"
+            await self._fetch(chunk, segments, source)
+            frames = await self._encode(chunk, rendition, source, target)
+            codecs = await self._judge(chunk, rendition, target)
+            key = rendition_key(chunk.stream_id, rendition.name, chunk_name(chunk.number, chunk.fence))
+            await self._objects.put_file(key, target, SEGMENT)
+            size_bytes = (await asyncio.to_thread(target.stat)).st_size
+        return MadeChunk(key, size_bytes, frames, codecs)
+
+    async def _fetch(self, chunk: LeasedChunk, segments: Sequence[SourceSegment], source: Path) -> None:
+        """Join the segments: MPEG-TS packets of one encoder run are a transport stream again when put together."""
+        if not segments:
+            raise MediaRefused("its source segments are gone")
+        pieces = []
+        for segment in segments:
+            piece = source.with_name(f"{segment.sequence}.ts")
+            size_bytes = await self._objects.get_file(source_segment_key(chunk.stream_id, segment.sequence), piece)
+            if size_bytes != segment.size_bytes:
+                raise MediaRefused(f"segment {segment.sequence} has {size_bytes} bytes, not {segment.size_bytes}")
+            pieces.append(piece)
+        await asyncio.to_thread(_join, pieces, source)
+
+    async def _encode(self, chunk: LeasedChunk, rendition: Rendition, source: Path, target: Path) -> int:
+        progress = ProgressReader()
+        argv = rendition_arguments(source, [(rendition, target)], threads=self._budget.threads)
+        finished = await self._runner.run(argv, self._limits(chunk, rendition), on_output=progress)
+        frames = progress.latest.frames or 0
+        if frames == 0:
+            raise MediaRefused(f"no picture could be decoded: {finished.stderr_tail or 'the encoder made no frame'}")
+        return frames
+
+    async def _judge(self, chunk: LeasedChunk, rendition: Rendition, target: Path) -> str | None:
+        """An exit code of 0 is a claim; the file is the proof."""
+        facts = await probe(self._runner, target)
+        if (facts.width_px, facts.height_px) != (rendition.width_px, rendition.height_px):
+            raise MediaRefused(f"the encoder made {facts.width_px}x{facts.height_px}")
+        if facts.duration_ms * 2 < chunk.duration_ms:
+            raise MediaRefused(f"{facts.duration_ms} ms came out of {chunk.duration_ms} ms")
+        return facts.codecs
+
+    def _limits(self, chunk: LeasedChunk, rendition: Rendition) -> Limits:
+        expected_bytes = rendition.video_bits_per_second_max * chunk.duration_ms // 8000
+        return Limits(
+            time_seconds=self._budget.seconds_max,
+            silence_seconds=min(SILENCE_SECONDS, self._budget.seconds_max),
+            stop_grace_seconds=STOP_GRACE_SECONDS,
+            cpu_seconds=int(self._budget.seconds_max * (self._budget.threads + 1)),
+            memory_bytes=self._budget.memory_bytes_max,
+            file_bytes=OUTPUT_BYTES_FLOOR + 4 * expected_bytes,
+        )
+
+
+def _join(pieces: Sequence[Path], target: Path) -> None:
+    with target.open("wb") as file:
+        for piece in pieces:
+            with piece.open("rb") as source:
+                shutil.copyfileobj(source, file)
+            piece.unlink()
