@@ -1,4 +1,4 @@
-"""Access tokens: short-lived EdDSA JWTs that every service verifies by itself."""
+"""Access tokens: short-lived EdDSA (Ed25519) JWTs that every service verifies by itself."""
 
 import time
 from uuid import UUID

@@ -60,14 +60,14 @@ class LoginView(BaseModel):
 
 
 class PublicKey(BaseModel):
-    """The public half of a signing key (RFC 7517, RFC 8037)."""
+    """The public half of a signing key (RFC 7517, RFC 8037, RFC 9864)."""
 
     kty: Literal["OKP"]
     crv: Literal["Ed25519"]
     x: str
     kid: str
     use: Literal["sig"]
-    alg: Literal["EdDSA"]
+    alg: Literal["Ed25519"]
 
 
 class KeySet(BaseModel):

@@ -13,6 +13,7 @@ from joserfc.jwk import OctKey, OKPKey
 
 from accounts.errors import SigningKeyUnreadable
 from runtime.postgres import Pool, load_queries
+from runtime.tokens import ALGORITHM
 
 log = structlog.get_logger(__name__)
 QUERIES = load_queries("accounts")
@@ -50,7 +51,7 @@ async def load_signing_keys(pool: Pool, secret: bytes) -> SigningKeys:
 
 def new_key() -> OKPKey:
     """An Ed25519 key whose `kid` is its thumbprint."""
-    return OKPKey.generate_key("Ed25519", parameters={"use": "sig", "alg": "EdDSA"}, auto_kid=True)
+    return OKPKey.generate_key("Ed25519", parameters={"use": "sig", "alg": ALGORITHM}, auto_kid=True)
 
 
 def seal(key: OKPKey, secret: bytes) -> str:

@@ -13,7 +13,18 @@ SECRETS_DIR_VARIABLE = "LIVESTREAM_SECRETS_DIR"
 
 # Names that begin so belong to one service (or to the bus). One environment file serves all processes, so a process
 # leaves the names of others alone; names with a prefix that it uses itself must be names of its own fields.
-OWNED_PREFIXES = ("accounts_", "archive_", "chat_", "console_", "kafka_", "notify_", "solo_", "streaming_", "web_")
+OWNED_PREFIXES = (
+    "accounts_",
+    "archive_",
+    "chat_",
+    "console_",
+    "edge_",
+    "kafka_",
+    "notify_",
+    "solo_",
+    "streaming_",
+    "web_",
+)
 
 
 class SettingsInvalid(Exception):

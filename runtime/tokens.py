@@ -19,7 +19,9 @@ from runtime.backoff import Backoff
 
 log = structlog.get_logger(__name__)
 
-ALGORITHM = "EdDSA"  # RFC 8037 §3.1
+ALGORITHM = (
+    "Ed25519"  # EdDSA by its fully specified name: RFC 9864 §2.2 deprecates `EdDSA`, which leaves the curve open
+)
 TOKEN_CHARACTERS_MAX = 2048
 CLOCK_SKEW_SECONDS = 5
 KEYS_REFRESH_SECONDS = 300.0
