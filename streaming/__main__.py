@@ -2,9 +2,8 @@
 
 from contextlib import AsyncExitStack
 
+from eventbus.bus_kafka import open_bus
 from eventbus.consume import ConsumeLoop
-
-from eventbus.bus import open_bus
 from eventbus.outbox import Outbox
 from eventbus.relay import Relay
 from runtime.health import Health

@@ -8,6 +8,7 @@ counted from when it began to listen without a gap.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
@@ -25,6 +26,8 @@ from streaming.store import ChannelStream
 log = structlog.get_logger(__name__)
 
 STREAMS_PER_PASS_MAX: Final = 200
+PASS_SECONDS: Final = 1.0
+GAP_SECONDS_MAX: Final = 5.0  # between two passes; longer, and hooks may have gone unheard meanwhile
 NEVER: Final = timedelta(days=36_500)
 
 
@@ -41,7 +44,8 @@ class Reaper:
         grace_seconds: float,
         silence_seconds: float,
         on_change: Callable[[], None],
-        pass_seconds: float = 1.0,
+        pass_seconds: float = PASS_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._outbox = outbox
         self._pool = pool
@@ -49,6 +53,7 @@ class Reaper:
         self._silence_seconds = silence_seconds
         self._on_change = on_change
         self._pass_seconds = pass_seconds
+        self._clock = clock
         self._listening_since: float | None = None
         self._last_pass = 0.0
 
@@ -85,9 +90,9 @@ class Reaper:
         return len(overdue)
 
     def _tick(self) -> Tick:
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         gap = now - self._last_pass
-        if self._listening_since is None or gap > max(5.0, 3 * self._pass_seconds):
+        if self._listening_since is None or gap > GAP_SECONDS_MAX:
             self._listening_since = now
         self._last_pass = now
         listened = now - self._listening_since
