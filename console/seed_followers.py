@@ -5,6 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
+from pydantic import SecretStr
 
 from notify.store import seed_followers as insert_followers
 from runtime.postgres import open_pool
@@ -17,10 +18,10 @@ BATCH_FOLLOWERS_MAX = 50_000
 app = typer.Typer()
 
 
-@app.command()
-def seed_followers(
+@app.command("seed-followers")
+def command(
     channel: Annotated[UUID, typer.Argument(help="The streamer's user id.")],
-    followers: Annotated[int, typer.Argument(min=1, max=FOLLOWERS_MAX, help="How many it shall have, at least.")],
+    count: Annotated[int, typer.Argument(min=1, max=FOLLOWERS_MAX, help="How many synthetic followers.")],
 ) -> None:
     """Make synthetic followers of a channel, always the same ones, so that repeating it adds only what is missing.
 
@@ -35,15 +36,15 @@ def seed_followers(
     except SettingsInvalid as invalid:
         typer.echo("\n".join(invalid.lines), err=True)
         raise typer.Exit(1) from None
-    made = asyncio.run(seed(settings, channel, followers))
-    typer.echo(f"{made} followers made, {followers - made} were there")
+    made = asyncio.run(seed_followers(settings.postgres_dsn.get_secret_value(), channel, count=count))
+    typer.echo(f"{made} followers made, {count - made} were there")
 
 
-async def seed(settings: PostgresSettings, channel_id: UUID, followers: int) -> int:
-    """Make the synthetic followers 1 to `followers` of a channel; how many were missing."""
+async def seed_followers(postgres_dsn: str, channel_id: UUID, *, count: int) -> int:
+    """Make the synthetic followers 1 to `count` of a channel; how many were missing."""
     made = 0
-    async with open_pool(settings, schema="notify") as pool:
-        for first in range(1, followers + 1, BATCH_FOLLOWERS_MAX):
-            last = min(first + BATCH_FOLLOWERS_MAX - 1, followers)
+    async with open_pool(PostgresSettings(postgres_dsn=SecretStr(postgres_dsn)), schema="notify") as pool:
+        for first in range(1, count + 1, BATCH_FOLLOWERS_MAX):
+            last = min(first + BATCH_FOLLOWERS_MAX - 1, count)
             made += await insert_followers(pool, channel_id, first=first, last=last)
     return made

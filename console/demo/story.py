@@ -266,14 +266,15 @@ class Story:
     async def _count_notices(self) -> int:
         return int(
             await self._database.fetchval(
-                "SELECT count(*) FROM notify.notices WHERE stream_id = $1", self.told.stream_id
+                "SELECT count(*) FROM notify.notices WHERE notice_id = $1", self.told.stream_id
             )
         )
 
     async def _most_notices(self) -> int:
         return int(
             await self._database.fetchval(
-                "SELECT count(*) FROM notify.notices WHERE channel_id = $1 GROUP BY user_id ORDER BY 1 DESC LIMIT 1",
+                "SELECT count(*) FROM notify.notices n JOIN notify.fanouts f ON f.stream_id = n.notice_id"
+                " WHERE f.channel_id = $1 GROUP BY n.user_id ORDER BY 1 DESC LIMIT 1",
                 self._cast.streamer.user_id,
             )
         )
