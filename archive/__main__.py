@@ -33,6 +33,7 @@ from runtime.http_server import HttpServer
 from runtime.migrations import require_migrated
 from runtime.postgres import Pool, open_pool
 from runtime.process import run_process
+from runtime.service import Service
 from runtime.supervise import supervise
 
 SCHEMA = "archive"
@@ -58,7 +59,7 @@ async def serve_intake(settings: ArchiveSettings) -> None:
             chunk_seconds=settings.archive_chunk_seconds,
         )
         api = ArchiveApi(recordings, playback_path=settings.archive_playback_path)
-        services = [
+        services: list[Service] = [
             HttpServer([api], settings=settings, health=health),
             ConsumeLoop(bus, outbox, SUBSCRIPTION, health=health),
             Relay(settings.postgres_dsn, bus, outbox, schema=SCHEMA, health=health),
@@ -88,7 +89,7 @@ async def serve_shipper(settings: ArchiveSettings) -> None:
         )
         health.watch("object-store", objects.check)
         health.watch("hls-directory", shipper.check)
-        services = [HttpServer([], settings=settings, health=health), shipper]
+        services: list[Service] = [HttpServer([], settings=settings, health=health), shipper]
         await supervise(services, stop_grace_seconds=settings.stop_grace_seconds)
 
 
@@ -118,7 +119,7 @@ async def serve_worker(settings: ArchiveSettings) -> None:
             jobs_at_once=settings.archive_worker_jobs_at_once,
             attempts_max=settings.archive_worker_attempts_max,
         )
-        services = [
+        services: list[Service] = [
             HttpServer([], settings=settings, health=health),
             worker,
             Completion(pool, jobs, outbox, objects),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -86,7 +86,7 @@ class Completion:
         await self._objects.put_bytes(master_key(stream_id), master.encode(), PLAYLIST)
         await self._say(stream_id, judged)
 
-    async def _complete_rendition(self, stream_id: UUID, row: Any, judged: _Judged) -> bool:
+    async def _complete_rendition(self, stream_id: UUID, row: Mapping[str, Any], judged: _Judged) -> bool:
         """Write one rendition's playlist; false when the store lacks some of it, which is then made again."""
         name = row["name"]
         chunks = await self._jobs.chunks(stream_id, name)
@@ -141,7 +141,7 @@ class Completion:
             metrics.recordings_failed.labels("ladder").inc()
 
 
-def _variant(row: Any, peak: int, average: int) -> Variant:
+def _variant(row: Mapping[str, Any], peak: int, average: int) -> Variant:
     return Variant(
         uri=f"{row['name']}/{INDEX}",
         width_px=row["width_px"],

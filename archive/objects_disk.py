@@ -72,7 +72,7 @@ class DiskObjects:
         """See the port."""
         path = self._path(key)
         try:
-            size_bytes = await self._existing(key, lambda: path.stat().st_size)
+            size_bytes = await self._existing(key, lambda: _size(path))
         except ObjectMissing:
             return None
         return StoredObject(key, size_bytes)
@@ -111,6 +111,12 @@ class DiskObjects:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except OSError as error:
             raise StoreUnavailable(action, str(error)) from error
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        raise IsADirectoryError(path)
+    return path.stat().st_size
 
 
 def _write_all(file: BinaryIO, body: bytes) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -102,7 +103,7 @@ class S3Objects:
 
         def get() -> bytes:
             body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"]
-            with body:
+            with closing(body):
                 return body.read(bytes_max + 1)
 
         read = await self._existing(key, get)
@@ -116,7 +117,8 @@ class S3Objects:
 
         def get() -> int:
             answer = self._client.get_object(Bucket=self._bucket, Key=key)
-            with answer["Body"] as body, path.open("wb") as file:
+            # Its own "with" would give the bare connection, which does not notice an answer that is cut short.
+            with closing(answer["Body"]) as body, path.open("wb") as file:
                 for piece in body.iter_chunks(COPY_BYTES):
                     file.write(piece)
             return answer["ContentLength"]

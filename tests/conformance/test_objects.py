@@ -1,0 +1,119 @@
+"""One suite over every object store: what the archive relies on holds on S3 and on a disk alike."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from archive.errors import InvalidKey, ObjectMissing, ObjectTooLarge
+from archive.objects import PLAYLIST, SEGMENT, ObjectStore, StoredObject
+from archive.objects_disk import DiskObjects
+from archive.objects_s3 import S3Objects, S3Place
+
+
+@pytest.fixture(params=["disk", "s3"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ObjectStore]:
+    if request.param == "disk":
+        async with DiskObjects(tmp_path / "objects") as disk:
+            yield disk
+        return
+    s3, bucket = request.getfixturevalue("s3"), request.getfixturevalue("bucket")
+    place = S3Place(s3.endpoint_url, bucket, SecretStr(s3.access_key_id), SecretStr(s3.secret_access_key))
+    async with S3Objects(place, public_read=True) as objects:
+        yield objects
+
+
+async def listed(store: ObjectStore, prefix: str) -> list[StoredObject]:
+    return [stored async for stored in store.list(prefix)]
+
+
+async def test_what_was_put_comes_back(store: ObjectStore) -> None:
+    await store.put_bytes("one/source/0.ts", b"abc", SEGMENT)
+    assert await store.get_bytes("one/source/0.ts", bytes_max=3) == b"abc"
+    assert await store.head("one/source/0.ts") == StoredObject("one/source/0.ts", 3)
+
+
+async def test_files_go_in_and_out(store: ObjectStore, tmp_path: Path) -> None:
+    original, copy = tmp_path / "in.ts", tmp_path / "out.ts"
+    original.write_bytes(bytes(range(256)) * 8_192)
+    copy.write_bytes(b"something longer was here before" * 100_000)
+    await store.put_file("one/0.ts", original, SEGMENT)
+    assert await store.get_file("one/0.ts", copy) == original.stat().st_size
+    assert copy.read_bytes() == original.read_bytes()
+
+
+async def test_a_second_put_replaces_the_first(store: ObjectStore) -> None:
+    await store.put_bytes("one/master.m3u8", b"first", PLAYLIST)
+    await store.put_bytes("one/master.m3u8", b"2nd", PLAYLIST)
+    assert await store.get_bytes("one/master.m3u8", bytes_max=100) == b"2nd"
+
+
+async def test_what_is_not_there_is_missing(store: ObjectStore, tmp_path: Path) -> None:
+    await store.put_bytes("one/0.ts", b"abc", SEGMENT)
+    for key in ("one/1.ts", "two/0.ts", "one", "one/0.ts/more"):
+        assert await store.head(key) is None
+        with pytest.raises(ObjectMissing):
+            await store.get_bytes(key, bytes_max=10)
+        with pytest.raises(ObjectMissing):
+            await store.get_file(key, tmp_path / "out")
+
+
+async def test_a_reader_is_not_given_more_than_it_takes(store: ObjectStore) -> None:
+    await store.put_bytes("one/0.ts", b"abcd", SEGMENT)
+    with pytest.raises(ObjectTooLarge):
+        await store.get_bytes("one/0.ts", bytes_max=3)
+
+
+async def test_a_listing_has_every_object_below_a_folder_in_order(store: ObjectStore) -> None:
+    keys = [f"one/source/{number}.ts" for number in (0, 1, 10, 2)]
+    for key in [*keys, "one/master.m3u8", "one0/source/0.ts", "two/source/0.ts"]:
+        await store.put_bytes(key, key.encode(), SEGMENT)
+    assert await listed(store, "one/source/") == [StoredObject(key, len(key)) for key in keys]
+    assert [stored.key for stored in await listed(store, "one/")] == ["one/master.m3u8", *keys]
+    assert await listed(store, "none/") == []
+
+
+async def test_a_listing_is_complete_beyond_one_page(store: ObjectStore) -> None:
+    for number in range(1_010):
+        await store.put_bytes(f"one/{number:04}.ts", b"x", SEGMENT)
+    assert len(await listed(store, "one/")) == 1_010
+
+
+async def test_delete_removes_and_may_be_repeated(store: ObjectStore) -> None:
+    await store.put_bytes("one/0.ts", b"abc", SEGMENT)
+    await store.delete("one/0.ts")
+    await store.delete("one/0.ts")
+    assert await store.head("one/0.ts") is None
+    assert await listed(store, "one/") == []
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["../outside", "one/../../outside", "/etc/passwd", "one//0.ts", "one/./0.ts", "", ".hidden", "a b", "é", "x" * 513],
+)
+async def test_a_key_outside_the_alphabet_is_refused_everywhere(store: ObjectStore, key: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidKey):
+        await store.put_bytes(key, b"x", SEGMENT)
+    with pytest.raises(InvalidKey):
+        await store.put_file(key, tmp_path / "x", SEGMENT)
+    with pytest.raises(InvalidKey):
+        await store.get_bytes(key, bytes_max=1)
+    with pytest.raises(InvalidKey):
+        await store.get_file(key, tmp_path / "x")
+    with pytest.raises(InvalidKey):
+        await store.head(key)
+    with pytest.raises(InvalidKey):
+        await store.delete(key)
+    with pytest.raises(InvalidKey):
+        await listed(store, key + "/")
+
+
+async def test_a_file_that_is_gone_is_said_to_be_gone(store: ObjectStore, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        await store.put_file("one/0.ts", tmp_path / "gone.ts", SEGMENT)
+    assert await store.head("one/0.ts") is None
+
+
+async def test_a_healthy_store_passes_its_check(store: ObjectStore) -> None:
+    await store.check()

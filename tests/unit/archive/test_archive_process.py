@@ -1,0 +1,167 @@
+"""The runner: no child runs away, whatever it does."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from archive.errors import ProcessFailed, ProcessOutputTooLarge, ProcessTimedOut
+from archive.process import Limits, ProcessRunner, Progress, ProgressReader, network_can_be_dropped
+
+LIMITS = Limits(
+    time_seconds=20,
+    silence_seconds=20,
+    stop_grace_seconds=0.3,
+    cpu_seconds=20,
+    memory_bytes=1 << 30,
+    file_bytes=1 << 20,
+)
+RUNNER = ProcessRunner(without_network=False)
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true within 5 s"
+        await asyncio.sleep(0.01)
+
+
+async def test_output_comes_back() -> None:
+    finished = await RUNNER.run(python("print('yes')"), LIMITS)
+    assert finished.stdout == b"yes\n"
+
+
+async def test_a_failure_carries_the_last_lines_of_stderr() -> None:
+    code = "import sys; [print('line', n, file=sys.stderr) for n in range(50_000)]; sys.exit(3)"
+    with pytest.raises(ProcessFailed) as raised:
+        await RUNNER.run(python(code), LIMITS)
+    assert raised.value.exit_code == 3
+    assert raised.value.stderr_tail.endswith("line 49999")
+    assert len(raised.value.stderr_tail) < 5_000
+    assert "line 49999" in str(raised.value)
+
+
+async def test_both_pipes_are_drained_whatever_a_child_writes() -> None:
+    code = (
+        "import sys\nfor _ in range(300):\n sys.stderr.write('e' * 10_000); sys.stderr.flush()\n"
+        " sys.stdout.write('o' * 1_000); sys.stdout.flush()"
+    )
+    finished = await RUNNER.run(python(code), LIMITS)
+    assert len(finished.stdout) == 300_000
+
+
+async def test_a_child_that_takes_too_long_is_stopped() -> None:
+    started = time.monotonic()
+    with pytest.raises(ProcessTimedOut, match="took longer than"):
+        await RUNNER.run(["sleep", "60"], replace(LIMITS, time_seconds=0.3))
+    assert time.monotonic() - started < 3
+
+
+async def test_a_child_that_falls_silent_is_stopped() -> None:
+    code = "import time; print('alive', flush=True); time.sleep(60)"
+    with pytest.raises(ProcessTimedOut, match="silent"):
+        await RUNNER.run(python(code), replace(LIMITS, silence_seconds=0.5))
+
+
+async def test_a_child_that_goes_on_talking_is_left_alone() -> None:
+    code = "import time\nfor _ in range(12): print('alive', flush=True); time.sleep(0.1)"
+    finished = await RUNNER.run(python(code), replace(LIMITS, silence_seconds=0.8))
+    assert finished.seconds > 0.9
+
+
+async def test_a_child_that_ignores_term_is_killed() -> None:
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+    with pytest.raises(ProcessTimedOut):
+        await RUNNER.run(python(code), replace(LIMITS, silence_seconds=0.5))
+
+
+async def test_a_stopped_ffmpeg_is_killed_and_reaped() -> None:
+    argv = ["ffmpeg", "-nostdin", "-v", "error", "-progress", "pipe:1", "-stats_period", "0.1"]
+    argv += ["-re", "-f", "lavfi", "-i", "testsrc2=duration=60", "-f", "null", "-"]
+    seen: list[bytes] = []
+
+    def stop_it(piece: bytes) -> None:
+        if not seen:
+            ours = psutil.Process().children()
+            (child,) = [one for one in ours if one.name() == "ffmpeg"]
+            os.kill(child.pid, signal.SIGSTOP)
+            seen.append(str(child.pid).encode())
+
+    with pytest.raises(ProcessTimedOut, match="silent"):
+        await RUNNER.run(argv, replace(LIMITS, silence_seconds=1.0, memory_bytes=4 << 30), on_output=stop_it)
+    assert not psutil.pid_exists(int(seen[0]))
+
+
+async def test_a_child_that_writes_too_much_is_killed() -> None:
+    code = "while True: print('x' * 1000)"
+    with pytest.raises(ProcessOutputTooLarge):
+        await RUNNER.run(python(code), replace(LIMITS, stdout_bytes_max=100_000))
+
+
+async def test_a_cancelled_caller_leaves_no_child(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    code = (
+        f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); print(1, flush=True); time.sleep(60)"
+    )
+    running = asyncio.create_task(RUNNER.run(python(code), LIMITS))
+    await until(lambda: pid_file.exists() and pid_file.read_text() != "")
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await until(lambda: not psutil.pid_exists(int(pid_file.read_text())))
+
+
+async def test_a_file_beyond_the_limit_is_not_written(tmp_path: Path) -> None:
+    code = f"open({str(tmp_path / 'big')!r}, 'wb').write(b'x' * (4 << 20))"
+    with pytest.raises(ProcessFailed):
+        await RUNNER.run(python(code), LIMITS)
+    assert (tmp_path / "big").stat().st_size <= LIMITS.file_bytes
+
+
+async def test_memory_and_cpu_are_limited() -> None:
+    with pytest.raises(ProcessFailed, match="MemoryError"):
+        await RUNNER.run(python("x = bytearray(2 << 30)"), LIMITS)
+    with pytest.raises(ProcessFailed):
+        await RUNNER.run(python("while True: pass"), replace(LIMITS, cpu_seconds=1))
+
+
+async def test_the_child_knows_nothing_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVESTREAM_ARCHIVE_S3_SECRET_ACCESS_KEY", "hush")
+    finished = await RUNNER.run(["env"], LIMITS)
+    assert b"hush" not in finished.stdout
+
+
+async def test_the_child_has_no_network() -> None:
+    if not await network_can_be_dropped():
+        pytest.skip("this machine has no unprivileged user namespaces")
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    connect = python(f"import socket; socket.create_connection(('127.0.0.1', {port}), 2)")
+    async with server:
+        await RUNNER.run(connect, LIMITS)
+        with pytest.raises(ProcessFailed, match="unreachable"):
+            await ProcessRunner(without_network=True).run(connect, LIMITS)
+
+
+async def test_a_program_that_is_not_there_is_a_failure_with_its_name() -> None:
+    with pytest.raises(ProcessFailed, match="no-such-program"):
+        await RUNNER.run(["no-such-program"], LIMITS)
+
+
+def test_progress_is_read_in_pieces_of_any_size() -> None:
+    text = b"frame=12\nout_time_us=N/A\nprogress=continue\nframe=31\nout_time_us=1033333\nprogress=end\n"
+    reader = ProgressReader()
+    for at in range(0, len(text), 7):
+        reader(text[at : at + 7])
+    assert reader.latest == Progress(frames=31, time_ms=1033)
