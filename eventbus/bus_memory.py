@@ -7,7 +7,16 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import cycle
 from zlib import crc32
 
-from eventbus.bus import CommitRefused, Consumer, Message, Partition, RebalanceListener, Record, UnknownTopic
+from eventbus.bus import (
+    CommitRefused,
+    Consumer,
+    Message,
+    Partition,
+    RebalanceListener,
+    Record,
+    RecordRefused,
+    UnknownTopic,
+)
 
 RECORD_BYTES_MAX = 900_000
 
@@ -35,6 +44,8 @@ class MemoryBus:
         for record in records:
             if record.topic not in self._counts:
                 raise UnknownTopic(record.topic)
+            if len(record.key or b"") + len(record.value or b"") > RECORD_BYTES_MAX:
+                raise RecordRefused(f"a record for {record.topic} exceeds {RECORD_BYTES_MAX} bytes")
         for record in records:
             self._append(record)
         async with self.arrived:
@@ -76,6 +87,10 @@ class MemoryBus:
     def partitions_of(self, topics: frozenset[str]) -> list[Partition]:
         """All partitions of the topics."""
         return [place for place in self._logs if place.topic in topics]
+
+    def committed(self, group: str) -> Mapping[Partition, int]:
+        """The offsets that a group has committed."""
+        return self._groups[group].committed if group in self._groups else {}
 
     def log_of(self, partition: Partition) -> Sequence[Message]:
         """Everything published to a partition."""
