@@ -1,0 +1,129 @@
+"""`python -m streaming` as a process: killed in the middle of a stream, it takes it up again."""
+
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, Process, create_subprocess_exec
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+import pytest
+
+from deploy.local import Stack
+from runtime.postgres import connect
+from streaming.keys import digest, make_key
+from tests import engines
+from tests.integration.streaming.publisher import eventually, publishing
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def stack(own_stack: Callable[..., Stack]) -> Stack:
+    """A media server of the test's own."""
+    return own_stack("nginx")
+
+
+@pytest.fixture
+async def connection(database: engines.Database) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """What the process has written, and a channel to publish to."""
+    connection = await connect(database.dsn, schema="streaming")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def start(
+    stack: Stack, database: engines.Database, kafka_bootstrap_servers: str, topic_prefix: str, tmp_path: Path
+) -> Callable[[], "_Run"]:
+    """Starts the streaming process behind the media server."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("LIVESTREAM_")},
+        **stack.environment(),
+        "LIVESTREAM_POSTGRES_DSN": database.url,
+        "LIVESTREAM_KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap_servers,
+        "LIVESTREAM_KAFKA_TOPIC_PREFIX": topic_prefix,
+        "LIVESTREAM_HTTP_PORT": str(stack.ports["streaming"]),
+        "LIVESTREAM_STREAMING_GRACE_SECONDS": "1",
+        "LIVESTREAM_STREAMING_SILENCE_SECONDS": "15",
+    }
+    return lambda: _run(environment, stack.ports["streaming"], tmp_path / "streaming.log")
+
+
+_Run = AbstractAsyncContextManager[Process]
+
+
+@asynccontextmanager
+async def _run(environment: dict[str, str], port: int, log: Path) -> AsyncIterator[Process]:
+    with log.open("ab") as output:
+        process = await create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "streaming",
+            cwd=REPOSITORY,
+            env=environment,
+            stdin=DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            await eventually(_answers(port), until=bool, what=f"no answer; see {log}")
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+def _answers(port: int) -> Callable[[], Awaitable[bool]]:
+    async def ask() -> bool:
+        try:
+            async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/livez") as answer:
+                return answer.status == 200
+        except aiohttp.ClientConnectionError:
+            return False
+
+    return ask
+
+
+async def test_a_stream_outlives_the_process(
+    start: Callable[[], _Run], stack: Stack, connection: "asyncpg.Connection[asyncpg.Record]", tmp_path: Path
+) -> None:
+    key = make_key()
+    await connection.execute(
+        "INSERT INTO channels (channel_id, name, stream_key_hash) VALUES (gen_random_uuid(), 'ada', $1)", digest(key)
+    )
+
+    async def status() -> str | None:
+        found: str | None = await connection.fetchval("SELECT status FROM streams")
+        return found
+
+    async def seen_at() -> object:
+        return await connection.fetchval("SELECT seen_at FROM open_streams")
+
+    address = stack.environment()["LIVESTREAM_STREAMING_PUBLIC_INGEST_URL"]
+    async with AsyncExitStack() as publisher_stack:
+        async with start() as first:
+            publisher = await publisher_stack.enter_async_context(publishing(f"{address}/{key}"))
+            await eventually(status, until=lambda found: found == "live")
+            first.kill()
+            await first.wait()
+        before = await seen_at()
+        async with start() as second:
+            await eventually(seen_at, until=lambda seen: seen != before, what="no sign of life was heard")
+            assert publisher.returncode is None
+            assert await status() == "live"
+            await publisher_stack.aclose()
+            await eventually(status, until=lambda found: found == "ended")
+            second.send_signal(signal.SIGTERM)
+            assert await second.wait() == 0
+    assert await connection.fetchval("SELECT array_agg(type ORDER BY id) FROM outbox") == [
+        "stream.started",
+        "stream.ended",
+    ]
+    assert key not in (tmp_path / "streaming.log").read_text()
+    secret = stack.environment()["LIVESTREAM_STREAMING_INGEST_SECRET"]
+    assert secret not in (tmp_path / "streaming.log").read_text()
