@@ -85,6 +85,8 @@ def _bind_service(service: str) -> Processor:
 
 
 def _quieten_libraries(level: int) -> None:
+    # What it says at ERROR is bytes that are no HTTP, from anybody; what our handlers raise never gets to it.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     # Each is chatty at INFO about what our own lines say better; at DEBUG all of them may speak.
     if level <= logging.DEBUG:
         return
