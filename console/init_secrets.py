@@ -42,7 +42,6 @@ def init_secrets(
     directory: Annotated[Path, typer.Argument(help="Where the files go; made if it is missing.")],
     postgres: Annotated[str, typer.Option(help="Postgres, as host:port/database.")] = "postgres:5432/livestream",
     redis: Annotated[str, typer.Option(help="Redis, as host:port/number.")] = "redis:6379/0",
-    streaming: Annotated[str, typer.Option(help="The streaming service, as host:port.")] = "streaming:8080",
 ) -> None:
     """Write every secret that is not there yet; a file that exists is never touched. Exit 0: all are there; 1: not.
 
@@ -51,7 +50,7 @@ def init_secrets(
         livestream init-secrets /etc/livestream/secrets
     """
     try:
-        made = write_secrets(directory, postgres=postgres, redis=redis, streaming=streaming)
+        made = write_secrets(directory, postgres=postgres, redis=redis)
     except OSError as error:
         typer.echo(f"init-secrets: {error}", err=True)
         raise typer.Exit(1) from None
@@ -61,7 +60,7 @@ def init_secrets(
         typer.echo(f"all secrets are in {directory}; nothing was changed")
 
 
-def write_secrets(directory: Path, *, postgres: str, redis: str, streaming: str) -> list[str]:
+def write_secrets(directory: Path, *, postgres: str, redis: str) -> list[str]:
     """Make what is missing below `directory` and return the names of the new files; raises OSError.
 
     What follows from a random value (the DSN from the password, say) is worked out from the file that holds it, so an
@@ -73,9 +72,7 @@ def write_secrets(directory: Path, *, postgres: str, redis: str, streaming: str)
     following = {
         "livestream_postgres_dsn": f"postgresql://livestream:{known['engines/postgres_password']}@{postgres}",
         "livestream_redis_url": f"redis://:{known['engines/redis_password']}@{redis}",
-        "livestream_edge_hook_url": (
-            f"http://{streaming}/hooks/ingest/nginx-rtmp/{known['livestream_streaming_ingest_secret']}"
-        ),
+        "livestream_edge_hook_secret": known["livestream_streaming_ingest_secret"],
         "engines/redis.conf": f"requirepass {known['engines/redis_password']}\n",
         "engines/minio.env": (
             f"MINIO_ROOT_USER={known['livestream_archive_s3_access_key_id']}\n"
