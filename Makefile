@@ -50,7 +50,7 @@ unit: setup-python ## the tests that need no server
 
 .PHONY: faults
 faults: setup ## the long fault runs, all points; they print their seeds
-	@LIVESTREAM_TEST_FAULTS=all $(python) -m pytest -s -m faults --timeout 3600 $(ARGS)
+	@$(python) -m pytest -s -m faults --all-fault-points --timeout 3600 $(ARGS)
 
 .PHONY: lint
 lint: setup-python ## format, rules, types, and generated files that are out of date

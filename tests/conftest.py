@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,36 @@ from tests import engines
 TIERS = ("unit", "conformance", "contract", "integration", "e2e", "faults")
 ENGINE_FIXTURES = frozenset({"shared_engines", "own_stack", "module_stack"})
 TESTS = Path(__file__).parent
+
+
+FAULT_POINTS_SAMPLED = 5
+FAULT_POINTS_ALL = 30
+FAULT_SEED = 20_260_101
+
+
+@dataclass(frozen=True)
+class FaultPlan:
+    """How often a fault test strikes, and the seed of the moments it strikes at."""
+
+    points: int
+    seed: int
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of the fault runs: `make faults` uses them."""
+    parser.addoption("--all-fault-points", action="store_true", help="strike at 30 random points instead of 5 fixed")
+    parser.addoption("--fault-seed", type=int, help="repeat a fault run that printed this seed")
+
+
+@pytest.fixture
+def fault_plan(request: pytest.FixtureRequest) -> FaultPlan:
+    """Five points from a fixed seed in `make test`; thirty from a new one, which is printed, in `make faults`."""
+    everywhere = bool(request.config.getoption("--all-fault-points"))
+    fixed = secrets.randbelow(2**31) if everywhere else FAULT_SEED
+    seed = request.config.getoption("--fault-seed") or fixed
+    plan = FaultPlan(FAULT_POINTS_ALL if everywhere else FAULT_POINTS_SAMPLED, seed)
+    print(f"\n{request.node.nodeid}: {plan.points} points, --fault-seed {plan.seed}")
+    return plan
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -152,3 +152,13 @@ def test_no_secret_is_in_a_command_line_or_a_readable_file(own_stack: Callable[.
         if path.is_file() and path.stat().st_mode & 0o077 and path.stat().st_size < 1_000_000:
             content = path.read_bytes()
             assert not [secret for secret in secrets if secret.encode() in content], path
+
+
+def test_a_running_part_whose_configuration_has_changed_is_restarted(own_stack: Callable[..., Stack]) -> None:
+    stack = own_stack("nginx", "redis")
+    before = {part: stack.pid(part) for part in ("nginx", "redis")}
+    secrets_file = stack.directory / "secrets.json"
+    secrets_file.write_text(json.dumps({**json.loads(secrets_file.read_text()), "ingest_secret": "another"}))
+    Stack(stack.directory).up(["nginx", "redis"], say=lambda _: None)
+    assert stack.pid("nginx") != before["nginx"]
+    assert stack.pid("redis") == before["redis"]
