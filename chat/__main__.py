@@ -46,7 +46,7 @@ async def serve(settings: ChatSettings) -> None:
         channels = ConsumeLoop(bus, Outbox(pool, source="chat"), Channels(broker).subscription(), health=health)
         server = HttpServer([gateway], settings=settings, verifier=verifier, health=health)
         await supervise(
-            [broker, rooms, gateway, verifier, channels, server], stop_grace_seconds=settings.stop_grace_seconds
+            [broker, rooms, verifier, channels, server], stop_grace_seconds=settings.stop_grace_seconds
         )
 
 

@@ -37,8 +37,6 @@ class ConnectionLimits:
     room_quiet_seconds: float = 1.0
     """After this the waiting client is told that chat is unavailable."""
     bad_frames_max: int = 10
-    goodbye_seconds: float = 2.0
-    """How long a client has to answer a close frame."""
 
 
 class Connection:
@@ -56,6 +54,7 @@ class Connection:
     ) -> None:
         self._ws = ws
         self.member = member
+        member.on_slow = self.cut
         self._rooms = rooms
         self._broker = broker
         self._verifier = verifier
@@ -64,48 +63,63 @@ class Connection:
         self._caller: Caller | None = None
         self._bad_frames = 0
         self._paced_until = 0.0
+        self._ending: CloseCode | None = None
+        self._receiving: asyncio.Timeout | None = None
 
     async def serve(self) -> None:
         """Talk until the end. The socket is closed afterwards."""
+        joined_by = _now() + self._limits.join_timeout_seconds
         try:
-            joined_by = _now() + self._limits.join_timeout_seconds
-            while not self._ws.closed:
-                text = await self._receive(joined_by)
-                if text is None:
-                    return
-                await self._take(text)
+            while self._ending is None and not self._ws.closed:
+                text = await self._receive(None if self._room is not None else joined_by)
+                if text is not None:
+                    await self._take(text)
         finally:
             if self._room is not None:
                 self._room.leave(self.member)
+        await self._say_goodbye()
 
-    async def close(self, code: CloseCode) -> None:
-        """Tell the client why and wait for its answer, a little; then the connection is gone either way."""
-        try:
-            async with asyncio.timeout(self._limits.goodbye_seconds):
-                await self._ws.close(code=code, message=code.reason.encode(), drain=False)
-        except TimeoutError:
-            self.member.abort()
+    def end(self, code: CloseCode) -> None:
+        """Have this connection closed soon, from whatever task; only the first reason counts.
 
-    async def cut(self) -> None:
-        """End the connection of a client that does not read. It costs no more memory from here on."""
+        The conversation's own task does the closing: aiohttp waits for the client's answer to a close frame only there.
+        """
+        if self._ending is None:
+            self._ending = code
+            if self._receiving is not None:
+                self._receiving.reschedule(_now())
+
+    def cut(self) -> None:
+        """End the connection of a client that does not read. It is sent nothing more."""
+        if self._ending is None:
+            metrics.slow_clients_cut.inc()
+            log.info("chat_slow_client_cut", user_id=None if self._caller is None else str(self._caller.user_id))
         if self._room is not None:
             self._room.leave(self.member)
-        metrics.slow_clients_cut.inc()
-        self.member.give_up_unsent()
-        log.info("chat_slow_client_cut", user_id=None if self._caller is None else str(self._caller.user_id))
-        await self.close(CloseCode.TOO_SLOW)
+        self.end(CloseCode.TOO_SLOW)
+
+    async def _say_goodbye(self) -> None:
+        """Tell the client why, give it a little time to answer, and be gone either way."""
+        code = self._ending
+        if code is None:
+            return
+        if code is CloseCode.TOO_SLOW:
+            self.member.give_up_unsent()
+        await self._ws.close(code=code, message=code.reason.encode(), drain=False)
         self.member.abort()
 
     # ------------------------------------------------------------------------------------- receiving
 
-    async def _receive(self, joined_by: float) -> str | None:
-        """The next frame's text, "" for one that is not text, None at the end."""
-        timeout = None if self._room is not None else max(0.001, joined_by - _now())
+    async def _receive(self, until: float | None) -> str | None:
+        """The next frame's text, "" for one that is not text, None at the end of it all."""
         try:
-            received = await self._ws.receive(timeout)
+            async with asyncio.timeout_at(until) as self._receiving:
+                received = await self._ws.receive()
         except TimeoutError:
-            await self.close(CloseCode.JOIN_TIMEOUT)
+            self._ending = self._ending or CloseCode.JOIN_TIMEOUT
             return None
+        finally:
+            self._receiving = None
         if received.type is WSMsgType.TEXT:
             return str(received.data)
         return "" if received.type is WSMsgType.BINARY else None
@@ -123,7 +137,7 @@ class Connection:
             self._refuse(bad.code, bad.detail)
             self._bad_frames += 1
             if self._bad_frames >= self._limits.bad_frames_max:
-                await self.close(CloseCode.TOO_MANY_BAD_FRAMES)
+                self.end(CloseCode.TOO_MANY_BAD_FRAMES)
 
     def _refuse(
         self, code: frames.ErrorCode, detail: str, send_id: str | None = None, retry_after: float | None = None
@@ -147,10 +161,10 @@ class Connection:
             raise frames.BadFrame("room-not-found", "no channel has this id") from error
         except (KeysUnavailable, RoomsUnavailable):
             self._refuse("unavailable", "joining is not possible now")
-            await self.close(CloseCode.UNAVAILABLE)
+            self.end(CloseCode.UNAVAILABLE)
             return
         if not await self._ready(room):
-            await self.close(CloseCode.UNAVAILABLE)
+            self.end(CloseCode.UNAVAILABLE)
             return
         since = None if join.since is None else Position(join.since.offset, join.since.epoch)
         await self._enter(room, caller, since)

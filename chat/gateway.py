@@ -22,14 +22,15 @@ from runtime.tokens import Verifier
 log = structlog.get_logger(__name__)
 
 FRAME_BYTES_MAX = 4_096
-CUTS_WAITING_MAX = 10_000
+DRAIN_STEP_SECONDS = 0.05
+GOODBYE_SECONDS = 2.0
+"""How long a client has to answer a close frame."""
 
 
 class Gateway:
-    """`/chat`. Also a service: `run` owns the goodbyes to clients that do not read."""
+    """`/chat`, an API whose `drain` is called when the server stops."""
 
     tag: ClassVar[str] = "chat"
-    name = "chat-gateway"
 
     def __init__(
         self, settings: ChatSettings, admission: Admission, rooms: Rooms, broker: Broker, verifier: Verifier
@@ -44,7 +45,6 @@ class Gateway:
             join_timeout_seconds=settings.chat_join_timeout_seconds,
         )
         self._connections: set[Connection] = set()
-        self._slow: asyncio.Queue[Connection] = asyncio.Queue(CUTS_WAITING_MAX)
         self._draining = False
 
     @endpoint(
@@ -59,7 +59,7 @@ class Gateway:
                 heartbeat=self._settings.chat_ping_seconds,
                 compress=False,  # 22 to 114 KB more a connection, and a frame could not be shared
                 max_msg_size=FRAME_BYTES_MAX,
-                timeout=self._limits.goodbye_seconds,
+                timeout=GOODBYE_SECONDS,
             )
             await ws.prepare(request)
             transport = request.transport
@@ -75,41 +75,21 @@ class Gateway:
         return ws
 
     def _connection(self, ws: web.WebSocketResponse, transport: asyncio.Transport) -> Connection:
-        member = Member(
-            ws,
-            transport,
-            backlog_bytes_max=self._settings.chat_backlog_bytes_max,
-            on_slow=lambda: self._cut(connection),
-        )
+        member = Member(ws, transport, backlog_bytes_max=self._settings.chat_backlog_bytes_max)
         member.limit_send_buffer(self._settings.chat_send_buffer_bytes)
-        connection = Connection(
+        return Connection(
             ws, member, rooms=self._rooms, broker=self._broker, verifier=self._verifier, limits=self._limits
         )
-        return connection
-
-    def _cut(self, connection: Connection) -> None:
-        try:
-            self._slow.put_nowait(connection)
-        except asyncio.QueueFull:
-            connection.member.give_up_unsent()
-            connection.member.abort()
-
-    async def run(self) -> None:
-        """Cut slow clients until cancelled; each has its own short goodbye."""
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                connection = await self._slow.get()
-                tasks.create_task(connection.cut(), name="chat-cut")
 
     async def drain(self) -> None:
         """Ask every client to reconnect, spread so that the other gateways are not stormed."""
         self._draining = True
+        leaving = list(self._connections)
+        random.shuffle(leaving)
         seconds = min(self._settings.chat_drain_seconds, self._settings.stop_grace_seconds / 2)
-        log.info("chat_draining", connections=len(self._connections), seconds=seconds)
-        async with asyncio.TaskGroup() as tasks:
-            for connection in list(self._connections):
-                tasks.create_task(self._send_away(connection, seconds))
-
-    async def _send_away(self, connection: Connection, seconds: float) -> None:
-        await asyncio.sleep(random.uniform(0, seconds))  # noqa: S311  spreads load, hides nothing
-        await connection.close(CloseCode.DRAINING)
+        log.info("chat_draining", connections=len(leaving), seconds=seconds)
+        steps = max(1, int(seconds / DRAIN_STEP_SECONDS))
+        for step in range(steps):
+            for connection in leaving[step::steps]:
+                connection.end(CloseCode.DRAINING)
+            await asyncio.sleep(DRAIN_STEP_SECONDS)

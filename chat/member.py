@@ -17,21 +17,15 @@ class Member:
     here and its control frames never mix. After its close frame nothing may follow; `ws.closed` is set before that.
     """
 
-    __slots__ = ("_backlog_bytes_max", "_on_slow", "_slow", "_transport", "_ws")
+    __slots__ = ("_backlog_bytes_max", "_slow", "_transport", "_ws", "on_slow")
 
-    def __init__(
-        self,
-        ws: web.WebSocketResponse,
-        transport: asyncio.Transport,
-        *,
-        backlog_bytes_max: int,
-        on_slow: Callable[[], None],
-    ) -> None:
+    def __init__(self, ws: web.WebSocketResponse, transport: asyncio.Transport, *, backlog_bytes_max: int) -> None:
         self._ws = ws
         self._transport = transport
         self._backlog_bytes_max = backlog_bytes_max
-        self._on_slow = on_slow
         self._slow = False
+        self.on_slow: Callable[[], None] = self.abort
+        """Told once when the client turned out not to read."""
 
     def write(self, frames: bytes) -> None:
         """Queue whole frames; a client whose backlog is over the bound gets nothing more and is reported as slow."""
@@ -40,7 +34,7 @@ class Member:
             return
         if transport.get_write_buffer_size() > self._backlog_bytes_max:
             self._slow = True
-            self._on_slow()
+            self.on_slow()
             return
         transport.write(frames)
 

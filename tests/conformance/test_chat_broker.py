@@ -1,0 +1,335 @@
+"""What every chat broker must do; the memory twin and Redis pass the same suite."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+import pytest
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from chat.broker import Allowance, Broker, Entry, Position, Retention
+from chat.broker_memory import MemoryBroker, MemoryServer
+from chat.broker_redis import RedisBroker
+from chat.errors import SentTooOften
+from runtime.redis_client import redis_client
+from runtime.settings import RedisSettings
+
+PLENTY = Allowance("somebody", messages_max=100_000, seconds=60)
+
+
+@dataclass
+class Ears:
+    """A listener that remembers."""
+
+    messages: list[tuple[Position, bytes]] = field(default_factory=list)
+    signals: list[bytes] = field(default_factory=list)
+    connections: int = 0
+    disconnections: int = 0
+
+    def published(self, position: Position, body: bytes) -> None:
+        self.messages.append((position, body))
+
+    def signalled(self, body: bytes) -> None:
+        self.signals.append(body)
+
+    def connected(self) -> None:
+        self.connections += 1
+
+    def disconnected(self) -> None:
+        self.disconnections += 1
+
+
+@dataclass
+class World:
+    """A server with two gateways' brokers on it, and ways to hurt it."""
+
+    one: Broker
+    other: Broker
+    lose: Callable[[UUID], "asyncio.Future[None]"]
+    pass_seconds: Callable[[float], "asyncio.Future[None]"]
+
+
+RETENTION = Retention(entries_max=10, entry_seconds=1.0, position_seconds=60, sent_id_seconds=60)
+
+
+@asynccontextmanager
+async def memory_world(_: str) -> AsyncIterator[World]:
+    now = [1_000.0]
+    server = MemoryServer(RETENTION, clock=lambda: now[0])
+
+    async def lose(_room: UUID) -> None:
+        server.lose_everything()
+
+    async def pass_seconds(seconds: float) -> None:
+        now[0] += seconds
+
+    yield World(
+        MemoryBroker(server),
+        MemoryBroker(server),
+        lambda room: asyncio.ensure_future(lose(room)),
+        lambda seconds: asyncio.ensure_future(pass_seconds(seconds)),
+    )
+
+
+@asynccontextmanager
+async def redis_world(url: str) -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        clients: list[Redis] = []
+        brokers: list[RedisBroker] = []
+        for _ in range(2):
+            client = redis_client(RedisSettings(redis_url=SecretStr(url)))
+            stack.push_async_callback(client.aclose)
+            clients.append(client)
+            brokers.append(RedisBroker(client, RETENTION))
+        tasks = [asyncio.create_task(broker.run()) for broker in brokers]
+
+        async def lose(room: UUID) -> None:
+            await clients[0].delete(f"chat:{{{room}}}:position", f"chat:{{{room}}}:stream")
+
+        async def pass_seconds(seconds: float) -> None:
+            await asyncio.sleep(seconds)  # the server's own clock is what is tested
+
+        try:
+            await until(lambda: all(broker.connected for broker in brokers))
+            yield World(
+                brokers[0],
+                brokers[1],
+                lambda room: asyncio.ensure_future(lose(room)),
+                lambda seconds: asyncio.ensure_future(pass_seconds(seconds)),
+            )
+        finally:
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with suppress(asyncio.CancelledError):
+                    await task
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    if request.param == "memory":
+        async with memory_world("") as made:
+            yield made
+    else:
+        async with redis_world(request.getfixturevalue("redis_url")) as made:
+            yield made
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  a condition with a deadline
+            await asyncio.sleep(0.005)
+
+
+async def heard(broker: Broker, room: UUID) -> Ears:
+    ears = Ears()
+    broker.listen(room, ears)
+    await until(lambda: ears.connections > 0)
+    return ears
+
+
+async def publish(world: World, room: UUID, count: int, start: int = 0) -> list[Position]:
+    made = []
+    for number in range(start, start + count):
+        body = b'{"n":%d}' % number
+        made.append((await world.one.publish(room, f"m{number}", body, PLENTY)).position)
+    return made
+
+
+async def test_every_listener_hears_each_message_once_and_in_order(world: World) -> None:
+    room = uuid4()
+    mine, others = await heard(world.one, room), await heard(world.other, room)
+    positions = await publish(world, room, 30)
+    await until(lambda: len(mine.messages) == 30 and len(others.messages) == 30)
+    assert [position.offset for position in positions] == list(range(1, 31))
+    assert mine.messages == others.messages == [(p, b'{"n":%d}' % n) for n, p in enumerate(positions)]
+
+
+async def test_concurrent_publishers_leave_no_hole(world: World) -> None:
+    room = uuid4()
+    ears = await heard(world.other, room)
+
+    async def write(broker: Broker, name: str) -> None:
+        for number in range(50):
+            await broker.publish(room, f"{name}{number}", name.encode() + b"%d" % number, PLENTY)
+
+    await asyncio.gather(*(write(broker, name) for broker, name in
+                           [(world.one, "a"), (world.other, "b"), (world.one, "c"), (world.other, "d")]))  # fmt: skip
+    await until(lambda: len(ears.messages) == 200)
+    assert [position.offset for position, _ in ears.messages] == list(range(1, 201))
+    assert len({position.epoch for position, _ in ears.messages}) == 1
+    for name in (b"a", b"b", b"c", b"d"):
+        own = [body for _, body in ears.messages if body.startswith(name)]
+        assert own == [name + b"%d" % number for number in range(50)]
+
+
+async def test_the_same_message_id_is_one_message(world: World) -> None:
+    room = uuid4()
+    ears = await heard(world.one, room)
+    first = await world.one.publish(room, "same", b"{1}", PLENTY)
+    again = await world.other.publish(room, "same", b"{2}", PLENTY)
+    await world.one.publish(room, "next", b"{3}", PLENTY)
+    await until(lambda: len(ears.messages) == 2)
+    assert (first.fresh, again.fresh) == (True, False)
+    assert first.position == again.position
+    assert [body for _, body in ears.messages] == [b"{1}", b"{3}"]
+
+
+async def test_rooms_do_not_hear_each_other(world: World) -> None:
+    room, elsewhere = uuid4(), uuid4()
+    ears, others = await heard(world.one, room), await heard(world.one, elsewhere)
+    await publish(world, room, 1)
+    await until(lambda: len(ears.messages) == 1)
+    assert others.messages == []
+
+
+async def test_a_reader_gets_exactly_what_it_missed(world: World) -> None:
+    room = uuid4()
+    positions = await publish(world, room, 8)
+    for seen in range(8):
+        reading = await world.other.read(room, positions[seen], entries_max=100)
+        assert reading.recovered
+        assert reading.position == positions[-1]
+        assert reading.entries == tuple(Entry(n + 1, b'{"n":%d}' % n) for n in range(seen + 1, 8))
+
+
+async def test_reading_from_the_very_start_is_a_recovery(world: World) -> None:
+    room = uuid4()
+    empty = await world.one.read(room, None, entries_max=5)
+    assert (empty.position.offset, empty.entries) == (0, ())
+    await publish(world, room, 3)
+    reading = await world.one.read(room, empty.position, entries_max=5)
+    assert reading.recovered
+    assert [entry.offset for entry in reading.entries] == [1, 2, 3]
+
+
+async def test_history_is_the_newest_and_bounded(world: World) -> None:
+    room = uuid4()
+    await publish(world, room, 25)
+    reading = await world.one.read(room, None, entries_max=4)
+    assert not reading.recovered
+    assert [entry.offset for entry in reading.entries] == [22, 23, 24, 25]
+    everything = await world.one.read(room, None, entries_max=1_000)
+    assert [entry.offset for entry in everything.entries] == list(range(16, 26)), "the cap is ten"
+
+
+async def test_a_position_older_than_the_cap_is_not_recovered(world: World) -> None:
+    room = uuid4()
+    positions = await publish(world, room, 25)
+    kept = await world.one.read(room, positions[14], entries_max=100)
+    assert kept.recovered
+    assert len(kept.entries) == 10
+    older = await world.one.read(room, positions[13], entries_max=100)
+    assert not older.recovered
+    assert [entry.offset for entry in older.entries] == list(range(16, 26))
+
+
+async def test_more_than_the_reader_takes_is_not_recovered(world: World) -> None:
+    room = uuid4()
+    positions = await publish(world, room, 8)
+    assert (await world.one.read(room, positions[2], entries_max=5)).recovered
+    reading = await world.one.read(room, positions[1], entries_max=5)
+    assert not reading.recovered
+    assert [entry.offset for entry in reading.entries] == [4, 5, 6, 7, 8]
+
+
+async def test_a_position_of_another_epoch_or_of_the_future_is_not_recovered(world: World) -> None:
+    room = uuid4()
+    last = (await publish(world, room, 3))[-1]
+    assert not (await world.one.read(room, Position(2, "other"), entries_max=5)).recovered
+    assert not (await world.one.read(room, Position(4, last.epoch), entries_max=5)).recovered
+    assert not (await world.one.read(room, Position(0, ""), entries_max=5)).recovered
+
+
+async def test_loss_changes_the_epoch(world: World) -> None:
+    room = uuid4()
+    ears = await heard(world.one, room)
+    before = (await publish(world, room, 3))[-1]
+    await world.lose(room)
+    after = (await publish(world, room, 2, start=50))[0]
+    assert after.epoch != before.epoch
+    assert after.offset == 1
+    reading = await world.one.read(room, Position(1, before.epoch), entries_max=5)
+    assert not reading.recovered
+    assert [entry.offset for entry in reading.entries] == [1, 2]
+    await until(lambda: len(ears.messages) == 5)
+
+
+async def test_messages_expire_but_the_count_goes_on(world: World) -> None:
+    room = uuid4()
+    last = (await publish(world, room, 3))[-1]
+    await world.pass_seconds(1.2)
+    quiet = await world.one.read(room, last, entries_max=5)
+    assert (quiet.recovered, quiet.entries) == (True, ())
+    gone = await world.one.read(room, Position(1, last.epoch), entries_max=5)
+    assert (gone.recovered, gone.entries) == (False, ())
+    following = (await publish(world, room, 1, start=9))[0]
+    assert following == Position(4, last.epoch)
+
+
+async def test_a_busy_room_lets_old_messages_go(world: World) -> None:
+    room = uuid4()
+    first = (await publish(world, room, 2))[-1]
+    await world.pass_seconds(0.7)
+    await publish(world, room, 1, start=2)
+    await world.pass_seconds(0.5)
+    reading = await world.one.read(room, None, entries_max=10)
+    assert [entry.offset for entry in reading.entries] == [3]
+    assert (await world.one.read(room, first, entries_max=10)).recovered
+
+
+async def test_signals_are_heard_and_not_kept(world: World) -> None:
+    room = uuid4()
+    ears, others = await heard(world.one, room), await heard(world.other, room)
+    await world.one.signal(room, b"look")
+    await until(lambda: ears.signals == others.signals == [b"look"])
+    assert (await world.one.read(room, None, entries_max=5)).entries == ()
+
+
+async def test_a_forgotten_room_is_not_heard_and_can_be_heard_again(world: World) -> None:
+    room = uuid4()
+    before = await heard(world.one, room)
+    world.one.forget(room)
+    world.one.forget(room)
+    after = await heard(world.one, room)
+    await publish(world, room, 1)
+    await until(lambda: len(after.messages) == 1)
+    assert before.messages == []
+
+
+async def test_the_allowance_is_exact_over_gateways(world: World) -> None:
+    room = uuid4()
+    allowance = Allowance("u1", messages_max=4, seconds=0.6)
+
+    async def attempt(number: int) -> bool:
+        try:
+            await (world.one, world.other)[number % 2].publish(room, f"p{number}", b"{}", allowance)
+        except SentTooOften as error:
+            assert 0 < error.retry_after_seconds < 0.61
+            return False
+        return True
+
+    assert sum(await asyncio.gather(*(attempt(number) for number in range(20)))) == 4
+    again = await world.one.publish(room, "u2-1", b"{}", Allowance("u2", messages_max=4, seconds=0.6))
+    assert again.position.offset == 5, "another sender has an allowance of its own"
+    await world.pass_seconds(0.7)
+    assert await attempt(100)
+
+
+async def test_a_repeated_message_costs_no_allowance(world: World) -> None:
+    room = uuid4()
+    allowance = Allowance("u1", messages_max=1, seconds=60)
+    first = await world.one.publish(room, "a", b"{}", allowance)
+    assert (await world.one.publish(room, "a", b"{}", allowance)).position == first.position
+
+
+async def test_members_are_counted_over_gateways_that_say_so_lately(world: World) -> None:
+    room = uuid4()
+    assert await world.one.count_members(room, "g1", 3, seconds=0.5) == 3
+    assert await world.other.count_members(room, "g2", 4, seconds=60) == 7
+    assert await world.one.count_members(room, "g1", 2, seconds=0.5) == 6
+    await world.pass_seconds(0.6)
+    assert await world.other.count_members(room, "g2", 4, seconds=60) == 4
