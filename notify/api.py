@@ -22,7 +22,7 @@ from notify.live_registry import LiveRegistry
 from notify.live_stream import LiveStreams
 from notify.notices import Notice
 from runtime.endpoints import endpoint
-from runtime.pages import PageQuery, decode_cursor, encode_cursor
+from runtime.pages import InvalidCursor, PageQuery, decode_cursor, encode_cursor
 from runtime.postgres import Pool
 from runtime.tokens import Caller
 
@@ -93,7 +93,7 @@ class FollowersApi:
         """Do not follow somebody (any longer)."""
         await self._followers.unfollow(caller, path.user_id)
 
-    @endpoint("GET", "/api/users/{user_id}/followers", problems=(UserNotFound,))
+    @endpoint("GET", "/api/users/{user_id}/followers", problems=(UserNotFound, InvalidCursor))
     async def list_followers(self, path: UserPath, query: PageQuery) -> FollowersView:
         """Who follows somebody, the newest first."""
         before = (
@@ -120,7 +120,7 @@ class NotificationsApi:
         self._registry = registry
         self._streams = streams
 
-    @endpoint("GET", "/api/notifications")
+    @endpoint("GET", "/api/notifications", problems=(InvalidCursor,))
     async def list_notices(self, caller: Caller, query: PageQuery) -> NoticesView:
         """Your notices, the newest first."""
         before = decode_cursor(query.cursor, UUID)[0] if query.cursor else store.LAST_USER_ID

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import aiohttp
 
-from eventbus.bus import Record
+from eventbus.bus import Publisher, Record
 from eventbus.bus_memory import MemoryBus
 from events import Envelope, Event, StreamStarted, encode, topic_of
 from notify.__main__ import assemble
@@ -59,6 +59,12 @@ class RunningNotify:
     session: aiohttp.ClientSession
     pool: Pool
     bus: MemoryBus
+    running: "asyncio.Task[None]"
+
+    async def stop(self) -> None:
+        """Ask the process to stop, as SIGTERM does, and wait for it."""
+        self.running.cancel()
+        await asyncio.wait([self.running])
 
     async def call(self, method: str, path: str, person: Person | None = None, **rest: Anything) -> tuple[int, Any]:
         """The status and JSON body of an answer."""
@@ -147,7 +153,7 @@ async def running_notify(settings: NotifySettings, bus: MemoryBus) -> AsyncItera
         running = asyncio.create_task(supervise(process.services, stop_grace_seconds=settings.stop_grace_seconds))
         try:
             port = await _or_its_failure(running, process.server.listening())
-            notify = RunningNotify(f"http://127.0.0.1:{port}", session, pool, bus)
+            notify = RunningNotify(f"http://127.0.0.1:{port}", session, pool, bus, running)
             await _or_its_failure(running, process.gateway.subscribed.wait())
             yield notify
         finally:
@@ -178,24 +184,24 @@ async def eventually(met: Callable[[], bool | Awaitable[bool]], seconds: float =
         await asyncio.sleep(0.01)
 
 
-def started(channel: Person, *, stream_id: UUID | None = None, started_at: datetime | None = None) -> StreamStarted:
-    """The event that a channel went live (now)."""
+def started(channel: Person, *, title: str = "chess") -> StreamStarted:
+    """The event that a channel went live, now."""
     return StreamStarted(
-        stream_id=stream_id or uuid7(),
+        stream_id=uuid7(),
         channel_id=channel.user_id,
         channel_name=channel.name,
-        title=f"{channel.name} plays",
-        started_at=started_at or datetime.now(UTC),
+        title=title,
+        started_at=datetime.now(UTC),
     )
 
 
-async def say(bus: MemoryBus, *events: Event, event_id: UUID | None = None) -> None:
-    """Publish events as their service would, each with an id of its own unless one is given."""
-    await bus.publish([_record(event, event_id or uuid7()) for event in events])
+async def say(bus: Publisher, *events: Event) -> None:
+    """Publish events as their service would, each with an id of its own."""
+    await bus.publish([_record(event) for event in events])
 
 
-def _record(event: Event, event_id: UUID) -> Record:
-    envelope = Envelope(id=event_id, source="test", time=datetime.now(UTC), event=event)
+def _record(event: Event) -> Record:
+    envelope = Envelope(id=uuid7(), source="test", time=datetime.now(UTC), event=event)
     key, value, headers = encode(envelope)
     return Record(topic_of(event).name, key, value, headers)
 
