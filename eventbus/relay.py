@@ -1,13 +1,16 @@
 """The relay: carries a schema's outbox to the bus, in order, at least once.
 
 Pattern: one leader per schema, by a session advisory lock on a connection of its own; every process may run a relay and
-the others stand by. The leader reads by a cursor on ``(xid, id)`` below the snapshot's xmin, so that no event that
-commits later is passed, publishes the batch, waits for every acknowledgement and only then stores the cursor, on the
-same connection: a lost lock is a lost connection and cannot store. The next batch is read while the acknowledgements
-are awaited.
+the others stand by. The leader reads in the order of the ids, up to the first gap that may still be filled
+(``eventbus.gaps``), publishes the batch, waits for every acknowledgement and only then stores the cursor, on the same
+connection: a lost lock is a lost connection and cannot store. The next batch is read while the acknowledgements are
+awaited.
+
+Invariants: nothing that committed is passed over, nothing that rolled back is published, events go out in the order of
+their ids.
 
 What it does not do: publish exactly once (a crash between acknowledgement and cursor repeats a batch; the inbox of the
-consumers absorbs it), or overtake: while a transaction that writes is open, younger events wait for it.
+consumers absorbs it), or overtake: while a transaction that has said something is open, younger events wait for it.
 """
 
 import asyncio
@@ -22,6 +25,7 @@ from pydantic import SecretStr
 
 from eventbus import metrics
 from eventbus.bus import BusError, BusUnavailable, Publisher, Record
+from eventbus.gaps import Gaps
 from eventbus.housekeeping import Housekeeping
 from eventbus.outbox import QUERIES, Outbox, headers_from_json
 from runtime.backoff import Backoff
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 BATCH_EVENTS_MAX = 1_000
+POLL_GAP_SECONDS = 0.005
 POLL_BUSY_SECONDS = 0.02
 POLL_IDLE_SECONDS = 0.05
 BUSY_FOR_SECONDS = 1.0
@@ -47,19 +52,11 @@ RETRY_FIRST_SECONDS = 0.1
 RETRY_CEILING_SECONDS = 2.0
 
 
-class Place(NamedTuple):
-    """A position in the publishing order: a transaction's id (in decimal) and the row's own."""
-
-    xid: str
-    id: int
-
-
 class Batch(NamedTuple):
-    """Events in publishing order, and the place of the last."""
+    """Events in publishing order, and the id of the last."""
 
     records: list[Record]
-    last: Place
-    oldest_at: datetime
+    last_id: int
 
 
 class Relay:
@@ -77,6 +74,7 @@ class Relay:
         self._trouble: str | None = None
         self._published = metrics.events_published.labels(schema)
         self._publish_seconds = metrics.publish_seconds.labels(schema)
+        self._gaps = Gaps()
         self._busy_until = 0.0
         self._measure_at = 0.0
         if health is not None:
@@ -120,8 +118,8 @@ class Relay:
 
     async def _lead(self, connection: "Session") -> None:
         housekeeping = Housekeeping(self._schema)
-        row = await QUERIES.read_place(connection)
-        place = Place(row["xid"], row["id"])
+        self._gaps = Gaps()
+        place = await QUERIES.read_place(connection)
         batch = await self._read(connection, place)
         while True:
             await housekeeping.when_due(connection)
@@ -131,25 +129,33 @@ class Relay:
                 batch = await self._read(connection, place)
                 continue
             following = await self._publish(connection, batch)
-            place = batch.last
-            await QUERIES.store_place(connection, xid=place.xid, id=place.id)
+            place = batch.last_id
+            await QUERIES.store_place(connection, id=place)
             batch = following
 
-    async def _read(self, connection: "Session", after: Place) -> Batch | None:
+    async def _read(self, connection: "Session", after_id: int) -> Batch | None:
         self._said.clear()
-        rows = await QUERIES.read_unpublished(connection, xid=after.xid, id=after.id, events_max=BATCH_EVENTS_MAX)
+        rows = await QUERIES.read_unpublished(connection, id=after_id, events_max=BATCH_EVENTS_MAX)
         if not rows:
             return None
         self._busy_until = time.monotonic() + BUSY_FOR_SECONDS
-        records = [Record(topic, key, data, headers_from_json(headers)) for _, _, topic, key, headers, data, _ in rows]
-        return Batch(records, Place(rows[-1]["xid"], rows[-1]["id"]), rows[0]["created_at"])
+        ids = [row[0] for row in rows]
+        count = self._gaps.publishable(ids, after_id=after_id, oldest_open=rows[0]["oldest_open"])
+        if count < len(ids) and self._gaps.wants_mark(ids[-1]):
+            self._gaps.mark(ids[-1], transaction_id=await QUERIES.take_transaction_id(connection))
+        if count == 0:
+            return None
+        records = [
+            Record(topic, key, data, headers_from_json(headers)) for _, topic, key, headers, data, _ in rows[:count]
+        ]
+        return Batch(records, ids[count - 1])
 
     async def _publish(self, connection: "Session", batch: Batch) -> Batch | None:
         """Publish ``batch`` until it is acknowledged, reading the following one meanwhile."""
         started = time.monotonic()
         publishing = asyncio.create_task(self._publish_until_acknowledged(batch.records))
         try:
-            following = await self._read(connection, batch.last)
+            following = await self._read(connection, batch.last_id)
             while not publishing.done():
                 await asyncio.wait({publishing}, timeout=HEARTBEAT_SECONDS)
                 if not publishing.done():
@@ -181,8 +187,9 @@ class Relay:
 
     async def _wait_for_events(self) -> None:
         busy = time.monotonic() < self._busy_until
+        seconds = POLL_GAP_SECONDS if self._gaps.open else POLL_BUSY_SECONDS if busy else POLL_IDLE_SECONDS
         try:
-            async with asyncio.timeout(POLL_BUSY_SECONDS if busy else POLL_IDLE_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._said.wait()
         except TimeoutError:
             return
@@ -202,7 +209,7 @@ class Relay:
                 schema=self._schema,
                 oldest_seconds=round(backlog["oldest_seconds"], 1),
                 events=backlog["events"],
-                reason=self._trouble or "an older transaction that writes is still open",
+                reason=self._trouble or "an older transaction is still open",
                 at=datetime.now(UTC).isoformat(),
             )
 

@@ -18,28 +18,31 @@ RETURNING event_id;
 -- True in the one session that may relay for the schema; held until the session ends.
 SELECT pg_try_advisory_lock(hashtextextended('livestream-relay:' || :schema, 0));
 
--- name: read_place^
--- The place up to which everything is published.
-SELECT xid::text AS xid, id FROM outbox_cursor;
+-- name: read_place$
+-- The id up to which everything is published.
+SELECT id FROM outbox_cursor;
 
 -- name: read_unpublished
--- The next events behind a place, of transactions that are all over.
-SELECT xid::text AS xid, id, topic, key, headers, data, created_at FROM outbox
-WHERE (outbox.xid, outbox.id) > (:xid::text::xid8, :id::bigint)
-  AND outbox.xid < pg_snapshot_xmin(pg_current_snapshot())
--- Qualified: a bare xid would be the text of the select list, in which 9 comes after 10.
-ORDER BY outbox.xid, outbox.id
+-- The next events that are visible, with the oldest transaction that was still open when they were looked for.
+SELECT id, topic, key, headers, data, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest_open
+FROM outbox
+WHERE id > :id::bigint
+ORDER BY id
 LIMIT :events_max::bigint;
 
+-- name: take_transaction_id$
+-- A transaction id greater than any that was given out before.
+SELECT pg_current_xact_id()::text::bigint;
+
 -- name: store_place!
--- Everything up to this place is published.
-UPDATE outbox_cursor SET xid = :xid::text::xid8, id = :id::bigint;
+-- Everything up to this id is published.
+UPDATE outbox_cursor SET id = :id::bigint;
 
 -- name: measure_backlog^
 -- How many events wait (counted up to 10,001) and since when the oldest does, in seconds.
 SELECT count(*) AS events, coalesce(extract(epoch FROM clock_timestamp() - min(waiting.created_at)), 0)::float8 AS oldest_seconds
 FROM (
-    SELECT outbox.created_at FROM outbox, outbox_cursor AS c WHERE (outbox.xid, outbox.id) > (c.xid, c.id) LIMIT 10001
+    SELECT outbox.created_at FROM outbox, outbox_cursor AS c WHERE outbox.id > c.id ORDER BY outbox.id LIMIT 10001
 ) AS waiting;
 
 -- name: make_partitions$
@@ -58,7 +61,7 @@ SELECT drop_old_inbox_partitions(:keep::interval);
 -- Clear published events out of the default partition, a bounded number at a time.
 DELETE FROM outbox_default WHERE ctid = ANY (ARRAY(
     SELECT o.ctid FROM outbox_default AS o, outbox_cursor AS c
-    WHERE (o.xid, o.id) <= (c.xid, c.id) AND o.created_at < now() - :keep::interval
+    WHERE o.id <= c.id AND o.created_at < now() - :keep::interval
     LIMIT :events_max::bigint
 ));
 

@@ -1,10 +1,24 @@
 -- The outbox of a service, the relay's cursor on it, and the inbox that makes handlers take effect once.
 
--- Append-only. (xid, id) is the publishing order: all ids of transactions below the snapshot's xmin are final, so a
--- cursor on it never passes an event that commits later. No status column: publishing writes the cursor alone.
+CREATE SEQUENCE outbox_id AS bigint NO CYCLE;
+
+-- The transaction has its own id before the event has one. So whoever sees an event knows that all smaller event ids
+-- belong to transactions that began before: this is what lets the relay tell a gap that will be filled from one that
+-- will not.
+CREATE FUNCTION next_outbox_id() RETURNS bigint
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM pg_current_xact_id();
+    RETURN nextval('outbox_id');
+END
+$$;
+
+-- Append-only, published in the order of the ids. A transaction that locks what it changes before it says so has a
+-- greater id than whoever held the lock before: ids keep the order of an aggregate, which transaction ids do not.
+-- No status column: publishing writes the cursor alone.
 CREATE TABLE outbox (
-    id bigint GENERATED ALWAYS AS IDENTITY,
-    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    id bigint NOT NULL DEFAULT next_outbox_id(),
     event_id uuid NOT NULL,
     topic text NOT NULL,
     key bytea NOT NULL,
@@ -15,17 +29,16 @@ CREATE TABLE outbox (
 ) PARTITION BY RANGE (created_at);
 
 -- Serves: the relay's next batch.
-CREATE INDEX outbox_order ON outbox (xid, id);
+CREATE INDEX outbox_order ON outbox (id);
 
 -- An append never fails for want of a partition.
 CREATE TABLE outbox_default PARTITION OF outbox DEFAULT;
 
 CREATE TABLE outbox_cursor (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
-    xid xid8 NOT NULL,
     id bigint NOT NULL
 );
-INSERT INTO outbox_cursor (xid, id) VALUES ('0', 0);
+INSERT INTO outbox_cursor (id) VALUES (0);
 
 -- Partitioned by the event id, which is a UUIDv7 and therefore a time, so that the key can be unique over all of it.
 CREATE TABLE inbox (
@@ -98,7 +111,7 @@ BEGIN
         ORDER BY child.relname
     LOOP
         EXECUTE format(
-            'SELECT EXISTS (SELECT FROM %I AS o, outbox_cursor AS c WHERE (o.xid, o.id) > (c.xid, c.id))', partition
+            'SELECT EXISTS (SELECT FROM %I AS o, outbox_cursor AS c WHERE o.id > c.id)', partition
         ) INTO unpublished;
         CONTINUE WHEN unpublished;
         EXECUTE format('DROP TABLE %I', partition);
