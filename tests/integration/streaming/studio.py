@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +41,7 @@ class MediaServerTwin:
     def __init__(self) -> None:
         self.dropped: list[Session] = []
         self.away = False
+        self.while_closing: Callable[[], Awaitable[None]] | None = None
 
     async def drop(self, session: Session) -> bool:
         if self.away:
@@ -49,6 +50,8 @@ class MediaServerTwin:
         return True
 
     async def wait_closed(self, stream_id: UUID) -> bool:
+        if self.while_closing is not None:
+            await self.while_closing()
         return not self.away
 
 
@@ -127,7 +130,7 @@ class Studio:
 
     async def said(self, event_type: str | None = None) -> list[dict[str, Any]]:
         """What was said, in order: the events' fields and their `type`."""
-        rows = await self.rows("SELECT type, data FROM outbox ORDER BY xid, id")
+        rows = await self.rows("SELECT type, data FROM outbox ORDER BY id")
         events = [{"type": row["type"], **json.loads(row["data"])} for row in rows]
         return [event for event in events if event_type in (None, event["type"])]
 

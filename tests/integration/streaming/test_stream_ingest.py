@@ -4,6 +4,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import UUID
 
 import psutil
 import pytest
@@ -221,6 +222,17 @@ async def test_a_publisher_whose_stream_has_ended_is_dropped_at_its_next_sign_of
         await reaper.reap()
         await ingest.until("ended")
         assert await publisher.wait() != 0
+
+
+async def test_a_stream_counts_as_closed_only_when_nothing_is_written_any_more(ingest: Ingest) -> None:
+    _, key = await ingest.studio.channel()
+    async with publishing(ingest.url(key)):
+        await ingest.until("live")
+        [stream_id] = await ingest.stream_ids()
+        await ingest.until_segments(stream_id, 1)
+        assert not await ingest.media_server.wait_closed(UUID(stream_id))
+    await ingest.until("interrupted")
+    assert await ingest.media_server.wait_closed(UUID(stream_id))
 
 
 async def test_a_client_that_is_not_there_is_not_dropped(ingest: Ingest) -> None:

@@ -95,6 +95,38 @@ async def test_ending_drops_the_publisher_and_says_so_once(studio: Studio) -> No
     assert (ended["reason"], ended["ended_at"]) == ("streamer", view["ended_at"])
 
 
+async def test_the_end_is_said_after_the_publisher_is_gone_whose_farewell_changes_nothing(studio: Studio) -> None:
+    ada = User("ada")
+    stream_id, key = await go_live(studio, ada)
+    seen: list[object] = []
+
+    async def farewell() -> None:
+        seen.append(await studio.said("stream.ended"))
+        seen.append(await studio.gone(key))
+        seen.append((await studio.stream(stream_id))["status"])
+
+    assert isinstance(studio.media_server, MediaServerTwin)
+    studio.media_server.while_closing = farewell
+    _, view = await request(studio, "POST", f"/api/streams/{stream_id}/end", ada)
+    assert seen == [[], 200, "interrupted"]
+    assert (view["status"], view["end_reason"]) == ("ended", "streamer")
+    assert len(await studio.said("stream.ended")) == 1
+
+
+async def test_a_publisher_that_comes_back_while_its_stream_is_ended_is_dropped_too(studio: Studio) -> None:
+    ada = User("ada")
+    stream_id, key = await go_live(studio, ada)
+
+    async def come_back() -> None:
+        await studio.publish(key, 2)
+
+    assert isinstance(studio.media_server, MediaServerTwin)
+    studio.media_server.while_closing = come_back
+    await request(studio, "POST", f"/api/streams/{stream_id}/end", ada)
+    assert studio.media_server.dropped[-1].client == "2"
+    assert await studio.alive(key, 2) == 403
+
+
 async def test_a_stream_ends_even_if_the_media_server_is_away(studio: Studio) -> None:
     ada = User("ada")
     stream_id, _ = await go_live(studio, ada)
