@@ -40,7 +40,6 @@ SETTLED_AFTER_QUIET_SECONDS = 0.3
 # A segment that nobody closed is left by a media server that was killed.
 ABANDONED_AFTER_QUIET_SECONDS = 2.0
 SETTLE_SECONDS_MAX = 10.0
-SWEEP_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,7 @@ class ShipperPace:
     uploads_at_once: int = 12
     directories_max: int = 2_000
     keep_seconds: float = 3_600.0
+    sweep_seconds: float = 30.0
 
 
 class Shipper:
@@ -92,7 +92,7 @@ class Shipper:
             self._discover_at = time.monotonic() + self._pace.poll_seconds
             await self._discover(tasks)
         if time.monotonic() >= self._sweep_at:
-            self._sweep_at = time.monotonic() + SWEEP_SECONDS
+            self._sweep_at = time.monotonic() + self._pace.sweep_seconds
             await self._sweep()
 
     async def _discover(self, tasks: asyncio.TaskGroup) -> None:

@@ -1,0 +1,91 @@
+"""The API of recordings: public, by cursor, by channel."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from archive.api import ArchiveApi
+from runtime.http_server import HttpServer
+from runtime.ids import uuid7
+from runtime.settings import HttpSettings
+from tests.integration.archive.clips import Clip
+from tests.integration.archive.house import CHANNEL, House, running
+from tests.integration.archive.media_server import MediaServerDisk
+
+OTHER_CHANNEL = UUID("01890000-0000-7000-8000-00000000c4a2")
+
+
+@pytest.fixture
+async def client(house: House) -> AsyncIterator[TestClient[Any, Any]]:
+    api = ArchiveApi(house.recordings, playback_path="/recordings")
+    server = HttpServer([api], settings=HttpSettings())
+    async with TestClient(TestServer(await server.application())) as opened:
+        yield opened
+
+
+async def got(client: TestClient[Any, Any], path: str, status: int = 200) -> dict[str, Any]:
+    async with client.get(path) as answer:
+        body: dict[str, Any] = await answer.json(content_type=None)
+        assert answer.status == status, body
+        return body
+
+
+async def test_a_recording_tells_how_far_it_is(house: House, client: TestClient[Any, Any], small_clip: Clip) -> None:
+    stream_id = await house.started()
+    running_view = await got(client, f"/api/archives/{stream_id}")
+    assert (running_view["status"], running_view["playback_url"], running_view["renditions"]) == ("pending", None, [])
+    assert (running_view["title"], running_view["channel_id"]) == ("Engines", str(CHANNEL))
+    disk = MediaServerDisk(house.hls, stream_id)
+    for body, duration_ms in zip(small_clip.segments, small_clip.durations_ms, strict=True):
+        disk.close(body, duration_ms)
+    await house.ended(stream_id)
+    async with running(house.shipper(), house.finaliser()):
+        await house.until_status(stream_id, "completed")
+    done = await got(client, f"/api/archives/{stream_id}")
+    assert done["playback_url"] == f"/recordings/{stream_id}/master.m3u8"
+    assert (done["status"], done["duration_seconds"], done["renditions"]) == ("completed", 4.0, ["source"])
+    assert done["completed_at"] is not None
+    assert done["failure"] is None
+
+
+async def test_pages_have_every_recording_once_newest_first(house: House, client: TestClient[Any, Any]) -> None:
+    ours = [await house.started() for _ in range(7)]
+    seen: list[str] = []
+    path = "/api/archives?limit=3"
+    for _ in range(3):
+        page = await got(client, path)
+        seen += [item["stream_id"] for item in page["items"]]
+        path = f"/api/archives?limit=3&cursor={page['next_cursor']}"
+    assert page["next_cursor"] is None
+    assert seen == [str(stream_id) for stream_id in sorted(ours, reverse=True)]
+
+
+async def test_a_channels_recordings_are_its_own(house: House, client: TestClient[Any, Any]) -> None:
+    ours = await house.started()
+    theirs = await house.started()
+    await house.pool.execute("update recordings set channel_id = $1 where stream_id = $2", OTHER_CHANNEL, theirs)
+    for channel_id, stream_id in ((CHANNEL, ours), (OTHER_CHANNEL, theirs)):
+        page = await got(client, f"/api/archives?channel_id={channel_id}")
+        assert [item["stream_id"] for item in page["items"]] == [str(stream_id)]
+
+
+async def test_an_unknown_recording_is_a_problem_with_a_type(client: TestClient[Any, Any]) -> None:
+    body = await got(client, f"/api/archives/{uuid7()}", status=404)
+    assert body["type"] == "urn:livestream:problem:recording-not-found"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api/archives?cursor=odd", 400),
+        ("/api/archives?limit=0", 422),
+        ("/api/archives?limit=101", 422),
+        ("/api/archives?channel_id=me", 422),
+        ("/api/archives/not-an-id", 422),
+    ],
+)
+async def test_what_cannot_be_asked_is_refused(client: TestClient[Any, Any], path: str, status: int) -> None:
+    await got(client, path, status=status)

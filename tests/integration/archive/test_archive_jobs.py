@@ -1,0 +1,234 @@
+"""Jobs: one winner, whatever the order; a worker that dies is replaced; a job that cannot be done ends the ladder."""
+
+import asyncio
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+
+from archive.errors import LeaseLost
+from archive.jobs import Jobs, LeasedChunk, add_chunks
+from archive.ladder import Chunk
+from archive.objects import SEGMENT
+from runtime.ids import uuid7
+from tests.integration.archive.clips import Clip
+from tests.integration.archive.house import House, running, until
+from tests.integration.archive.media_server import MediaServerDisk
+
+
+async def planned(house: House, chunks: int = 1) -> UUID:
+    """Jobs of a rendition that nobody does."""
+    stream_id = uuid7()
+    async with house.pool.acquire() as connection:
+        jobs = [Chunk(n, n, n, 2000, discontinuity=False) for n in range(chunks)]
+        await add_chunks(connection, stream_id, "480p", jobs)
+    return stream_id
+
+
+async def leased(jobs: Jobs) -> LeasedChunk:
+    chunk = await jobs.lease()
+    assert chunk is not None
+    return chunk
+
+
+async def run_out(house: House) -> None:
+    """Every lease is over now."""
+    await house.pool.execute("update chunks set due_at = now() - interval '1 second' where state = 'leased'")
+
+
+async def test_a_job_is_given_to_one_worker(house: House) -> None:
+    await planned(house, chunks=20)
+    jobs = house.jobs()
+    taken = await asyncio.gather(*(jobs.lease() for _ in range(30)))
+    numbers = [chunk.number for chunk in taken if chunk is not None]
+    assert sorted(numbers) == list(range(20))
+
+
+@pytest.mark.parametrize("late_first", [True, False])
+async def test_of_two_workers_on_one_job_only_the_latest_wins(house: House, late_first: bool) -> None:
+    await planned(house)
+    jobs = house.jobs()
+    old = await leased(jobs)
+    await run_out(house)
+    new = await leased(jobs)
+    assert (old.fence, new.fence, new.attempts) == (1, 2, 2)
+    if late_first:
+        with pytest.raises(LeaseLost):
+            await jobs.finish(old, size_bytes=1, codecs=None)
+        await jobs.finish(new, size_bytes=2, codecs=None)
+    else:
+        await jobs.finish(new, size_bytes=2, codecs=None)
+        with pytest.raises(LeaseLost):
+            await jobs.finish(old, size_bytes=1, codecs=None)
+    (chunk,) = await jobs.chunks(new.stream_id, "480p")
+    assert (chunk.state, chunk.size_bytes, chunk.fence) == ("done", 2, 2)
+
+
+async def test_who_lost_the_lease_can_do_nothing_more(house: House) -> None:
+    await planned(house)
+    jobs = house.jobs()
+    old = await leased(jobs)
+    await run_out(house)
+    new = await leased(jobs)
+    for attempt in (
+        jobs.extend(old),
+        jobs.retry(old, wait_seconds=0, failure="x", forgive_attempt=False),
+        jobs.give_up(old, failure="x"),
+        jobs.finish(old, size_bytes=1, codecs=None),
+    ):
+        with pytest.raises(LeaseLost):
+            await attempt
+    await jobs.extend(new)
+
+
+async def test_a_finished_job_is_not_finished_twice(house: House) -> None:
+    await planned(house)
+    jobs = house.jobs()
+    chunk = await leased(jobs)
+    await jobs.finish(chunk, size_bytes=1, codecs=None)
+    with pytest.raises(LeaseLost):
+        await jobs.finish(chunk, size_bytes=1, codecs=None)
+    assert await jobs.lease() is None
+
+
+async def test_a_kept_lease_is_not_given_away(house: House) -> None:
+    await planned(house)
+    jobs = house.jobs(lease_seconds=20)
+    chunk = await leased(jobs)
+    await run_out(house)
+    await jobs.extend(chunk)
+    assert await jobs.lease() is None
+
+
+async def test_a_job_that_is_given_back_waits_its_time_and_keeps_count(house: House) -> None:
+    await planned(house)
+    jobs = house.jobs()
+    chunk = await leased(jobs)
+    await jobs.retry(chunk, wait_seconds=60, failure="no luck", forgive_attempt=False)
+    assert await jobs.lease() is None
+    await house.pool.execute("update chunks set due_at = now()")
+    chunk = await leased(jobs)
+    assert (chunk.attempts, chunk.failure, chunk.fence) == (2, "no luck", 2)
+    await jobs.retry(chunk, wait_seconds=0, failure="away", forgive_attempt=True)
+    assert (await leased(jobs)).attempts == 2
+
+
+async def published(house: House, clip: Clip) -> UUID:
+    """A recording that plays and waits for its ladder."""
+    stream_id = await house.started()
+    disk = MediaServerDisk(house.hls, stream_id)
+    for body, duration_ms in zip(clip.segments, clip.durations_ms, strict=True):
+        disk.close(body, duration_ms)
+    await house.ended(stream_id)
+    async with running(house.shipper(), house.finaliser()):
+        await house.until_status(stream_id, "processing")
+    return stream_id
+
+
+async def test_a_late_worker_cannot_replace_what_the_playlist_names(house: House, clip: Clip) -> None:
+    stream_id = await published(house, clip)
+    late = await leased(house.jobs())
+    await run_out(house)
+    async with running(house.worker(), house.completion()):
+        await house.until_status(stream_id, "completed")
+    index = await house.text(f"{stream_id}/480p/index.m3u8")
+    assert f"{late.number}-2.ts" in index
+    worker = house.worker()
+    made = await worker._make(late)
+    assert made.key.endswith(f"/480p/{late.number}-1.ts")
+    with pytest.raises(LeaseLost):
+        await worker._finish(late, made, 0.1)
+    assert await house.objects.head(made.key) is None
+    await house.pieces(f"{stream_id}/480p/index.m3u8")
+    assert [kind for kind, _ in await house.said()] == ["recording.published", "recording.completed"]
+
+
+async def test_a_worker_whose_lease_is_lost_stops_its_work(house: House, clip: Clip) -> None:
+    await published(house, clip)
+    worker = house.worker(lease_seconds=1)
+    chunk = await leased(house.jobs(lease_seconds=1))
+    stopped = asyncio.Event()
+
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    await house.pool.execute("update chunks set fence = fence + 1 where number = $1", chunk.number)
+    with pytest.raises(LeaseLost):
+        await worker._while_alive(chunk, endless())
+    assert stopped.is_set()
+
+
+async def test_a_stopped_worker_gives_its_job_back_at_once(house: House, clip: Clip) -> None:
+    await published(house, clip)
+    async with running(house.worker(lease_seconds=600)):
+
+        async def busy() -> bool:
+            return bool(await house.pool.fetchval("select count(*) from chunks where state = 'leased'"))
+
+        await until(busy)
+    rows = await house.pool.fetch("select state, attempts, fence from chunks order by number")
+    assert {row["state"] for row in rows} <= {"pending", "done"}
+    assert any(row["state"] == "pending" and row["fence"] == 1 and row["attempts"] == 0 for row in rows)
+    assert list(house.work.iterdir()) == []
+
+
+async def test_a_chunk_that_cannot_be_made_leaves_the_source_playing(house: House, clip: Clip) -> None:
+    spoilt = replace(clip, segments=[*clip.segments[:3], bytes(len(clip.segments[3]))])
+    stream_id = await published(house, spoilt)
+    await house.pool.execute("update chunks set first_sequence = 3 where last_sequence = 3")
+    async with running(house.worker(attempts_max=2), house.completion()):
+        failed = await house.until_status(stream_id, "failed")
+    assert failed.failure is not None
+    assert failed.failure.startswith("480p: ")
+    assert failed.published_at is not None
+    assert list(failed.renditions) == ["source"]
+    assert "480p" not in await house.text(f"{stream_id}/master.m3u8")
+    await house.pieces(f"{stream_id}/source/index.m3u8")
+    assert [kind for kind, _ in await house.said()] == ["recording.published", "recording.failed"]
+    attempts = await house.pool.fetchval("select attempts from chunks where last_sequence = 3")
+    assert attempts == 2
+
+
+async def test_a_job_that_kills_its_workers_is_given_up(house: House, clip: Clip) -> None:
+    stream_id = await published(house, clip)
+    await house.pool.execute("update chunks set attempts = 3, state = 'leased', due_at = now() where number = 0")
+    async with running(house.worker(attempts_max=3), house.completion()):
+        failed = await house.until_status(stream_id, "failed")
+    assert failed.failure == "480p: 3 workers died of it"
+
+
+async def test_a_chunk_that_the_store_lost_is_made_again(house: House, clip: Clip) -> None:
+    stream_id = await published(house, clip)
+    async with running(house.worker()):
+
+        async def all_done() -> bool:
+            return await house.jobs().waiting() == 0
+
+        await until(all_done)
+    await house.objects.delete(f"{stream_id}/480p/1-1.ts")
+    await house.objects.put_bytes(f"{stream_id}/480p/0-1.ts", b"cut", SEGMENT)
+    async with running(house.completion(), house.worker()):
+        await house.until_status(stream_id, "completed")
+    assert len(await house.pieces(f"{stream_id}/480p/index.m3u8")) == 2
+
+
+async def test_two_finalisers_and_two_completions_say_each_thing_once(house: House, clip: Clip) -> None:
+    stream_id = await house.started()
+    disk = MediaServerDisk(house.hls, stream_id)
+    for body, duration_ms in zip(clip.segments, clip.durations_ms, strict=True):
+        disk.close(body, duration_ms)
+    await house.ended(stream_id)
+    async with running(
+        house.shipper(),
+        house.finaliser(),
+        house.finaliser(),
+        house.worker(),
+        house.worker(),
+        house.completion(),
+        house.completion(),
+    ):
+        await house.until_status(stream_id, "completed")
+    assert [kind for kind, _ in await house.said()] == ["recording.published", "recording.completed"]
