@@ -37,11 +37,11 @@ class Steps:
                 yield remarks
         except StepFailed as failure:
             failure.step = failure.step or title
-            self._console.print(f"[red]✗[/red] {title}: {failure}")
+            self._console.print(f"[red]✗[/red] {title}: {failure}", soft_wrap=True)
             raise
         elapsed = time.monotonic() - began
         note = f" [dim]{'; '.join(remarks)}[/dim]" if remarks else ""
-        self._console.print(f"[green]✓[/green] {title} [dim]{elapsed:.1f} s[/dim]{note}")
+        self._console.print(f"[green]✓[/green] {title} [dim]{elapsed:.1f} s[/dim]{note}", soft_wrap=True)
 
 
 def check(holds: bool, expected: str, seen: object) -> None:

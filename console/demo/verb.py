@@ -25,9 +25,9 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", envvar="KEEP", help="Leave everything running and print where it is.")
     ] = False,
-    setup_seconds: Annotated[
-        float, typer.Option(envvar="SETUP_SECONDS", help="What installing took before, for the figure setup_seconds.")
-    ] = 0.0,
+    began: Annotated[
+        float | None, typer.Option(help="When the set-up began, in seconds since 1970, for the figure setup_seconds.")
+    ] = None,
 ) -> None:
     """Run one stream end to end on the local stack, as outsiders would; exit 0 only if every step was verified.
 
@@ -37,8 +37,8 @@ def demo(
 
         livestream demo --keep
     """
-    console = Console(highlight=False)
-    began_seconds = time.monotonic() - setup_seconds
+    console = Console(highlight=False, soft_wrap=True)
+    began_seconds = began or time.time()
     stack = Stack()
     running_before = any(status.pid is not None for status in stack.status())
     report = DemoReport(profile=profile)
@@ -46,7 +46,7 @@ def demo(
     try:
         console.print("[bold]Starting the local stack[/bold] (Postgres, Redis, Kafka, MinIO, nginx-rtmp, our services)")
         stack.up(ALL, say=console.print)
-        report.setup_seconds = round(time.monotonic() - began_seconds, 1)
+        report.setup_seconds = round(time.time() - began_seconds, 1)
         console.print("[bold]One stream, end to end[/bold]")
         asyncio.run(Story(place_of(stack), Steps(console), report).tell())
     except StackError as error:
