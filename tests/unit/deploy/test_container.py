@@ -1,4 +1,4 @@
-"""What the image adds: the health check tells ready from not, and the edge refuses settings that nginx would misread."""
+"""What the image adds: a health check that tells ready from not, and an edge that refuses what nginx would misread."""
 
 from __future__ import annotations
 
