@@ -48,6 +48,7 @@ async def serve(settings: NotifySettings) -> None:
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
         await require_migrated(pool, schema=SCHEMA)
+        await NoticeMonths(pool).make()  # before the first notice, which else would go to the partition for the others
         bus = await stack.enter_async_context(open_bus(settings))
         # not waited for: without Redis everything but the live lane works, and that comes when Redis does
         redis = redis_client(settings)

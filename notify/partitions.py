@@ -32,10 +32,11 @@ class NoticeMonths:
     async def run(self) -> None:
         """Make partitions until cancelled."""
         while True:
-            made = await self._make()
+            made = await self.make()
             await asyncio.sleep(LOOK_SECONDS if made else RETRY_SECONDS)
 
-    async def _make(self) -> bool:
+    async def make(self) -> bool:
+        """Make what is missing; False: it has to be tried again soon."""
         try:
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_MS}ms'")

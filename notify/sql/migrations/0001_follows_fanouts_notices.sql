@@ -14,9 +14,9 @@ CREATE TABLE follows (
     PRIMARY KEY (channel_id, follower_id),
     CONSTRAINT nobody_follows_themselves CHECK (channel_id <> follower_id)
 );
--- Serves list_followers: newest first by cursor.
+-- serves: list_followers (newest first by cursor)
 CREATE INDEX follows_newest_first ON follows (channel_id, followed_at DESC, follower_id DESC);
--- Serves find_follows_of and count_follows_of: whom does a person follow.
+-- serves: find_follows_of, count_follows_of (whom does a person follow)
 CREATE INDEX follows_by_follower ON follows (follower_id, channel_id) INCLUDE (followed_at);
 
 -- One row a stream: what is to be told, how far the plan reaches, and how much of it is done.
@@ -37,7 +37,7 @@ CREATE TABLE fanouts (
 );
 COMMENT ON COLUMN fanouts.planned_through IS 'The last follower id within a planned page; null before the first page.';
 COMMENT ON COLUMN fanouts.planned_at IS 'When the last page was planned; null while the plan goes on.';
--- Serves find_missed_notices: fan-outs whose inbox rows are still being written.
+-- serves: find_missed_notices (fan-outs whose inbox rows are still being written)
 CREATE INDEX fanouts_unfinished ON fanouts (stream_id) WHERE completed_at IS NULL;
 
 -- A page's row says that its followers are told: it is what keeps a repeated page from counting twice.
@@ -63,23 +63,31 @@ CREATE TABLE notices (
 CREATE TABLE notices_other_months PARTITION OF notices DEFAULT;
 
 -- Makes the partitions of this month and of the `months_ahead` months after it, those that are missing; answers how many.
+-- A month whose rows already lie in the partition for the others cannot be made; they are found there as well.
 CREATE FUNCTION make_notice_months(months_ahead integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
-    first timestamptz;
-    part  text;
-    made  integer := 0;
+    month     timestamp;
+    partition text;
+    made      integer := 0;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('notify.make_notice_months'));
+    PERFORM pg_advisory_xact_lock(hashtextextended('notify.make_notice_months', 0));
     FOR n IN 0 .. months_ahead LOOP
-        first := date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
-        first := (first AT TIME ZONE 'UTC' + make_interval(months => n)) AT TIME ZONE 'UTC';
-        part := 'notices_' || to_char(first AT TIME ZONE 'UTC', 'YYYY_MM');
-        CONTINUE WHEN to_regclass(part) IS NOT NULL;
-        EXECUTE format('create table %I partition of notices for values from (%L) to (%L)', part, uuid7_floor(first),
-                       uuid7_floor((first AT TIME ZONE 'UTC' + INTERVAL '1 month') AT TIME ZONE 'UTC'));
-        made := made + 1;
+        month := date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => n);
+        partition := 'notices_' || to_char(month, 'YYYY_MM');
+        CONTINUE WHEN to_regclass(partition) IS NOT NULL;
+        BEGIN
+            -- attaching locks the inbox less than making the partition in place would
+            EXECUTE format('CREATE TABLE %I (LIKE notices INCLUDING DEFAULTS)', partition);
+            EXECUTE format(
+                'ALTER TABLE notices ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+                partition,
+                uuid7_floor(month AT TIME ZONE 'UTC'),
+                uuid7_floor((month + interval '1 month') AT TIME ZONE 'UTC')
+            );
+            made := made + 1;
+        EXCEPTION WHEN check_violation THEN NULL;
+        END;
     END LOOP;
     RETURN made;
-END $$;
-
-SELECT make_notice_months(2);
+END
+$$;

@@ -7,6 +7,7 @@ import pytest
 
 from eventbus.bus_memory import MemoryBus
 from events import TOPICS
+from notify.partitions import NoticeMonths
 from notify.settings import NotifySettings
 from runtime.postgres import Pool, open_pool
 from runtime.settings import PostgresSettings
@@ -20,6 +21,7 @@ StartNotify = Callable[..., Awaitable[RunningNotify]]
 async def pool(database: Database) -> AsyncIterator[Pool]:
     """A pool on the notify schema, beside those of the processes."""
     async with open_pool(PostgresSettings(postgres_dsn=database.dsn), schema="notify") as opened:
+        await NoticeMonths(opened).make()
         yield opened
 
 

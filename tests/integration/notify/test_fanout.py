@@ -29,6 +29,16 @@ from tests.integration.notify.processes import (
 )
 
 ADA = Person("ada")
+EVERY_DAY = """
+    WITH written AS (
+        INSERT INTO notices
+        SELECT $1, uuid7_floor(month + n * interval '1 day')
+          FROM date_trunc('month', now(), 'UTC') AS month, generate_series(0, 425) AS n
+        RETURNING 1
+    )
+    SELECT count(*) FROM written
+"""
+"""A notice each day from the beginning of this month on, into the month after the next twelve."""
 
 
 class ByHand:
@@ -195,10 +205,12 @@ async def test_two_streams_of_a_channel_are_two_notices(by_hand: ByHand, pool: P
 async def test_the_months_of_the_inbox_are_made_once(pool: Pool) -> None:
     assert await pool.fetchval("SELECT make_notice_months(2)") == 0
     assert await pool.fetchval("SELECT make_notice_months(14)") == 12
-    await pool.execute(
-        "INSERT INTO notices SELECT $1, uuid7_floor(moment) FROM generate_series(date_trunc('month', now(), 'UTC'),"
-        " date_trunc('month', now(), 'UTC') + interval '14 months', interval '1 day') AS moment",
-        ADA.user_id,
-    )
-    assert await pool.fetchval("SELECT count(*) FROM notices") > 400
+    assert await pool.fetchval(EVERY_DAY, ADA.user_id) > 400
     assert await pool.fetchval("SELECT count(*) FROM notices_other_months") == 0
+
+
+async def test_a_month_that_was_not_made_in_time_is_kept_elsewhere_and_found(pool: Pool) -> None:
+    await pool.execute(EVERY_DAY, ADA.user_id)
+    assert await pool.fetchval("SELECT make_notice_months(5)") == 0
+    assert await pool.fetchval("SELECT make_notice_months(16)") == 3
+    assert await pool.fetchval("SELECT count(*) FROM notices") > 400
