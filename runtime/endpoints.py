@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar, get_args, get_type_hints
 from aiohttp import web
 from pydantic import BaseModel
 
+from runtime.pages import InvalidCursor, PageQuery
 from runtime.problems import (
     InvalidRequest,
     NotAuthenticated,
@@ -81,9 +82,11 @@ class Endpoint:
         if self.caller != "none":
             implied += [NotAuthenticated, Unavailable]
         if self.path_model or self.query_model or self.body_model:
-            implied += [InvalidRequest, ValidationFailed]
+            implied.append(ValidationFailed)
+        if self.query_model and issubclass(self.query_model, PageQuery):
+            implied.append(InvalidCursor)
         if self.body_model:
-            implied += [PayloadTooLarge, UnsupportedMediaType]
+            implied += [InvalidRequest, PayloadTooLarge, UnsupportedMediaType]
         return tuple(dict.fromkeys([*self.problems, *implied]))
 
 

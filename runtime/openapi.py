@@ -1,6 +1,8 @@
 """The OpenAPI 3.1 document of APIs, generated from what their handlers declare."""
 
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from pydantic import BaseModel, JsonValue
@@ -39,6 +41,15 @@ def openapi_document(title: str, apis: Sequence[type], *, version: str = "1") ->
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
+
+
+def find_apis(package: str) -> list[type]:
+    """The classes with endpoints that `<package>/api.py` defines, in their order; none when there is no such module."""
+    if find_spec(f"{package}.api") is None:
+        return []
+    defined = vars(import_module(f"{package}.api")).values()
+    classes = [one for one in defined if isinstance(one, type) and one.__module__ == f"{package}.api"]
+    return [one for one in classes if endpoints_of(one)]
 
 
 def _schemas(endpoints: Sequence[Endpoint]) -> tuple[_Schemas, dict[str, Any]]:

@@ -3,15 +3,19 @@
 import asyncio
 import os
 import re
-from urllib.parse import unquote, urlsplit
+import secrets
+from urllib.parse import unquote, urlsplit, urlunsplit
 
+import asyncpg
 from pydantic import SecretStr
+
+from runtime.migrations import SCHEMAS, migrate
 
 DUMP_TIMEOUT_SECONDS = 30.0
 
 _HEADING = (
     "-- Generated from the migrations by `livestream generate`; read it, do not edit it.\n"
-    "-- Tables of the bus (outbox, inbox, …) come from eventbus/sql/migrations.\n\n"
+    "-- Tables of the bus (outbox, inbox, …) come from eventbus/sql/migrations; partitions of dates are left out.\n\n"
 )
 
 
@@ -28,6 +32,8 @@ async def dump_schema(dsn: SecretStr, schema: str) -> str:
         "--no-privileges",
         f"--schema={schema}",
         f"--exclude-table={schema}.applied_migrations",
+        # Partitions of days, weeks and months: which there are depends on the day.
+        f"--exclude-table={schema}.*_20[0-9][0-9]*",
         env={**os.environ, **_connection_variables(dsn)},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -43,6 +49,22 @@ async def dump_schema(dsn: SecretStr, schema: str) -> str:
     if process.returncode != 0:
         raise DumpFailed(complaint.decode(errors="replace").strip()[-2000:])
     return normalised(output.decode(), schema)
+
+
+async def dump_schemas(server_dsn: SecretStr) -> dict[str, str]:
+    """Every schema's dump, from a database that is made on this server, migrated, and dropped again."""
+    name = f"livestream_dump_{secrets.token_hex(4)}"
+    scratch = SecretStr(urlunsplit(urlsplit(server_dsn.get_secret_value())._replace(path=f"/{name}")))
+    server = await asyncpg.connect(server_dsn.get_secret_value(), timeout=5, command_timeout=60)
+    try:
+        await server.execute(f"CREATE DATABASE {name}")
+        try:
+            await migrate(scratch)
+            return {schema: await dump_schema(scratch, schema) for schema in SCHEMAS}
+        finally:
+            await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await server.close()
 
 
 def normalised(dump: str, schema: str) -> str:

@@ -23,9 +23,6 @@ CREATE TABLE sessions (
 -- serves: delete_expired_sessions
 CREATE INDEX sessions_expires_at ON sessions (expires_at);
 
--- serves: users (the cascade when a user is deleted)
-CREATE INDEX sessions_user_id ON sessions (user_id);
-
 -- Used tokens stay until their session ends, since it is by them that a stolen one is recognised.
 CREATE TABLE refresh_tokens (
     -- SHA-256; the token has 256 random bits, so there is nothing to guess and no salt is needed.

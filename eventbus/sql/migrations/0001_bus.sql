@@ -28,7 +28,7 @@ CREATE TABLE outbox (
     created_at timestamptz NOT NULL DEFAULT now()
 ) PARTITION BY RANGE (created_at);
 
--- Serves: the relay's next batch.
+-- Serves: read_unpublished, the relay's next batch.
 CREATE INDEX outbox_order ON outbox (id);
 
 -- An append never fails for want of a partition.

@@ -1,0 +1,416 @@
+-- Generated from the migrations by `livestream generate`; read it, do not edit it.
+-- Tables of the bus (outbox, inbox, …) come from eventbus/sql/migrations; partitions of dates are left out.
+
+CREATE FUNCTION drop_old_inbox_partitions(inbox_keep interval) RETURNS integer
+    LANGUAGE plpgsql
+    AS $_$
+DECLARE
+    partition text;
+    dropped integer := 0;
+BEGIN
+    FOR partition IN
+        SELECT child.relname FROM pg_inherits JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
+        WHERE pg_inherits.inhparent = 'inbox'::regclass AND child.relname ~ '^inbox_[0-9]{8}$'
+          AND (to_date(right(child.relname, 8), 'YYYYMMDD') + 7)::timestamp AT TIME ZONE 'UTC' < now() - inbox_keep
+        ORDER BY child.relname
+    LOOP
+        EXECUTE format('DROP TABLE %I', partition);
+        dropped := dropped + 1;
+    END LOOP;
+    RETURN dropped;
+END
+$_$;
+
+CREATE FUNCTION drop_published_outbox_partitions(outbox_keep interval) RETURNS integer
+    LANGUAGE plpgsql
+    AS $_$
+DECLARE
+    partition text;
+    unpublished boolean;
+    dropped integer := 0;
+BEGIN
+    FOR partition IN
+        SELECT child.relname FROM pg_inherits JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
+        WHERE pg_inherits.inhparent = 'outbox'::regclass AND child.relname ~ '^outbox_[0-9]{8}$'
+          AND (to_date(right(child.relname, 8), 'YYYYMMDD') + 1)::timestamp AT TIME ZONE 'UTC' < now() - outbox_keep
+        ORDER BY child.relname
+    LOOP
+        EXECUTE format(
+            'SELECT EXISTS (SELECT FROM %I AS o, outbox_cursor AS c WHERE o.id > c.id)', partition
+        ) INTO unpublished;
+        CONTINUE WHEN unpublished;
+        EXECUTE format('DROP TABLE %I', partition);
+        dropped := dropped + 1;
+    END LOOP;
+    RETURN dropped;
+END
+$_$;
+
+CREATE FUNCTION make_archive_partitions(months_ahead integer) RETURNS SETOF text
+    LANGUAGE plpgsql
+    AS $$
+declare
+    this_month timestamp := date_trunc('month', now() at time zone 'UTC');
+    month timestamp;
+    parent text;
+    partition text;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('make_archive_partitions', 0));
+    for ahead in 0..months_ahead loop
+        month := this_month + make_interval(months => ahead);
+        foreach parent in array array['recordings', 'segments', 'renditions', 'chunks'] loop
+            partition := parent || '_' || to_char(month, 'YYYY_MM');
+            continue when to_regclass(quote_ident(partition)) is not null;
+            begin
+                execute format(
+                    'create table %I partition of %I for values from (%L) to (%L)',
+                    partition, parent,
+                    uuid7_floor(month at time zone 'UTC'),
+                    uuid7_floor((month + interval '1 month') at time zone 'UTC')
+                );
+                return next partition;
+            exception when check_violation then
+                -- Rows of that month are in the default partition already; they stay there and are found there.
+                null;
+            end;
+        end loop;
+    end loop;
+end
+$$;
+
+CREATE FUNCTION make_bus_partitions(days_ahead integer, weeks_ahead integer) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    today date := (now() AT TIME ZONE 'UTC')::date;
+    monday date := date_trunc('week', now() AT TIME ZONE 'UTC')::date;
+    starts date;
+    made integer := 0;
+BEGIN
+    FOR starts IN SELECT today + step FROM generate_series(0, days_ahead) AS step LOOP
+        CONTINUE WHEN to_regclass('outbox_' || to_char(starts, 'YYYYMMDD')) IS NOT NULL;
+        BEGIN
+            EXECUTE format(
+                'CREATE TABLE %I PARTITION OF outbox FOR VALUES FROM (%L) TO (%L)',
+                'outbox_' || to_char(starts, 'YYYYMMDD'),
+                starts::timestamp AT TIME ZONE 'UTC', (starts + 1)::timestamp AT TIME ZONE 'UTC'
+            );
+            made := made + 1;
+        EXCEPTION WHEN check_violation THEN NULL;
+        END;
+    END LOOP;
+    FOR starts IN SELECT monday + 7 * step FROM generate_series(0, weeks_ahead) AS step LOOP
+        CONTINUE WHEN to_regclass('inbox_' || to_char(starts, 'YYYYMMDD')) IS NOT NULL;
+        BEGIN
+            EXECUTE format(
+                'CREATE TABLE %I PARTITION OF inbox FOR VALUES FROM (%L) TO (%L)',
+                'inbox_' || to_char(starts, 'YYYYMMDD'),
+                uuid7_floor(starts::timestamp AT TIME ZONE 'UTC'),
+                uuid7_floor((starts + 7)::timestamp AT TIME ZONE 'UTC')
+            );
+            made := made + 1;
+        EXCEPTION WHEN check_violation THEN NULL;
+        END;
+    END LOOP;
+    RETURN made;
+END
+$$;
+
+CREATE FUNCTION next_outbox_id() RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM pg_current_xact_id();
+    RETURN nextval('outbox_id');
+END
+$$;
+
+CREATE FUNCTION uuid7_floor(moment timestamp with time zone) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT (lpad(to_hex(floor(extract(epoch FROM moment) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid $$;
+
+CREATE TABLE chunks (
+    stream_id uuid NOT NULL,
+    rendition text NOT NULL,
+    number integer NOT NULL,
+    first_sequence integer NOT NULL,
+    last_sequence integer NOT NULL,
+    duration_ms integer NOT NULL,
+    discontinuity boolean NOT NULL,
+    state text DEFAULT 'pending'::text NOT NULL,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    fence integer DEFAULT 0 NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    size_bytes bigint,
+    failure text,
+    CONSTRAINT chunks_check CHECK (((state <> 'done'::text) OR (size_bytes IS NOT NULL))),
+    CONSTRAINT chunks_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'leased'::text, 'done'::text, 'failed'::text])))
+)
+PARTITION BY RANGE (stream_id);
+
+CREATE TABLE chunks_default (
+    stream_id uuid NOT NULL,
+    rendition text NOT NULL,
+    number integer NOT NULL,
+    first_sequence integer NOT NULL,
+    last_sequence integer NOT NULL,
+    duration_ms integer NOT NULL,
+    discontinuity boolean NOT NULL,
+    state text DEFAULT 'pending'::text NOT NULL,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    fence integer DEFAULT 0 NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    size_bytes bigint,
+    failure text,
+    CONSTRAINT chunks_check CHECK (((state <> 'done'::text) OR (size_bytes IS NOT NULL))),
+    CONSTRAINT chunks_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'leased'::text, 'done'::text, 'failed'::text])))
+);
+
+CREATE TABLE inbox (
+    consumer text NOT NULL,
+    event_id uuid NOT NULL,
+    processed_at timestamp with time zone DEFAULT now() NOT NULL
+)
+PARTITION BY RANGE (event_id);
+
+CREATE TABLE inbox_default (
+    consumer text NOT NULL,
+    event_id uuid NOT NULL,
+    processed_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE outbox (
+    id bigint DEFAULT next_outbox_id() NOT NULL,
+    event_id uuid NOT NULL,
+    topic text NOT NULL,
+    key bytea NOT NULL,
+    type text NOT NULL,
+    headers jsonb NOT NULL,
+    data bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+)
+PARTITION BY RANGE (created_at);
+
+CREATE TABLE outbox_cursor (
+    single boolean DEFAULT true NOT NULL,
+    id bigint NOT NULL,
+    CONSTRAINT outbox_cursor_single_check CHECK (single)
+);
+
+CREATE TABLE outbox_default (
+    id bigint DEFAULT next_outbox_id() NOT NULL,
+    event_id uuid NOT NULL,
+    topic text NOT NULL,
+    key bytea NOT NULL,
+    type text NOT NULL,
+    headers jsonb NOT NULL,
+    data bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE SEQUENCE outbox_id
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE recordings (
+    stream_id uuid NOT NULL,
+    channel_id uuid NOT NULL,
+    channel_name text DEFAULT ''::text NOT NULL,
+    title text DEFAULT ''::text NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    settled_at timestamp with time zone,
+    segments_expected integer,
+    finalise_due_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    finalise_attempts integer DEFAULT 0 NOT NULL,
+    published_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    failed_at timestamp with time zone,
+    failure text,
+    duration_ms bigint,
+    traceparent text,
+    CONSTRAINT recordings_check CHECK (((status = 'failed'::text) = (failed_at IS NOT NULL))),
+    CONSTRAINT recordings_check1 CHECK (((status = 'failed'::text) = (failure IS NOT NULL))),
+    CONSTRAINT recordings_check2 CHECK (((status <> 'completed'::text) OR ((completed_at IS NOT NULL) AND (published_at IS NOT NULL)))),
+    CONSTRAINT recordings_check3 CHECK (((status <> 'processing'::text) OR (published_at IS NOT NULL))),
+    CONSTRAINT recordings_check4 CHECK (((published_at IS NULL) OR ((settled_at IS NOT NULL) AND (duration_ms IS NOT NULL)))),
+    CONSTRAINT recordings_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])))
+)
+PARTITION BY RANGE (stream_id);
+
+CREATE TABLE recordings_default (
+    stream_id uuid NOT NULL,
+    channel_id uuid NOT NULL,
+    channel_name text DEFAULT ''::text NOT NULL,
+    title text DEFAULT ''::text NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    settled_at timestamp with time zone,
+    segments_expected integer,
+    finalise_due_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    finalise_attempts integer DEFAULT 0 NOT NULL,
+    published_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    failed_at timestamp with time zone,
+    failure text,
+    duration_ms bigint,
+    traceparent text,
+    CONSTRAINT recordings_check CHECK (((status = 'failed'::text) = (failed_at IS NOT NULL))),
+    CONSTRAINT recordings_check1 CHECK (((status = 'failed'::text) = (failure IS NOT NULL))),
+    CONSTRAINT recordings_check2 CHECK (((status <> 'completed'::text) OR ((completed_at IS NOT NULL) AND (published_at IS NOT NULL)))),
+    CONSTRAINT recordings_check3 CHECK (((status <> 'processing'::text) OR (published_at IS NOT NULL))),
+    CONSTRAINT recordings_check4 CHECK (((published_at IS NULL) OR ((settled_at IS NOT NULL) AND (duration_ms IS NOT NULL)))),
+    CONSTRAINT recordings_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])))
+);
+
+CREATE TABLE renditions (
+    stream_id uuid NOT NULL,
+    name text NOT NULL,
+    rank integer NOT NULL,
+    state text NOT NULL,
+    width_px integer NOT NULL,
+    height_px integer NOT NULL,
+    frame_rate double precision NOT NULL,
+    codecs text,
+    bits_per_second_peak bigint,
+    bits_per_second_average bigint,
+    CONSTRAINT renditions_check CHECK (((state <> 'ready'::text) OR ((bits_per_second_peak IS NOT NULL) AND (bits_per_second_average IS NOT NULL)))),
+    CONSTRAINT renditions_state_check CHECK ((state = ANY (ARRAY['making'::text, 'ready'::text, 'failed'::text])))
+)
+PARTITION BY RANGE (stream_id);
+
+CREATE TABLE renditions_default (
+    stream_id uuid NOT NULL,
+    name text NOT NULL,
+    rank integer NOT NULL,
+    state text NOT NULL,
+    width_px integer NOT NULL,
+    height_px integer NOT NULL,
+    frame_rate double precision NOT NULL,
+    codecs text,
+    bits_per_second_peak bigint,
+    bits_per_second_average bigint,
+    CONSTRAINT renditions_check CHECK (((state <> 'ready'::text) OR ((bits_per_second_peak IS NOT NULL) AND (bits_per_second_average IS NOT NULL)))),
+    CONSTRAINT renditions_state_check CHECK ((state = ANY (ARRAY['making'::text, 'ready'::text, 'failed'::text])))
+);
+
+CREATE TABLE segments (
+    stream_id uuid NOT NULL,
+    sequence integer NOT NULL,
+    duration_ms integer NOT NULL,
+    size_bytes bigint NOT NULL,
+    discontinuity boolean NOT NULL,
+    shipped_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT segments_duration_ms_check CHECK ((duration_ms >= 0)),
+    CONSTRAINT segments_sequence_check CHECK ((sequence >= 0)),
+    CONSTRAINT segments_size_bytes_check CHECK ((size_bytes > 0))
+)
+PARTITION BY RANGE (stream_id);
+
+CREATE TABLE segments_default (
+    stream_id uuid NOT NULL,
+    sequence integer NOT NULL,
+    duration_ms integer NOT NULL,
+    size_bytes bigint NOT NULL,
+    discontinuity boolean NOT NULL,
+    shipped_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT segments_duration_ms_check CHECK ((duration_ms >= 0)),
+    CONSTRAINT segments_sequence_check CHECK ((sequence >= 0)),
+    CONSTRAINT segments_size_bytes_check CHECK ((size_bytes > 0))
+);
+
+ALTER TABLE ONLY chunks ATTACH PARTITION chunks_default DEFAULT;
+
+ALTER TABLE ONLY inbox ATTACH PARTITION inbox_default DEFAULT;
+
+ALTER TABLE ONLY outbox ATTACH PARTITION outbox_default DEFAULT;
+
+ALTER TABLE ONLY recordings ATTACH PARTITION recordings_default DEFAULT;
+
+ALTER TABLE ONLY renditions ATTACH PARTITION renditions_default DEFAULT;
+
+ALTER TABLE ONLY segments ATTACH PARTITION segments_default DEFAULT;
+
+ALTER TABLE ONLY chunks
+    ADD CONSTRAINT chunks_pkey PRIMARY KEY (stream_id, rendition, number);
+
+ALTER TABLE ONLY chunks_default
+    ADD CONSTRAINT chunks_default_pkey PRIMARY KEY (stream_id, rendition, number);
+
+ALTER TABLE ONLY inbox
+    ADD CONSTRAINT inbox_pkey PRIMARY KEY (consumer, event_id);
+
+ALTER TABLE ONLY inbox_default
+    ADD CONSTRAINT inbox_default_pkey PRIMARY KEY (consumer, event_id);
+
+ALTER TABLE ONLY outbox_cursor
+    ADD CONSTRAINT outbox_cursor_pkey PRIMARY KEY (single);
+
+ALTER TABLE ONLY recordings
+    ADD CONSTRAINT recordings_pkey PRIMARY KEY (stream_id);
+
+ALTER TABLE ONLY recordings_default
+    ADD CONSTRAINT recordings_default_pkey PRIMARY KEY (stream_id);
+
+ALTER TABLE ONLY renditions
+    ADD CONSTRAINT renditions_pkey PRIMARY KEY (stream_id, name);
+
+ALTER TABLE ONLY renditions_default
+    ADD CONSTRAINT renditions_default_pkey PRIMARY KEY (stream_id, name);
+
+ALTER TABLE ONLY segments
+    ADD CONSTRAINT segments_pkey PRIMARY KEY (stream_id, sequence);
+
+ALTER TABLE ONLY segments_default
+    ADD CONSTRAINT segments_default_pkey PRIMARY KEY (stream_id, sequence);
+
+CREATE INDEX chunks_due ON ONLY chunks USING btree (due_at, stream_id, number) WHERE (state = ANY (ARRAY['pending'::text, 'leased'::text]));
+
+CREATE INDEX chunks_default_due_at_stream_id_number_idx ON chunks_default USING btree (due_at, stream_id, number) WHERE (state = ANY (ARRAY['pending'::text, 'leased'::text]));
+
+CREATE INDEX outbox_order ON ONLY outbox USING btree (id);
+
+CREATE INDEX outbox_default_id_idx ON outbox_default USING btree (id);
+
+CREATE INDEX recordings_channel ON ONLY recordings USING btree (channel_id, stream_id DESC);
+
+CREATE INDEX recordings_default_channel_id_stream_id_idx ON recordings_default USING btree (channel_id, stream_id DESC);
+
+CREATE INDEX recordings_unsettled ON ONLY recordings USING btree (ended_at) WHERE ((ended_at IS NOT NULL) AND (settled_at IS NULL) AND (status = 'pending'::text));
+
+CREATE INDEX recordings_default_ended_at_idx ON recordings_default USING btree (ended_at) WHERE ((ended_at IS NOT NULL) AND (settled_at IS NULL) AND (status = 'pending'::text));
+
+CREATE INDEX recordings_settled ON ONLY recordings USING btree (finalise_due_at) WHERE ((settled_at IS NOT NULL) AND (status = 'pending'::text));
+
+CREATE INDEX recordings_default_finalise_due_at_idx ON recordings_default USING btree (finalise_due_at) WHERE ((settled_at IS NOT NULL) AND (status = 'pending'::text));
+
+CREATE INDEX recordings_processing ON ONLY recordings USING btree (stream_id) WHERE (status = 'processing'::text);
+
+CREATE INDEX recordings_default_stream_id_idx ON recordings_default USING btree (stream_id) WHERE (status = 'processing'::text);
+
+ALTER INDEX chunks_due ATTACH PARTITION chunks_default_due_at_stream_id_number_idx;
+
+ALTER INDEX chunks_pkey ATTACH PARTITION chunks_default_pkey;
+
+ALTER INDEX inbox_pkey ATTACH PARTITION inbox_default_pkey;
+
+ALTER INDEX outbox_order ATTACH PARTITION outbox_default_id_idx;
+
+ALTER INDEX recordings_channel ATTACH PARTITION recordings_default_channel_id_stream_id_idx;
+
+ALTER INDEX recordings_unsettled ATTACH PARTITION recordings_default_ended_at_idx;
+
+ALTER INDEX recordings_settled ATTACH PARTITION recordings_default_finalise_due_at_idx;
+
+ALTER INDEX recordings_pkey ATTACH PARTITION recordings_default_pkey;
+
+ALTER INDEX recordings_processing ATTACH PARTITION recordings_default_stream_id_idx;
+
+ALTER INDEX renditions_pkey ATTACH PARTITION renditions_default_pkey;
+
+ALTER INDEX segments_pkey ATTACH PARTITION segments_default_pkey;

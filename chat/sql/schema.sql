@@ -1,0 +1,186 @@
+-- Generated from the migrations by `livestream generate`; read it, do not edit it.
+-- Tables of the bus (outbox, inbox, …) come from eventbus/sql/migrations; partitions of dates are left out.
+
+CREATE FUNCTION drop_old_inbox_partitions(inbox_keep interval) RETURNS integer
+    LANGUAGE plpgsql
+    AS $_$
+DECLARE
+    partition text;
+    dropped integer := 0;
+BEGIN
+    FOR partition IN
+        SELECT child.relname FROM pg_inherits JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
+        WHERE pg_inherits.inhparent = 'inbox'::regclass AND child.relname ~ '^inbox_[0-9]{8}$'
+          AND (to_date(right(child.relname, 8), 'YYYYMMDD') + 7)::timestamp AT TIME ZONE 'UTC' < now() - inbox_keep
+        ORDER BY child.relname
+    LOOP
+        EXECUTE format('DROP TABLE %I', partition);
+        dropped := dropped + 1;
+    END LOOP;
+    RETURN dropped;
+END
+$_$;
+
+CREATE FUNCTION drop_published_outbox_partitions(outbox_keep interval) RETURNS integer
+    LANGUAGE plpgsql
+    AS $_$
+DECLARE
+    partition text;
+    unpublished boolean;
+    dropped integer := 0;
+BEGIN
+    FOR partition IN
+        SELECT child.relname FROM pg_inherits JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
+        WHERE pg_inherits.inhparent = 'outbox'::regclass AND child.relname ~ '^outbox_[0-9]{8}$'
+          AND (to_date(right(child.relname, 8), 'YYYYMMDD') + 1)::timestamp AT TIME ZONE 'UTC' < now() - outbox_keep
+        ORDER BY child.relname
+    LOOP
+        EXECUTE format(
+            'SELECT EXISTS (SELECT FROM %I AS o, outbox_cursor AS c WHERE o.id > c.id)', partition
+        ) INTO unpublished;
+        CONTINUE WHEN unpublished;
+        EXECUTE format('DROP TABLE %I', partition);
+        dropped := dropped + 1;
+    END LOOP;
+    RETURN dropped;
+END
+$_$;
+
+CREATE FUNCTION make_bus_partitions(days_ahead integer, weeks_ahead integer) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    today date := (now() AT TIME ZONE 'UTC')::date;
+    monday date := date_trunc('week', now() AT TIME ZONE 'UTC')::date;
+    starts date;
+    made integer := 0;
+BEGIN
+    FOR starts IN SELECT today + step FROM generate_series(0, days_ahead) AS step LOOP
+        CONTINUE WHEN to_regclass('outbox_' || to_char(starts, 'YYYYMMDD')) IS NOT NULL;
+        BEGIN
+            EXECUTE format(
+                'CREATE TABLE %I PARTITION OF outbox FOR VALUES FROM (%L) TO (%L)',
+                'outbox_' || to_char(starts, 'YYYYMMDD'),
+                starts::timestamp AT TIME ZONE 'UTC', (starts + 1)::timestamp AT TIME ZONE 'UTC'
+            );
+            made := made + 1;
+        EXCEPTION WHEN check_violation THEN NULL;
+        END;
+    END LOOP;
+    FOR starts IN SELECT monday + 7 * step FROM generate_series(0, weeks_ahead) AS step LOOP
+        CONTINUE WHEN to_regclass('inbox_' || to_char(starts, 'YYYYMMDD')) IS NOT NULL;
+        BEGIN
+            EXECUTE format(
+                'CREATE TABLE %I PARTITION OF inbox FOR VALUES FROM (%L) TO (%L)',
+                'inbox_' || to_char(starts, 'YYYYMMDD'),
+                uuid7_floor(starts::timestamp AT TIME ZONE 'UTC'),
+                uuid7_floor((starts + 7)::timestamp AT TIME ZONE 'UTC')
+            );
+            made := made + 1;
+        EXCEPTION WHEN check_violation THEN NULL;
+        END;
+    END LOOP;
+    RETURN made;
+END
+$$;
+
+CREATE FUNCTION next_outbox_id() RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM pg_current_xact_id();
+    RETURN nextval('outbox_id');
+END
+$$;
+
+CREATE FUNCTION uuid7_floor(moment timestamp with time zone) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT (lpad(to_hex(floor(extract(epoch FROM moment) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid $$;
+
+CREATE TABLE inbox (
+    consumer text NOT NULL,
+    event_id uuid NOT NULL,
+    processed_at timestamp with time zone DEFAULT now() NOT NULL
+)
+PARTITION BY RANGE (event_id);
+
+CREATE TABLE inbox_default (
+    consumer text NOT NULL,
+    event_id uuid NOT NULL,
+    processed_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE outbox (
+    id bigint DEFAULT next_outbox_id() NOT NULL,
+    event_id uuid NOT NULL,
+    topic text NOT NULL,
+    key bytea NOT NULL,
+    type text NOT NULL,
+    headers jsonb NOT NULL,
+    data bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+)
+PARTITION BY RANGE (created_at);
+
+CREATE TABLE outbox_cursor (
+    single boolean DEFAULT true NOT NULL,
+    id bigint NOT NULL,
+    CONSTRAINT outbox_cursor_single_check CHECK (single)
+);
+
+CREATE TABLE outbox_default (
+    id bigint DEFAULT next_outbox_id() NOT NULL,
+    event_id uuid NOT NULL,
+    topic text NOT NULL,
+    key bytea NOT NULL,
+    type text NOT NULL,
+    headers jsonb NOT NULL,
+    data bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE SEQUENCE outbox_id
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE rooms (
+    channel_id uuid NOT NULL,
+    channel_name text,
+    stream_id uuid,
+    started_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    live_stream_id uuid GENERATED ALWAYS AS (
+CASE
+    WHEN (ended_at IS NULL) THEN stream_id
+    ELSE NULL::uuid
+END) STORED,
+    CONSTRAINT rooms_check CHECK (((stream_id IS NULL) = (started_at IS NULL))),
+    CONSTRAINT rooms_check1 CHECK (((ended_at IS NULL) OR (stream_id IS NOT NULL)))
+);
+
+ALTER TABLE ONLY inbox ATTACH PARTITION inbox_default DEFAULT;
+
+ALTER TABLE ONLY outbox ATTACH PARTITION outbox_default DEFAULT;
+
+ALTER TABLE ONLY inbox
+    ADD CONSTRAINT inbox_pkey PRIMARY KEY (consumer, event_id);
+
+ALTER TABLE ONLY inbox_default
+    ADD CONSTRAINT inbox_default_pkey PRIMARY KEY (consumer, event_id);
+
+ALTER TABLE ONLY outbox_cursor
+    ADD CONSTRAINT outbox_cursor_pkey PRIMARY KEY (single);
+
+ALTER TABLE ONLY rooms
+    ADD CONSTRAINT rooms_pkey PRIMARY KEY (channel_id);
+
+CREATE INDEX outbox_order ON ONLY outbox USING btree (id);
+
+CREATE INDEX outbox_default_id_idx ON outbox_default USING btree (id);
+
+ALTER INDEX inbox_pkey ATTACH PARTITION inbox_default_pkey;
+
+ALTER INDEX outbox_order ATTACH PARTITION outbox_default_id_idx;
