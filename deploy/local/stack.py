@@ -94,7 +94,6 @@ class Stack:
         wanted = _known(parts)
         with self._locked():
             self._settle_ports(wanted)
-            _allow_many_open_files()
             self._each(self._start, [name for name in ENGINES if name in wanted], say)
             if chosen := [name for name in SERVICES if name in wanted]:
                 services.prepare_all(self._place)
@@ -108,8 +107,14 @@ class Stack:
                 self._each(self._stop, [name for name in group if name in wanted], say)
 
     def start(self, part: str) -> None:
-        """Start one part and wait until it is healthy; raises PartFailed."""
-        self.up([part], say=lambda _: None)
+        """Start one part and wait until it is healthy; raises PartFailed.
+
+        Unlike `up`, it neither migrates nor creates topics: it brings back what has run before.
+        """
+        wanted = _known([part])
+        with self._locked():
+            self._settle_ports(wanted)
+            self._each(self._start, wanted, lambda _: None)
 
     def stop(self, part: str) -> None:
         """Stop one part in its orderly way, killing it after its grace."""
@@ -180,6 +185,7 @@ class Stack:
         say(f"  {name:<16} {word:<13} {self._addresses(part):<24} {milliseconds:>6} ms")
 
     def _spawn(self, name: str, launch: Launch) -> None:
+        _allow_many_open_files()
         log = self.log(name)
         if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
             log.replace(log.with_suffix(".log.1"))
