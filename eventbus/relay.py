@@ -91,7 +91,7 @@ class Relay:
         while True:
             try:
                 await self._relay(backoff)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
                 if not is_unavailable(error):
                     raise
                 self._trouble = f"Postgres is away: {str(error) or type(error).__name__}"

@@ -15,6 +15,7 @@ UNAVAILABLE: tuple[type[Exception], ...] = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.exceptions.ConnectionDoesNotExistError,
+    asyncpg.InternalClientError,  # what asyncpg says when the server's farewell crosses with a statement of ours
     redis.exceptions.ConnectionError,
     redis.exceptions.TimeoutError,
     redis.exceptions.BusyLoadingError,
