@@ -182,6 +182,7 @@ async def test_a_frozen_publisher_is_noticed_and_its_stream_ends(ingest: Ingest)
     async with publishing(ingest.url(key)) as publisher:
         await ingest.until("live")
         [stream_id] = await ingest.stream_ids()
+        await ingest.until_segments(stream_id, 1)  # nginx watches for idleness from the first media on
         publisher.send_signal(signal.SIGSTOP)
         reaper = ingest.studio.reaper(grace_seconds=0, silence_seconds=30)
         # nginx drops a publisher that sends no media for a while, and says so
