@@ -66,8 +66,8 @@ bench: setup ## run a benchmark (NAME=outbox); without a name, list them
 # --- maintain ----------------------------------------------------------------------------------------------------------
 
 .PHONY: generate
-generate: setup-python ## write the generated files: schemas, documents, env.example
-	@$(python) -m console generate
+generate: setup ## write the generated files: schemas, documents, env.example
+	@$(python) -m console generate --schemas
 
 .PHONY: format
 format: setup-python ## format the code

@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 from runtime.settings import SECRETS_DIR_VARIABLE, ProcessSettings, variable_name
 
 _LIMITS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
-_LENGTHS = {"min_length": "characters or more", "max_length": "characters or fewer"}
+_LENGTHS = {"min_length": "length at least", "max_length": "length at most"}
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,17 @@ def configuration_page(processes: Sequence[tuple[str, type[ProcessSettings]]]) -
         "|---|---|---|---|---|",
     ]
     for setting in settings_of(processes):
-        default = "none (secret)" if setting.secret else "none" if setting.default is None else f"`{setting.default}`"
+        default = "none (secret)" if setting.secret else _shown(setting.default)
         readers = "all" if len(setting.processes) == len(processes) else ", ".join(setting.processes)
         cells = [f"`{setting.variable}`", setting.description, default, setting.limits or "–", readers]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _shown(default: str | None) -> str:
+    if default is None:
+        return "none"
+    return f"`{default}`" if default else "empty"
 
 
 def _facts(setting: Setting, processes: int) -> str:
@@ -117,5 +123,5 @@ def _limits(field: FieldInfo) -> str:
                 parts.append(f"{words} {value:g}")
         for attribute, words in _LENGTHS.items():
             if (value := getattr(constraint, attribute, None)) is not None:
-                parts.append(f"{value} {words}")
+                parts.append(f"{words} {value}")
     return ", ".join(parts)
