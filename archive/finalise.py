@@ -34,7 +34,8 @@ log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.15
 AT_ONCE = 3
-CLAIM_SECONDS = 60.0
+# So long a recording waits when its finaliser is killed; a slower one is overtaken, which is harmless.
+CLAIM_SECONDS = 10.0
 ATTEMPTS_MAX = 5
 RETRY_WAIT_SECONDS = 2.0
 # The first segment may be the broken one; when the third is broken too, the whole is.

@@ -54,6 +54,8 @@ class Finished:
 def confined(argv: Sequence[str], limits: Limits, *, without_network: bool) -> list[str]:
     """The argument list with its limits in front; each program here becomes the next, so the process id stays one."""
     return [
+        # If we are killed the child goes with us: another worker takes the job, and two encoders would be one too many.
+        *("setpriv", "--pdeathsig", "KILL", "--"),
         # Live work on the same machine goes first.
         *("nice", "-n", str(limits.nice)),
         "prlimit",

@@ -65,3 +65,15 @@ def sound_of(path: Path) -> list[tuple[int, str]]:
     argv += ["-show_entries", "packet=pts,data_hash", str(path)]
     told = json.loads(subprocess.run(argv, check=True, capture_output=True, timeout=60).stdout)
     return [(int(packet["pts"]), packet["data_hash"]) for packet in told["packets"]]
+
+
+def make_flv(path: Path, *, seconds: float, size: str = "1280x720", rate: int = 30) -> Path:
+    """A clip as a streamer's encoder would send it: H.264 with B-frames and a key frame every 2 s, AAC."""
+    argv = ["ffmpeg", "-nostdin", "-v", "error"]
+    argv += ["-f", "lavfi", "-i", f"testsrc2=size={size}:rate={rate}:duration={seconds}"]
+    argv += ["-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}"]
+    argv += ["-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-pix_fmt", "yuv420p", "-threads", "1"]
+    argv += ["-g", str(2 * rate), "-keyint_min", str(2 * rate), "-sc_threshold", "0", "-b:v", "1500k"]
+    argv += ["-c:a", "aac", "-b:a", "96k", "-ar", "48000", "-f", "flv", str(path)]
+    subprocess.run(argv, check=True, timeout=60)
+    return path

@@ -122,6 +122,22 @@ async def test_a_cancelled_caller_leaves_no_child(tmp_path: Path) -> None:
     await until(lambda: not psutil.pid_exists(int(pid_file.read_text())))
 
 
+async def test_a_killed_parent_takes_its_child_along(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    child = f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    parent = (
+        "import asyncio, sys; from tests.unit.archive.test_archive_process import LIMITS, RUNNER\n"
+        f"asyncio.run(RUNNER.run([sys.executable, '-c', {child!r}], LIMITS))"
+    )
+    process = await asyncio.create_subprocess_exec(*python(parent), cwd=Path(__file__).parents[3])
+    try:
+        await until(lambda: pid_file.exists() and pid_file.read_text() != "")
+    finally:
+        process.kill()
+        await process.wait()
+    await until(lambda: not psutil.pid_exists(int(pid_file.read_text())))
+
+
 async def test_a_file_beyond_the_limit_is_not_written(tmp_path: Path) -> None:
     code = f"open({str(tmp_path / 'big')!r}, 'wb').write(b'x' * (4 << 20))"
     with pytest.raises(ProcessFailed):

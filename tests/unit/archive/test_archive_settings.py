@@ -1,0 +1,46 @@
+"""Settings: S3 is the default and says what it lacks; a disk needs nothing."""
+
+import os
+
+import pytest
+
+from archive.settings import ArchiveSettings
+from runtime.settings import SettingsInvalid, load_settings
+
+NEEDED = {
+    "LIVESTREAM_POSTGRES_DSN": "postgresql://someone@127.0.0.1/one",
+    "LIVESTREAM_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092",
+}
+
+
+@pytest.fixture(autouse=True)
+def needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("LIVESTREAM_")]:
+        monkeypatch.delenv(name)
+    for name, value in NEEDED.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_the_s3_store_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVESTREAM_ARCHIVE_S3_ENDPOINT_URL", "http://127.0.0.1:9000")
+    with pytest.raises(SettingsInvalid, match="archive_s3_access_key_id"):
+        load_settings(ArchiveSettings)
+
+
+def test_a_disk_needs_nothing_of_s3(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVESTREAM_ARCHIVE_OBJECT_STORE", "disk")
+    assert load_settings(ArchiveSettings).archive_object_store == "disk"
+
+
+def test_a_mistyped_variable_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVESTREAM_ARCHIVE_OBJECT_STORE", "disk")
+    monkeypatch.setenv("LIVESTREAM_ARCHIVE_CHUNK_SECOND", "4")
+    with pytest.raises(SettingsInvalid, match="LIVESTREAM_ARCHIVE_CHUNK_SECONDS"):
+        load_settings(ArchiveSettings)
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVESTREAM_ARCHIVE_S3_ENDPOINT_URL", "http://127.0.0.1:9000")
+    monkeypatch.setenv("LIVESTREAM_ARCHIVE_S3_ACCESS_KEY_ID", "hush-id")
+    monkeypatch.setenv("LIVESTREAM_ARCHIVE_S3_SECRET_ACCESS_KEY", "hush-secret")
+    assert "hush" not in repr(load_settings(ArchiveSettings))
