@@ -92,7 +92,7 @@ def assemble(
     server = HttpServer(apis, settings=settings, verifier=verifier, health=health)
     relay = Relay(settings.postgres_dsn, bus, outbox, schema=SCHEMA, health=health)
     loops = [ConsumeLoop(bus, outbox, wanted, health=health) for wanted in subscriptions(fanouts, followers)]
-    return Process([server, gateway, relay, *loops, NoticeMonths(pool)], server, gateway)
+    return Process([server, gateway, announcer, relay, *loops, NoticeMonths(pool)], server, gateway)
 
 
 if __name__ == "__main__":

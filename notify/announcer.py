@@ -1,12 +1,12 @@
 """Tells every gateway over Redis: one publish for a notice, however many followers are connected, and wherever.
 
-Redis keeps nothing of it. A publish that fails is counted and left: whoever missed it is told from the stored notices,
-when the fan-out is done or when the gateway hears Redis again.
+Redis keeps nothing of it. What it does not take in time is said again when it answers, by a task of its own, so that
+neither a fan-out nor a request waits for Redis. Clients know what they have been told, so saying it twice is harmless.
 """
 
 import asyncio
+from collections import deque
 from datetime import datetime
-from time import monotonic
 from uuid import UUID
 
 import structlog
@@ -16,11 +16,14 @@ from redis.exceptions import RedisError
 
 from notify import metrics
 from notify.notices import Notice
+from runtime.backoff import Backoff
 
 log = structlog.get_logger(__name__)
 
-PAUSE_SECONDS = 2.0
-"""After a failure nothing is tried for so long, so that a frozen Redis does not hold up whoever says something."""
+UNSAID_MAX = 1_000
+"""How much waits for Redis to come back; beyond it the oldest is left to the inbox and to the gateways' catching up."""
+RETRY_FIRST_SECONDS = 0.1
+RETRY_CEILING_SECONDS = 2.0
 
 
 class FollowChange(BaseModel):
@@ -50,35 +53,60 @@ class RedisChannels:
 
 
 class Announcer:
-    """Publishes to the gateways, each publish bounded in time; a lost one is never an error of the caller's."""
+    """Publishes to the gateways. A Service: it says later what Redis did not take at once."""
+
+    name = "announcer"
 
     def __init__(self, redis: Redis, channels: RedisChannels, *, publish_seconds_max: float) -> None:
         self._redis = redis
         self._channels = channels
         self._publish_seconds_max = publish_seconds_max
-        self._paused_until = 0.0
+        self._unsaid: deque[tuple[str, bytes]] = deque(maxlen=UNSAID_MAX)
+        self._fell_behind = asyncio.Event()
 
     async def announce(self, notice: Notice) -> None:
         """Tell the connected followers now."""
-        await self._publish(self._channels.live, notice)
+        # said late, it is one from the stored lane: who has connected meanwhile has read it in the inbox
+        await self._say(self._channels.live, notice, later=self._channels.stored)
 
     async def announce_stored(self, notice: Notice) -> None:
         """Tell those connected followers whom the first telling did not reach."""
-        await self._publish(self._channels.stored, notice)
+        await self._say(self._channels.stored, notice, later=self._channels.stored)
 
     async def follow_changed(self, change: FollowChange) -> None:
         """Tell the gateways whom a connected person follows now."""
-        await self._publish(self._channels.follows, change)
+        await self._say(self._channels.follows, change, later=self._channels.follows)
 
-    async def _publish(self, channel: str, said: BaseModel) -> None:
-        if monotonic() < self._paused_until:
-            metrics.live_publish_failures.inc()
+    async def run(self) -> None:
+        """Say what is unsaid, in its order, until cancelled."""
+        backoff = Backoff(RETRY_FIRST_SECONDS, RETRY_CEILING_SECONDS)
+        while True:
+            await self._fell_behind.wait()
+            if not self._unsaid:
+                self._fell_behind.clear()
+                continue
+            channel, content = first = self._unsaid[0]
+            if not await self._publish(channel, content):
+                await backoff.wait()
+                continue
+            backoff.reset()
+            if self._unsaid and self._unsaid[0] is first:  # else it was the oldest of too many meanwhile
+                self._unsaid.popleft()
+
+    async def _say(self, channel: str, said: BaseModel, *, later: str) -> None:
+        content = said.model_dump_json().encode()
+        if not self._unsaid and await self._publish(channel, content):
             return
+        self._unsaid.append((later, content))
+        self._fell_behind.set()
+
+    async def _publish(self, channel: str, content: bytes) -> bool:
         try:
-            # asyncio's own limit as well: the client's covers one attempt, and it makes two
+            # a limit of our own as well: the client's covers one attempt, and it makes two
             async with asyncio.timeout(self._publish_seconds_max):
-                await self._redis.publish(channel, said.model_dump_json())
+                await self._redis.publish(channel, content)
         except (RedisError, OSError) as error:
             metrics.live_publish_failures.inc()
-            self._paused_until = monotonic() + PAUSE_SECONDS
             log.warning("live_publish_failed", channel=channel, reason=str(error) or type(error).__name__)
+            return False
+        return True

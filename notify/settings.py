@@ -57,7 +57,7 @@ class NotifySettings(HttpSettings, PostgresSettings, RedisSettings, TokenSetting
         default=0.5,
         gt=0,
         le=10,
-        description="How long telling Redis of a notice may take before it is left to the inbox.",
+        description="How long telling Redis of a notice may take; later it is said again.",
     )
     notify_redis_prefix: str = Field(
         default="livestream", pattern=r"^[a-zA-Z0-9._:-]+$", description="Begins the names of the Redis channels."

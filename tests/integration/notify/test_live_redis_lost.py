@@ -1,0 +1,111 @@
+"""Redis dies, freezes, comes back: the inbox goes on, and the connected are caught up, each once."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from prometheus_client import REGISTRY
+
+from deploy.local import Stack
+from eventbus.bus_memory import MemoryBus
+from runtime.postgres import Pool
+from tests.integration.notify.conftest import StartNotify
+from tests.integration.notify.processes import (
+    Listener,
+    Person,
+    eventually,
+    fanout_is_complete,
+    say,
+    seed,
+    started,
+)
+
+ADA, BOB, EVE = Person("ada"), Person("bob"), Person("eve")
+SILENCE_SECONDS = 0.6
+
+
+@pytest.fixture
+def stack(own_stack: Callable[..., Stack]) -> Stack:
+    """A Redis of the test's own."""
+    return own_stack("redis")
+
+
+@pytest.fixture(autouse=True)
+async def bob_follows_ada(pool: Pool) -> None:
+    await seed(pool, ADA, [BOB.user_id])
+
+
+def has_heard(listener: Listener, count: int) -> bool:
+    return len(listener.stream_ids) >= count
+
+
+def subscribed() -> float | None:
+    return REGISTRY.get_sample_value("livestream_notify_live_subscribed")
+
+
+async def test_a_redis_that_dies_and_comes_back_costs_no_notice_and_doubles_none(
+    start_notify: StartNotify, stack: Stack, bus: MemoryBus, pool: Pool
+) -> None:
+    url = stack.environment()["LIVESTREAM_REDIS_URL"]
+    here, there = await start_notify(redis_url=url), await start_notify(redis_url=url)
+    listeners = [await here.listen(BOB), await there.listen(BOB)]
+    eve = await there.listen(EVE)
+    before, meanwhile, after = started(ADA), started(ADA), started(ADA)
+    await say(bus, before)
+    for listener in listeners:
+        await eventually(partial(has_heard, listener, 1))
+
+    await asyncio.to_thread(stack.kill, "redis")
+    await say(bus, meanwhile)
+    await eventually(lambda: fanout_is_complete(pool, meanwhile.stream_id))
+    await here.follow(EVE, ADA)
+    assert [notice["stream_id"] for notice in await here.notices(BOB)] == [
+        str(meanwhile.stream_id),
+        str(before.stream_id),
+    ]
+    await asyncio.to_thread(stack.start, "redis")
+    for listener in listeners:
+        await eventually(partial(has_heard, listener, 2))
+    await eventually(lambda: subscribed() == 1)
+    after = started(ADA)
+    await say(bus, after)
+    # what Eve did while Redis was away counts at the other process as well, and what came before she followed does not
+    await eventually(partial(has_heard, eve, 1))
+    for listener in listeners:
+        await eventually(partial(has_heard, listener, 3))
+    await eventually(lambda: fanout_is_complete(pool, after.stream_id))
+    for listener in listeners:
+        assert listener.stream_ids == [str(event.stream_id) for event in (before, meanwhile, after)]
+    assert eve.stream_ids == [str(after.stream_id)]
+
+
+async def test_a_frozen_redis_is_noticed_by_its_silence_and_caught_up_with(
+    start_notify: StartNotify, stack: Stack, bus: MemoryBus, pool: Pool
+) -> None:
+    notify = await start_notify(
+        redis_url=stack.environment()["LIVESTREAM_REDIS_URL"],
+        notify_live_silence_seconds_max=SILENCE_SECONDS,
+        notify_live_publish_seconds_max=0.2,
+    )
+    bob = await notify.listen(BOB)
+    # quiet is not silent: for a while nothing happens, and the subscription stays
+    await asyncio.sleep(SILENCE_SECONDS * 2)
+    assert subscribed() == 1
+    event = started(ADA)
+    os.kill(stack.pid("redis"), signal.SIGSTOP)
+    try:
+        await say(bus, event)
+        await eventually(lambda: fanout_is_complete(pool, event.stream_id), seconds=5)
+        await eventually(lambda: subscribed() == 0, seconds=5)
+        assert bob.stream_ids == []
+    finally:
+        os.kill(stack.pid("redis"), signal.SIGCONT)
+    await eventually(partial(has_heard, bob, 1))
+    later = started(ADA)
+    await eventually(lambda: subscribed() == 1)
+    await say(bus, later)
+    await eventually(partial(has_heard, bob, 2))
+    assert bob.stream_ids == [str(event.stream_id), str(later.stream_id)]
