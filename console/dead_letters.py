@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from eventbus.bus import BusError
 from eventbus.bus_kafka import open_bus
@@ -18,6 +16,7 @@ from runtime.settings import SettingsInvalid, load_settings
 app = typer.Typer(help="Look at messages that were set aside, and replay them.", no_args_is_help=True)
 
 T = TypeVar("T")
+ERROR_CHARACTERS_SHOWN_MAX = 200
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]
 GroupOption = Annotated[str | None, typer.Option("--group", help="Only those that this consumer group set aside.")]
 TopicOption = Annotated[str | None, typer.Option("--topic", help="Only those that came from this topic.")]
@@ -47,20 +46,8 @@ def list_letters(
     if not shown:
         typer.echo("no dead letters")
         return
-    table = Table("id", "when", "topic", "group", "type", "error", "replayed")
     for letter in shown:
-        error = f"{letter.error}: {letter.error_text}"
-        replayed = "" if letter.replayed_at is None else letter.replayed_at.isoformat(timespec="seconds")
-        table.add_row(
-            letter.id,
-            letter.at.isoformat(timespec="seconds"),
-            letter.topic,
-            letter.group,
-            letter.type or "?",
-            error[:200],
-            replayed,
-        )
-    Console().print(table)
+        typer.echo(_lines(letter))
 
 
 @app.command()
@@ -144,6 +131,16 @@ def _run(work: Callable[[DeadLetters], Awaitable[T]]) -> T:
     except (BusError, NoSuchDeadLetter, NotReplayable) as error:
         typer.echo(str(error), err=True)
     raise typer.Exit(1)
+
+
+def _lines(letter: DeadLetter) -> str:
+    """Two lines: what and where from, then why."""
+    replayed = "" if letter.replayed_at is None else f"  replayed {letter.replayed_at:%Y-%m-%d %H:%M:%SZ}"
+    return (
+        f"{letter.id}  {letter.at:%Y-%m-%d %H:%M:%SZ}  {letter.group}  {letter.type or 'unknown type'}"
+        f"  {letter.topic}/{letter.partition}@{letter.offset}{replayed}\n"
+        f"    {letter.error}: {letter.error_text[:ERROR_CHARACTERS_SHOWN_MAX]}"
+    )
 
 
 def _summary(letter: DeadLetter) -> dict[str, object]:

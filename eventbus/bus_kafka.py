@@ -19,6 +19,7 @@ class KafkaBus:
     """One producer, and consumers on demand. Made by ``open_bus``."""
 
     def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
         self._servers = settings.kafka_bootstrap_servers
         self._names = Names(settings.kafka_topic_prefix)
         self._producer = KafkaProducer(self._servers, self._names)
@@ -45,7 +46,7 @@ class KafkaBus:
     async def _consumer(
         self, group: str, topics: Sequence[str], listener: RebalanceListener
     ) -> AsyncIterator[Consumer]:
-        consumer = KafkaConsumer(self._servers, self._names, group, topics, listener)
+        consumer = KafkaConsumer(self._settings, self._names, group, topics, listener)
         try:
             await consumer.start()
             yield consumer

@@ -19,6 +19,7 @@ from aiokafka.errors import (
 
 from eventbus.bus import BusUnavailable, CommitRefused, Message, Partition, RebalanceListener, UnknownTopic
 from eventbus.kafka_names import Names
+from eventbus.settings import KafkaSettings
 
 log = structlog.get_logger(__name__)
 
@@ -28,8 +29,7 @@ FETCH_WAIT_MS_MAX = 100
 FETCH_BYTES_MAX = 4 * 1_048_576
 PARTITION_FETCH_BYTES_MAX = 524_288
 REQUEST_TIMEOUT_MS = 10_000
-SESSION_TIMEOUT_MS = 10_000
-HEARTBEAT_INTERVAL_MS = 3_000
+HEARTBEATS_PER_SESSION = 4
 REBALANCE_TIMEOUT_MS = 20_000
 POLL_INTERVAL_MS_MAX = 300_000
 METADATA_AGE_MS_MAX = 60_000
@@ -43,12 +43,13 @@ class KafkaConsumer:
     """See ``eventbus.bus.Consumer``."""
 
     def __init__(
-        self, servers: str, names: Names, group: str, topics: Sequence[str], listener: RebalanceListener
+        self, settings: KafkaSettings, names: Names, group: str, topics: Sequence[str], listener: RebalanceListener
     ) -> None:
+        session_timeout_ms = int(settings.kafka_session_timeout_seconds * 1000)
         self._names = names
         self._topics = tuple(topics)
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=servers,
+            bootstrap_servers=settings.kafka_bootstrap_servers,
             client_id=f"livestream-{group}",
             group_id=names.there(group),
             enable_auto_commit=False,
@@ -57,8 +58,8 @@ class KafkaConsumer:
             fetch_max_bytes=FETCH_BYTES_MAX,
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
-            session_timeout_ms=SESSION_TIMEOUT_MS,
-            heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
+            session_timeout_ms=session_timeout_ms,
+            heartbeat_interval_ms=session_timeout_ms // HEARTBEATS_PER_SESSION,
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
             max_poll_interval_ms=POLL_INTERVAL_MS_MAX,
             metadata_max_age_ms=METADATA_AGE_MS_MAX,

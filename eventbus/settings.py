@@ -15,3 +15,9 @@ class KafkaSettings(ProcessSettings):
         pattern=r"^[a-zA-Z0-9._-]*$",
         description="Put before every topic and group name, so that several installations can share a cluster.",
     )
+    kafka_session_timeout_seconds: float = Field(
+        default=10.0,
+        ge=6,
+        le=60,
+        description="A consumer that is silent for so long is taken for dead, and its partitions go to others.",
+    )
