@@ -32,7 +32,7 @@ class RegisterBody(_Body):
 class LoginBody(_Body):
     """Who wants in. Names and passwords that cannot exist are wrong, not malformed."""
 
-    username: str = Field(max_length=PASSWORD_CHARACTERS_MAX)
+    username: str = Field(max_length=PASSWORD_CHARACTERS_MAX, pattern=r"^[^\u0000]*$")
     password: SecretStr = Field(max_length=PASSWORD_CHARACTERS_MAX)
 
 
