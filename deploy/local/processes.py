@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -18,6 +19,14 @@ POLL_SECONDS = 0.02
 
 # Children of this process, kept so that one that ended can be reaped instead of looking alive as a zombie.
 _children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+@atexit.register
+def _leave_children_running() -> None:
+    """Parts outlive who started them: without a return code Popen would complain of them when this process ends."""
+    for child in _children.values():
+        if child.poll() is None:
+            child.returncode = 0
 
 
 @dataclass(frozen=True)

@@ -122,24 +122,24 @@ def test_a_part_that_cannot_start_is_reported_with_the_end_of_its_log(own_stack:
     assert "next:" in str(failure.value)
 
 
+def foreign_program(port: int) -> socket.socket:
+    """Something that listens; connections of the part that had the port before may still linger."""
+    return socket.create_server(("127.0.0.1", port))
+
+
 def test_a_foreign_program_in_the_way_moves_a_stack_that_is_down(own_stack: Callable[..., Stack]) -> None:
     stack = own_stack("redis")
     before = stack.ports
     stack.down()
-    with socket.socket() as foreign:
-        foreign.bind(("127.0.0.1", before["redis"]))
-        foreign.listen()
+    with foreign_program(before["redis"]):
         stack.up(["redis"], say=lambda _: None)
     assert stack.ports.base > before.base
 
 
 def test_a_foreign_program_in_the_way_of_a_running_stack_is_named(own_stack: Callable[..., Stack]) -> None:
     stack = own_stack("redis")
-    with socket.socket() as foreign:
-        foreign.bind(("127.0.0.1", stack.ports["minio"]))
-        foreign.listen()
-        with pytest.raises(PortsTaken, match="minio"):
-            stack.up(["minio"], say=lambda _: None)
+    with foreign_program(stack.ports["minio"]), pytest.raises(PortsTaken, match="minio"):
+        stack.up(["minio"], say=lambda _: None)
 
 
 def test_no_secret_is_in_a_command_line_or_a_readable_file(own_stack: Callable[..., Stack]) -> None:
