@@ -150,17 +150,21 @@ async def test_a_member_without_partitions_works_once_another_leaves(
     settings = KafkaSettings(kafka_bootstrap_servers=kafka_bootstrap_servers, kafka_topic_prefix=topic_prefix)
     async with open_topics(settings) as topics:
         await topics.make([replace(STREAMS, partitions=2), DEAD_LETTERS])
-    async with open_bus(settings) as bus, running(Relay(database.dsn, bus, outbox, schema=SCHEMA).run()):
-        async with AsyncExitStack() as stay, AsyncExitStack() as leave:
-            working = [await leave.enter_async_context(member(settings, outbox)) for _ in range(2)]
-            await until(lambda: all(len(one.partitions) == 1 for one in working), what="a partition each")
-            third = await stay.enter_async_context(member(settings, outbox))
-            everybody = [*working, third]
-            await until(lambda: sorted(len(one.partitions) for one in everybody) == [0, 1, 1], what="one stands by")
-            await say(outbox, [0])
-            await wait_for_effects(effects, CHANNELS)
-            await leave.aclose()
-            await until(lambda: len(third.partitions) == 2, what="the one that stays has both")
-            await say(outbox, [1])
-            await wait_for_effects(effects, 2 * CHANNELS)
+    async with (
+        open_bus(settings) as bus,
+        running(Relay(database.dsn, bus, outbox, schema=SCHEMA).run()),
+        AsyncExitStack() as stay,
+        AsyncExitStack() as leave,
+    ):
+        working = [await leave.enter_async_context(member(settings, outbox)) for _ in range(2)]
+        await until(lambda: all(len(one.partitions) == 1 for one in working), what="a partition each")
+        third = await stay.enter_async_context(member(settings, outbox))
+        everybody = [*working, third]
+        await until(lambda: sorted(len(one.partitions) for one in everybody) == [0, 1, 1], what="one stands by")
+        await say(outbox, [0])
+        await wait_for_effects(effects, CHANNELS)
+        await leave.aclose()
+        await until(lambda: len(third.partitions) == 2, what="the one that stays has both")
+        await say(outbox, [1])
+        await wait_for_effects(effects, 2 * CHANNELS)
     assert await effects_of(effects) == {channel: [0, 1] for channel in range(CHANNELS)}

@@ -1,0 +1,73 @@
+"""``python -m bench [NAME] [--json]``: list the benches, or run one. Exit 0: all bars hold; 3: one missed; 2: no such."""
+
+import argparse
+import asyncio
+import json
+import sys
+
+import uvloop
+from rich.console import Console
+
+from bench import consume, outbox, stream_start
+from bench.report import Bar, Bench, bars_hold, keep, row_of, show
+from deploy.local.places import CHECKOUT
+
+DIRECTORY = CHECKOUT / ".local/bench"
+MISSED, NO_SUCH = 3, 2
+
+BENCHES = {
+    bench.name: bench
+    for bench in (
+        outbox.BENCH,
+        consume.BENCH,
+        Bench(
+            name="stream_start",
+            description="Hook to answer at 50 starts a second; RTMP publish to the last of 20 followers told.",
+            bars=[Bar(figure, "<=", bar) for figure, bar in stream_start.BARS.items()],
+            measure=stream_start.measure,
+        ),
+    )
+}
+
+
+def main() -> int:
+    """Run the command line; the answer is the exit code."""
+    parser = argparse.ArgumentParser(prog="bench", description="Measure what the project promises.")
+    parser.add_argument("name", nargs="?", help="the bench to run; without it, all are listed")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON at the end")
+    arguments = parser.parse_args()
+    if arguments.name is None:
+        _list()
+        return 0
+    if arguments.name not in BENCHES:
+        print(f"no bench {arguments.name!r}; there are: {', '.join(BENCHES)}", file=sys.stderr)  # noqa: T201  a command
+        return NO_SUCH
+    return _run(BENCHES[arguments.name], as_json=arguments.json)
+
+
+def _list() -> None:
+    for bench in BENCHES.values():
+        print(f"{bench.name}: {bench.description}")  # noqa: T201  a command
+        for bar in bench.bars:
+            print(f"    {bar.figure} {bar.op} {bar.bar:g}")  # noqa: T201  a command
+
+
+def _run(bench: Bench, *, as_json: bool) -> int:
+    progress = Console(stderr=True, highlight=False)
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+
+    async def work() -> dict[str, object]:
+        return row_of(bench, await bench.measure(DIRECTORY, progress.print))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        row = runner.run(work())
+    kept = keep(row)
+    show(bench, row, Console())
+    progress.print(f"kept in {kept.relative_to(CHECKOUT)}")
+    if as_json:
+        print(json.dumps(row))  # noqa: T201  a command
+    return 0 if bars_hold(row) else MISSED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
