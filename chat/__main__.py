@@ -36,18 +36,14 @@ async def serve(settings: ChatSettings) -> None:
         health = Health()
         verifier = TokenVerifier(settings.jwks_url, settings.token_issuer)
         broker = RedisBroker(redis, Retention(entry_seconds=settings.chat_history_seconds))
-        limits = RoomLimits(
-            tick_seconds=settings.chat_tick_seconds, recovery_seconds_max=settings.chat_history_seconds
-        )
+        limits = RoomLimits(tick_seconds=settings.chat_tick_seconds, recovery_seconds_max=settings.chat_history_seconds)
         rooms = Rooms(broker, Directory(partial(find_room, pool)), limits)
         gateway = Gateway(settings, _admission(settings), rooms, broker, verifier)
         health.watch("redis", broker.check)
         health.watch("signing-keys", verifier.check)
         channels = ConsumeLoop(bus, Outbox(pool, source="chat"), Channels(broker).subscription(), health=health)
         server = HttpServer([gateway], settings=settings, verifier=verifier, health=health)
-        await supervise(
-            [broker, rooms, verifier, channels, server], stop_grace_seconds=settings.stop_grace_seconds
-        )
+        await supervise([broker, rooms, verifier, channels, server], stop_grace_seconds=settings.stop_grace_seconds)
 
 
 def _admission(settings: ChatSettings) -> Admission:

@@ -1,14 +1,14 @@
 """What can go wrong in chat, drawn as a tree; facts are attributes.
 
-    ChatError
-    ├── BrokerUnavailable   what carries the messages is not there now
-    ├── RoomsUnavailable    what knows the rooms is not there now
-    ├── RoomNotFound        no channel has this id
-    └── SentTooOften        the sender's allowance in this room is used up for now
-    Problem (HTTP, before the upgrade)
-    ├── OriginNotAllowed      403
-    ├── TooManyFromAddress    429
-    └── TooManyConnections    503
+ChatError
+├── BrokerUnavailable   what carries the messages is not there now
+├── RoomsUnavailable    what knows the rooms is not there now
+├── RoomNotFound        no channel has this id
+└── SentTooOften        the sender's allowance in this room is used up for now
+Problem (HTTP, before the upgrade)
+├── OriginNotAllowed      403
+├── TooManyFromAddress    429
+└── TooManyConnections    503
 """
 
 from typing import ClassVar

@@ -177,9 +177,9 @@ SERVER_FRAMES: tuple[type[Frame], ...] = (
 )  # fmt: skip
 
 _CLIENT: TypeAdapter[Join | Send] = TypeAdapter(ClientFrame)
-SERVER_FRAME: TypeAdapter[
-    Joined | Messages | Gap | Accepted | ErrorFrame | Status | RoomChanged | Presence
-] = TypeAdapter(ServerFrame)
+SERVER_FRAME: TypeAdapter[Joined | Messages | Gap | Accepted | ErrorFrame | Status | RoomChanged | Presence] = (
+    TypeAdapter(ServerFrame)
+)
 
 
 class BadFrame(ValueError):

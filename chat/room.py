@@ -116,9 +116,7 @@ class Room:
         if since is None or recent is not None:
             return self._start(recent)
         try:
-            reading = await self._broker.read(
-                self.room_id, since, entries_max=self._limits.recovery_messages_max
-            )
+            reading = await self._broker.read(self.room_id, since, entries_max=self._limits.recovery_messages_max)
         except BrokerUnavailable:
             return self._start(None)
         if not reading.recovered:
@@ -257,9 +255,7 @@ class Room:
         """
         asked = self._reads_asked
         try:
-            reading = await self._broker.read(
-                self.room_id, self._head, entries_max=self._limits.recovery_messages_max
-            )
+            reading = await self._broker.read(self.room_id, self._head, entries_max=self._limits.recovery_messages_max)
         except BrokerUnavailable as error:
             log.warning("chat_room_not_read", room=str(self.room_id), reason=str(error))
             return False

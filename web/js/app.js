@@ -1,0 +1,85 @@
+/** Which view is shown: the address after # says it. */
+
+import * as chat from "./chat_box.js";
+import * as lists from "./lists.js";
+import "./login.js";
+import * as player from "./player.js";
+import { get } from "./session.js";
+
+const REFRESH_MS = 10_000;
+const byId = (id) => document.getElementById(id);
+let refresh = null;
+let shown = 0;
+
+function view(name, nav) {
+  byId("view-list").hidden = name !== "list";
+  byId("view-watch").hidden = name !== "watch";
+  for (const link of document.querySelectorAll("[data-nav]")) {
+    if (link.dataset.nav === nav) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+function leave() {
+  clearInterval(refresh);
+  player.stop();
+  chat.close();
+}
+
+function list(kind) {
+  view("list", kind);
+  document.title = `${kind === "live" ? "Live" : "Recordings"} · LiveStream`;
+  lists.show(kind);
+  refresh = setInterval(() => {
+    if (!document.hidden && scrollY < 200) lists.show(kind, { quiet: true });
+  }, REFRESH_MS);
+}
+
+function about(title, channel, badge, live) {
+  byId("watch-title").textContent = title;
+  byId("watch-channel").textContent = channel;
+  byId("watch-badge").textContent = badge;
+  byId("watch-badge").className = live ? "badge live" : "badge";
+  document.title = `${title} · LiveStream`;
+}
+
+async function watch(path, start) {
+  const mine = shown;
+  view("watch", null);
+  about("", "", "", false);
+  try {
+    const found = await get(path);
+    if (mine === shown) start(found);
+  } catch (error) {
+    if (mine === shown) about(error.message, "", "", false);
+  }
+}
+
+function startStream(stream) {
+  const over = stream.ended_at !== null;
+  about(stream.title, stream.channel_name, over ? "Ended" : stream.status === "live" ? "LIVE" : "Interrupted", !over);
+  const url = over ? stream.recording?.playback_url : stream.playback_url;
+  if (url) player.play(url, { live: !over });
+  const at = location.hash;
+  chat.open(stream.channel_id, (liveStreamId) => {
+    if (liveStreamId && liveStreamId !== stream.stream_id && at === location.hash) location.hash = `#/watch/${liveStreamId}`;
+    if (!liveStreamId && !over) about(stream.title, stream.channel_name, "Ended", false);
+  });
+}
+
+function startRecording(recording) {
+  about(recording.title, recording.channel_name, recording.status, false);
+  if (recording.playback_url) player.play(recording.playback_url, { live: false });
+}
+
+function route() {
+  shown += 1;
+  leave();
+  const [, name, id] = location.hash.match(/^#\/(\w*)(?:\/([0-9a-f-]{36}))?$/) ?? [];
+  if (name === "watch" && id) watch(`/api/streams/${id}`, startStream);
+  else if (name === "recording" && id) watch(`/api/archives/${id}`, startRecording);
+  else list(name === "recordings" ? "recordings" : "live");
+}
+
+addEventListener("hashchange", route);
+route();

@@ -1,0 +1,89 @@
+/** Who is logged in. Tokens live in this module and in sessionStorage (this tab alone), never in a URL. */
+
+const KEY = "livestream.session";
+const RENEW_BEFORE_MS = 60_000;
+let session = read();
+let renewing = null;
+const listeners = new Set();
+
+function read() {
+  try {
+    return JSON.parse(sessionStorage.getItem(KEY));
+  } catch {
+    return null;
+  }
+}
+
+function keep(answer) {
+  const before = session?.user?.user_id;
+  session = answer && {
+    access: answer.access_token,
+    refresh: answer.refresh_token,
+    expires: Date.now() + answer.expires_in_seconds * 1000,
+    user: answer.user ?? session?.user,
+  };
+  if (session) sessionStorage.setItem(KEY, JSON.stringify(session));
+  else sessionStorage.removeItem(KEY);
+  if (session?.user?.user_id === before) return;
+  for (const listener of listeners) listener(session?.user ?? null);
+}
+
+/** The words of a problem document (RFC 9457), with the fields that are wrong. */
+async function problemOf(answer) {
+  const problem = await answer.json().catch(() => ({}));
+  const fields = (problem.errors ?? []).map((error) => error.message).join("; ");
+  return new Error(fields || problem.detail || problem.title || `The server answered ${answer.status}.`);
+}
+
+async function post(path, body) {
+  const answer = await fetch(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  if (!answer.ok) throw Object.assign(await problemOf(answer), { status: answer.status });
+  return answer.status === 204 ? null : answer.json();
+}
+
+export const user = () => session?.user ?? null;
+
+/** Be told the user (or null) at every change. */
+export const onChange = (listener) => listeners.add(listener);
+
+export async function login(username, password) {
+  keep(await post("/api/auth/login", { username, password }));
+}
+
+export async function register(username, password) {
+  await post("/api/auth/register", { username, password });
+  await login(username, password);
+}
+
+export async function logout() {
+  const refresh = session?.refresh;
+  keep(null);
+  if (refresh) await post("/api/auth/logout", { refresh_token: refresh }).catch(() => {});
+}
+
+/** A token that is good for a while, or null; renews it when it is about to expire, once for all who ask. */
+export async function token() {
+  if (!session) return null;
+  if (Date.now() < session.expires - RENEW_BEFORE_MS) return session.access;
+  renewing ??= post("/api/auth/refresh", { refresh_token: session.refresh })
+    .then(keep)
+    .catch((error) => {
+      if (error.status && error.status < 500) keep(null);
+    })
+    .finally(() => {
+      renewing = null;
+    });
+  await renewing;
+  return session?.access ?? null;
+}
+
+/** GET JSON; throws an Error whose text can be shown. */
+export async function get(path) {
+  const answer = await fetch(path);
+  if (!answer.ok) throw Object.assign(await problemOf(answer), { status: answer.status });
+  return answer.json();
+}
