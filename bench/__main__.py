@@ -1,15 +1,18 @@
-"""``python -m bench [NAME] [--json]``: list the benches, or run one. Exit 0: all bars hold; 3: one missed; 2: no such."""
+"""``python -m bench [NAME] [--json]``: list the benches, or run one. Exit 0: bars hold; 3: one missed; 2: no such."""
 
 import argparse
 import asyncio
+import fcntl
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvloop
 from rich.console import Console
 
 from bench import consume, outbox, stream_start
-from bench.report import Bar, Bench, bars_hold, keep, row_of, show
+from bench.report import Bar, Bench, Say, bars_hold, keep, row_of, show
 from deploy.local.places import CHECKOUT
 
 DIRECTORY = CHECKOUT / ".local/bench"
@@ -45,6 +48,18 @@ def main() -> int:
     return _run(BENCHES[arguments.name], as_json=arguments.json)
 
 
+@contextmanager
+def _alone(say: Say) -> Iterator[None]:
+    """Wait for another bench of this checkout: two at once would measure each other."""
+    with (DIRECTORY / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another bench is running; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def _list() -> None:
     for bench in BENCHES.values():
         print(f"{bench.name}: {bench.description}")  # noqa: T201  a command
@@ -57,9 +72,9 @@ def _run(bench: Bench, *, as_json: bool) -> int:
     DIRECTORY.mkdir(parents=True, exist_ok=True)
 
     async def work() -> dict[str, object]:
-        return row_of(bench, await bench.measure(DIRECTORY, progress.print))
+        return row_of(bench, await bench.measure(DIRECTORY / bench.name, progress.print))
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with _alone(progress.print), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         row = runner.run(work())
     kept = keep(row)
     show(bench, row, Console())
