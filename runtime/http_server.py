@@ -167,6 +167,8 @@ async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[_TRACE_ID] = trace.trace_id
         try:
             response = await handler(request)
+            if response.status >= 500 and _route(request) != "/readyz":
+                _log_failed(request, response.status, "answered so by its handler", None)
         except web.HTTPException as error:
             if error.status < 400:
                 raise

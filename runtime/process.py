@@ -1,6 +1,7 @@
 """The only entry of a process: settings, logging, event loop, signals, then serve; the exit code says how it ended.
 
-0: asked to stop, and did (or the work was done). 1: failed. 2: asked to stop and stuck for the whole grace.
+0: asked to stop, and did (or the work was done). 1: failed. 2: stopping, asked or after a failure, and stuck for the
+whole grace.
 """
 
 import asyncio

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError  # noqa: A004  redis' own, which is no subclass of the built-in one
 
 from runtime.settings import RedisSettings
 from runtime.waiting import wait_for
@@ -55,7 +56,8 @@ def redis_client(settings: RedisSettings) -> Redis:
         socket_timeout=REDIS_COMMAND_TIMEOUT_SECONDS,
         socket_connect_timeout=REDIS_CONNECT_TIMEOUT_SECONDS,
         health_check_interval=REDIS_HEALTH_CHECK_SECONDS,
-        # one more try covers a connection that died while idle; a command may thus run twice: scripts must allow it
-        retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), REDIS_RETRIES_MAX),
+        # One more try covers a connection that died while idle. Not after a timeout: a slow or frozen server has the
+        # command already, and would run it twice.
+        retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), REDIS_RETRIES_MAX, supported_errors=(ConnectionError,)),
     )
     return Redis.from_pool(pool)

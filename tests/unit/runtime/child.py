@@ -35,7 +35,7 @@ class Behaving:
     async def run(self) -> None:
         """Behave."""
         log.info("child_ready")
-        if self.behaviour == "fails":
+        if self.behaviour in ("fails", "leaks and fails"):
             raise RuntimeError("it broke")
         if self.behaviour == "returns":
             return
@@ -64,7 +64,7 @@ class Slow:
 async def serve(settings: ChildSettings) -> None:
     """Run the services."""
     server = HttpServer([Slow()], settings=settings)
-    if settings.chat_behaviour == "leaks":
+    if settings.chat_behaviour.startswith("leaks"):
         # A task of nobody's that swallows cancellation: closing the loop would wait for it without end.
         leaked = asyncio.ensure_future(Behaving("swallows").run())
         log.info("leaked", task=leaked.get_name())

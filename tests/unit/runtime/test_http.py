@@ -105,6 +105,11 @@ class Things:
         """Answer by hand."""
         return web.Response(text=request.method)
 
+    @endpoint("GET", "/gateway")
+    async def gateway(self) -> web.Response:
+        """Fail by hand."""
+        return web.Response(status=502)
+
     async def drain(self) -> None:
         """Hear of the end."""
         self.drained.append("told")
@@ -234,6 +239,12 @@ async def test_a_dependency_that_is_away_is_503(client: HeldClient) -> None:
         answer = await client.get("/away")
     assert (answer.status, answer.problem, answer.headers["Retry-After"]) == (503, "unavailable", "2")
     assert [line["log_level"] for line in lines] == ["warning"]
+
+
+async def test_a_failure_that_a_handler_answers_itself_is_a_line_too(client: HeldClient) -> None:
+    with capture_logs() as lines, pytest.raises(AssertionError, match="502, which is not declared"):
+        await client.get("/gateway")
+    assert [(line["event"], line["status"]) for line in lines] == [("request_failed", 502)]
 
 
 async def test_the_held_client_fails_on_what_is_not_declared(client: HeldClient) -> None:

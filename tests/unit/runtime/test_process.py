@@ -145,6 +145,12 @@ async def test_a_leaked_task_that_swallows_cancellation_cannot_keep_the_process(
     assert child.logged("error") == ["process_stuck"]
 
 
+async def test_nor_can_it_when_nobody_asked_and_a_service_failed(start: Start) -> None:
+    child = await start("leaks and fails", LIVESTREAM_STOP_GRACE_SECONDS="0.5")
+    assert await child.ends() == 2
+    assert child.logged("error") == ["service_failed", "process_stuck"]
+
+
 async def test_a_second_signal_ends_at_once(start: Start) -> None:
     child = await start("swallows", LIVESTREAM_STOP_GRACE_SECONDS="60")
     await child.says("child_ready")

@@ -55,6 +55,13 @@ def test_a_missing_variable_is_named_with_its_purpose(monkeypatch: pytest.Monkey
     assert raised.value.lines == ["LIVESTREAM_STREAMING_HOOK_SECRET: missing (The last part of the hooks' address.)"]
 
 
+def test_an_error_does_not_hold_the_value_of_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVESTREAM_STREAMING_HOOK_SECRET", "tiny")
+    with pytest.raises(ValidationError) as raised:
+        StreamingLike()
+    assert "tiny" not in str(raised.value)
+
+
 def test_a_secret_may_be_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("LIVESTREAM_STREAMING_HOOK_SECRET")
     (tmp_path / "livestream_streaming_hook_secret").write_text("from-a-file\n")
