@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -135,13 +136,17 @@ def run_arguments(image: str, work: Path, environment: Mapping[str, str]) -> lis
 
 @contextmanager
 def engines(directory: Path) -> Iterator[Stack]:
-    """A stack of its own, stopped at the end."""
+    """A stack of its own, from nothing; stopped and removed at the end."""
+    if directory.exists():  # an interrupted run's
+        Stack(directory).down()
+        shutil.rmtree(directory)
     stack = Stack(directory, port_base=PORT_BASE)
     try:
         stack.up(ENGINES)
         yield stack
     finally:
         stack.down()
+        shutil.rmtree(directory)
 
 
 def wait_ready(container: Container) -> float:
@@ -208,6 +213,8 @@ def check(image: str, work: Path) -> None:
         finally:
             for container in everything:
                 podman_answer("rm", "--force", "--ignore", "--time=1", container.label)
+            for directory in ("secrets", "hls"):
+                shutil.rmtree(work / directory)
     if any(codes.values()):
         raise CheckFailed(f"exit codes after SIGTERM: {codes}")
     say(f"all {len(codes)} processes stopped with exit code 0")
