@@ -1,10 +1,14 @@
 """Runs every process of deploy/compose.yaml from the image with podman, against the engines of a local stack.
 
+Each must get healthy as the image's user and without capabilities; together they must carry the demo's stream from
+publish to transcoded recording; each must stop with exit code 0.
 `deploy/container/check` builds the image and calls this: `python -m deploy.container.check_run IMAGE`.
 """
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -19,7 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.console import Console
 
+from console.demo.report import DemoReport
+from console.demo.steps import StepFailed, Steps
+from console.demo.story import Story
+from console.demo.verb import place_of
 from console.init_secrets import FILE_MODE
 from deploy.local import Stack, StackError
 
@@ -186,6 +195,16 @@ def check_edge(origin: str) -> None:
         raise CheckFailed(f"through the edge: expected {expected}, got {found}")
 
 
+def tell_the_story(stack: Stack, work: Path) -> None:
+    """Live through one stream as the demo does, on the containers; raises CheckFailed at the first untrue step."""
+    steps = Steps(Console(file=sys.stderr, highlight=False, soft_wrap=True))
+    place = dataclasses.replace(place_of(stack), directory=work)
+    try:
+        asyncio.run(Story(place, steps, DemoReport(profile="full")).tell())
+    except StepFailed as failed:
+        raise CheckFailed(f"{failed.step}: {failed}") from failed
+
+
 def stop(container: Container) -> int:
     """The exit code after SIGTERM."""
     podman("stop", f"--time={STOP_SECONDS_MAX}", container.label)
@@ -209,6 +228,7 @@ def check(image: str, work: Path) -> None:
             run_all(image, work, everything)
             check_edge(f"http://127.0.0.1:{stack.ports['edge']}")
             say("edge: page, APIs and keys answer; metrics are hidden")
+            tell_the_story(stack, work)
             codes = {container.name: stop(container) for container in everything}
         finally:
             for container in everything:
