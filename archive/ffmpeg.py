@@ -13,6 +13,11 @@ from archive.ladder import Rendition
 # A node of ffmpeg-python's graph; the library has no types.
 Node: TypeAlias = "ffmpeg.nodes.Node"
 
+# After a (re)connect nginx-rtmp's first segments may carry sound alone, until the publisher's next key frame: a stream
+# that is declared is looked for in all of the file (microseconds, bytes) before it is said to be empty.
+ANALYSE_MICROSECONDS = 120_000_000
+ANALYSE_BYTES = 512 << 20
+
 # The transport stream's clock (ISO/IEC 13818-1 2.4.3.6): 90,000 ticks a second.
 TRANSPORT_STREAM_TIME_BASE = "1:90000"
 
@@ -27,6 +32,8 @@ def probe_arguments(path: Path) -> list[str]:
         *("-protocol_whitelist", "file"),
         # The format is forced: a file may claim to be one thing and be a playlist.
         *("-f", "mpegts"),
+        *("-analyzeduration", str(ANALYSE_MICROSECONDS)),
+        *("-probesize", str(ANALYSE_BYTES)),
         *("-show_entries", "format=start_time,duration:stream=" + _STREAM_FIELDS),
         *("-of", "json"),
         str(path),
@@ -45,16 +52,7 @@ def rendition_arguments(
     source: Path, outputs: Sequence[tuple[Rendition, Path]], *, threads: int, preset: str = "veryfast"
 ) -> list[str]:
     """ffmpeg's arguments for one chunk: one decode of ``source`` (MPEG-TS), one MPEG-TS file for each rendition."""
-    chunk = ffmpeg.input(
-        str(source),
-        # Forced for the reason given above.
-        format="mpegts",
-        protocol_whitelist="file",
-        # Timestamps are kept, so that chunks made by different workers join without a jump.
-        copyts=None,
-        # The decoder shares the budget of cores with the encoder.
-        threads=threads,
-    )
+    chunk = _input(source, threads)
     pictures = chunk["v:0"]
     if len(outputs) > 1:
         pictures = pictures.filter_multi_output("split", len(outputs))
@@ -65,6 +63,35 @@ def rendition_arguments(
     ]
     joined = (streams[0] if len(streams) == 1 else ffmpeg.merge_outputs(*streams)).global_args(*_GLOBAL)
     return ["ffmpeg", *joined.get_args(overwrite_output=True)]
+
+
+def sound_arguments(source: Path, target: Path) -> list[str]:
+    """ffmpeg's arguments for a chunk without any picture: its sound is copied as it is."""
+    options = {
+        "format": "mpegts",
+        "c:a": "copy",
+        "muxdelay": 0,
+        "muxpreload": 0,
+        # The packet id that sound has beside a picture: to a demuxer the chunks are one stream.
+        "streamid": "0:257",
+    }
+    sound = ffmpeg.output(_input(source, 1)["a:0"], str(target), **options)
+    return ["ffmpeg", *sound.global_args(*_GLOBAL).get_args(overwrite_output=True)]
+
+
+def _input(source: Path, threads: int) -> Node:
+    return ffmpeg.input(
+        str(source),
+        # Forced for the reason given above.
+        format="mpegts",
+        protocol_whitelist="file",
+        # Timestamps are kept, so that chunks made by different workers join without a jump.
+        copyts=None,
+        analyzeduration=ANALYSE_MICROSECONDS,
+        probesize=ANALYSE_BYTES,
+        # The decoder shares the budget of cores with the encoder.
+        threads=threads,
+    )
 
 
 _GLOBAL = (

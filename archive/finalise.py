@@ -38,8 +38,6 @@ AT_ONCE = 3
 CLAIM_SECONDS = 10.0
 ATTEMPTS_MAX = 5
 RETRY_WAIT_SECONDS = 2.0
-# The first segment may be the broken one; when the third is broken too, the whole is.
-PROBED_SEGMENTS_MAX = 3
 
 
 class Finaliser:
@@ -134,17 +132,25 @@ class Finaliser:
         return False
 
     async def _probe(self, recording: SettledRecording, segments: Sequence[SourceSegment]) -> MediaFacts:
+        """What the source is: the first of a few segments that has a picture, or else one that has sound."""
+        sound: MediaFacts | None = None
         reason = "it cannot be read"
-        for segment in segments[:PROBED_SEGMENTS_MAX]:
+        for segment in _probed(segments):
             with tempfile.TemporaryDirectory(dir=self._work_directory, prefix="probe-") as directory:
                 path = Path(directory) / "segment.ts"
                 try:
                     await self._objects.get_file(source_segment_key(recording.stream_id, segment.sequence), path)
-                    return await probe(self._runner, path)
+                    facts = await probe(self._runner, path)
                 except (MediaRefused, ProcessError, ObjectMissing) as error:
                     reason = str(error)
                     log.warning("segment_unreadable", sequence=segment.sequence, reason=reason)
-        raise MediaRefused(f"its media cannot be used: {reason}")
+                    continue
+            if facts.has_video:
+                return facts
+            sound = facts
+        if sound is None:
+            raise MediaRefused(f"its media cannot be used: {reason}")
+        return sound
 
     async def _write_playlists(
         self, recording: SettledRecording, segments: Sequence[SourceSegment], source: Variant
@@ -236,6 +242,12 @@ async def _add_source(transaction: Transaction, recording: SettledRecording, sou
         peak=source.bits_per_second_peak,
         average=source.bits_per_second_average,
     )
+
+
+def _probed(segments: Sequence[SourceSegment]) -> list[SourceSegment]:
+    """Segments from all over the recording, the middle first: the first ones may hold sound alone."""
+    last = len(segments) - 1
+    return [segments[at] for at in dict.fromkeys((last // 2, last // 4, last * 3 // 4, 0, last))]
 
 
 def _source_variant(facts: MediaFacts, segments: Sequence[SourceSegment]) -> Variant:

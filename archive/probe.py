@@ -70,10 +70,13 @@ def read_probe(text: bytes) -> MediaFacts:
     audio = next((one for one in streams if one.get("codec_type") == "audio"), None)
     if video is None and audio is None:
         raise MediaRefused("there is neither picture nor sound in it")
-    width_px = int(video.get("width", 0)) if video else 0
-    height_px = int(video.get("height", 0)) if video else 0
-    if video is not None and (width_px <= 0 or height_px <= 0):
-        raise MediaRefused("the picture has no size")
+    if video is not None and min(int(video.get("width", 0)), int(video.get("height", 0))) <= 0:
+        # A picture is declared and none is there: the sound before a publisher's first key frame.
+        if audio is None:
+            raise MediaRefused("the picture has no size")
+        video = None
+    width_px = int(video["width"]) if video else 0
+    height_px = int(video["height"]) if video else 0
     if width_px * height_px > PIXELS_MAX:
         raise MediaRefused(f"the picture is {width_px}x{height_px}, more than {PIXELS_MAX} pixels")
     # The picture's time is what a segment lasts; sound runs a frame ahead or behind.

@@ -12,11 +12,11 @@ from pathlib import Path
 import structlog
 
 from archive.errors import MediaRefused
-from archive.ffmpeg import rendition_arguments
+from archive.ffmpeg import rendition_arguments, sound_arguments
 from archive.jobs import LeasedChunk
 from archive.ladder import Rendition, SourceSegment
 from archive.objects import SEGMENT, ObjectStore, chunk_name, rendition_key, source_segment_key
-from archive.probe import probe
+from archive.probe import MediaFacts, probe
 from archive.process import Limits, ProcessRunner, ProgressReader
 
 log = structlog.get_logger(__name__)
@@ -62,8 +62,13 @@ class Transcoder:
         with tempfile.TemporaryDirectory(dir=self._work_directory, prefix="chunk-") as directory:
             source, target = Path(directory) / "source.ts", Path(directory) / "rendition.ts"
             await self._fetch(chunk, segments, source)
-            frames = await self._encode(chunk, rendition, source, target)
-            codecs = await self._judge(chunk, rendition, target)
+            facts = await probe(self._runner, source)
+            if facts.has_video:
+                frames = await self._encode(chunk, rendition, source, target)
+                codecs = await self._judge(facts, rendition, target)
+            else:
+                frames, codecs = 0, None
+                await self._runner.run(sound_arguments(source, target), self._limits(chunk, rendition))
             key = rendition_key(chunk.stream_id, rendition.name, chunk_name(chunk.number, chunk.fence))
             await self._objects.put_file(key, target, SEGMENT)
             size_bytes = (await asyncio.to_thread(target.stat)).st_size
@@ -91,13 +96,13 @@ class Transcoder:
             raise MediaRefused(f"no picture could be decoded: {finished.stderr_tail or 'the encoder made no frame'}")
         return frames
 
-    async def _judge(self, chunk: LeasedChunk, rendition: Rendition, target: Path) -> str | None:
+    async def _judge(self, source: MediaFacts, rendition: Rendition, target: Path) -> str | None:
         """An exit code of 0 is a claim; the file is the proof."""
         facts = await probe(self._runner, target)
         if (facts.width_px, facts.height_px) != (rendition.width_px, rendition.height_px):
             raise MediaRefused(f"the encoder made {facts.width_px}x{facts.height_px}")
-        if facts.duration_ms * 2 < chunk.duration_ms:
-            raise MediaRefused(f"{facts.duration_ms} ms came out of {chunk.duration_ms} ms")
+        if facts.duration_ms * 2 < source.duration_ms:
+            raise MediaRefused(f"{facts.duration_ms} ms came out of {source.duration_ms} ms")
         return facts.codecs
 
     def _limits(self, chunk: LeasedChunk, rendition: Rendition) -> Limits:

@@ -35,6 +35,21 @@ def make_clip(
     return Clip([(directory / f"{number}.ts").read_bytes() for number in range(len(durations))], durations)
 
 
+def make_sound(directory: Path, *, seconds: float = 2) -> bytes:
+    """One segment with sound and a picture that is declared but not there, as nginx-rtmp makes before a key frame."""
+    directory.mkdir(parents=True)
+    both, sound = directory / "both.ts", directory / "sound.ts"
+    argv = ["ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}"]
+    argv += ["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=15:duration=0.1", "-map", "1:v", "-map", "0:a"]
+    argv += ["-c:v", "libx264", "-c:a", "aac", "-f", "mpegts", str(both)]
+    subprocess.run(argv, check=True, timeout=60)
+    # ffmpeg gives the first stream the packet id 0x100: all of its packets go, the tables stay.
+    packets = [both.read_bytes()[at : at + 188] for at in range(0, both.stat().st_size, 188)]
+    kept = [packet for packet in packets if int.from_bytes(packet[1:3], "big") & 0x1FFF != 0x100]
+    sound.write_bytes(b"".join(kept))
+    return sound.read_bytes()
+
+
 @dataclass(frozen=True)
 class Pictures:
     """The pictures of an MPEG-TS file as a decoder sees them. Times are in ticks of 1/90,000 s."""

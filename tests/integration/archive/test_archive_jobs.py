@@ -215,6 +215,24 @@ async def test_a_chunk_that_the_store_lost_is_made_again(house: House, clip: Cli
     assert len(await house.pieces(f"{stream_id}/480p/index.m3u8")) == 2
 
 
+async def test_two_finalisers_with_one_recording_publish_it_once(house: House, clip: Clip) -> None:
+    stream_id = await house.started()
+    disk = MediaServerDisk(house.hls, stream_id)
+    disk.close(clip.segments[0], clip.durations_ms[0])
+    await house.ended(stream_id)
+    async with running(house.shipper()):
+
+        async def settled() -> bool:
+            return await house.recordings.settled_among([stream_id]) == {stream_id}
+
+        await until(settled)
+    claim = await house.recordings.claim_settled(claim_seconds=60)
+    assert claim is not None
+    await asyncio.gather(*(house.finaliser()._finalise_claimed(claim) for _ in range(3)))
+    assert [kind for kind, _ in await house.said()] == ["recording.published"]
+    assert len(await house.jobs().chunks(stream_id, "480p")) == 1
+
+
 async def test_two_finalisers_and_two_completions_say_each_thing_once(house: House, clip: Clip) -> None:
     stream_id = await house.started()
     disk = MediaServerDisk(house.hls, stream_id)

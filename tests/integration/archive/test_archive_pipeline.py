@@ -11,7 +11,7 @@ import pytest
 from archive.objects import SEGMENT
 from archive.shipper import ShipperPace
 from runtime.ids import uuid7
-from tests.integration.archive.clips import Clip, pictures_of, sound_of
+from tests.integration.archive.clips import Clip, make_sound, pictures_of, sound_of
 from tests.integration.archive.house import CHANNEL, House, durations_ms, running, until
 from tests.integration.archive.media_server import MediaServerDisk
 
@@ -107,6 +107,29 @@ async def test_a_reconnect_is_a_discontinuity_in_both_renditions(house: House, c
     assert rendition[rendition.index("#EXT-X-DISCONTINUITY") + 2] == "2-1.ts"
 
 
+async def test_sound_before_the_first_key_frame_is_kept_in_both_renditions(
+    house: House, clip: Clip, tmp_path: Path
+) -> None:
+    """After each connect nginx-rtmp writes sound alone until the publisher's next key frame."""
+    sound = make_sound(tmp_path / "sound")
+    async with running(house.shipper(), house.finaliser(), house.worker(), house.completion()):
+        stream_id = await house.started()
+        disk = MediaServerDisk(house.hls, stream_id)
+        disk.close(sound, 2000)
+        disk.close(clip.segments[0], clip.durations_ms[0])
+        disk.close(clip.segments[1], clip.durations_ms[1])
+        # A publisher that comes back and goes before its first key frame leaves a chunk without any picture.
+        disk.reconnect()
+        disk.close(sound, 2000)
+        await house.ended(stream_id)
+        done = await house.until_status(stream_id, "completed")
+    assert list(done.renditions) == ["source", "480p"]
+    source = await house.fetched(await house.pieces(f"{stream_id}/source/index.m3u8"), tmp_path / "source.ts")
+    rendition = await house.fetched(await house.pieces(f"{stream_id}/480p/index.m3u8"), tmp_path / "480p.ts")
+    assert len(pictures_of(rendition).times) == len(pictures_of(source).times) == 120
+    assert [digest for _, digest in sound_of(rendition)] == [digest for _, digest in sound_of(source)]
+
+
 async def test_a_stream_without_media_fails_and_says_so(house: House) -> None:
     async with running(house.shipper(), house.finaliser()):
         stream_id = await house.started()
@@ -174,6 +197,8 @@ async def test_a_last_segment_that_comes_late_is_waited_for(house: House, clip: 
             return stream_id in await house.recordings.unsettled()
 
         await until(follows_the_end)
+        # So long the media server takes; the shipper has seen the end by then.
+        await asyncio.sleep(0.5)
         disk.close(clip.segments[1], clip.durations_ms[1])
         published = await house.until_status(stream_id, "processing")
     assert published.duration_ms == 4000

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from archive.ffmpeg import probe_arguments, rendition_arguments
+from archive.ffmpeg import probe_arguments, rendition_arguments, sound_arguments
 from archive.ladder import Rendition
 
 SMALL = Rendition("480p", width_px=854, height_px=480, video_bits_per_second_max=1_400_000)
@@ -14,7 +14,8 @@ ENCODE = (
     " -muxpreload 0 -pix_fmt yuv420p -preset veryfast -sc_threshold 0 -threads 1 {path}"
 )
 GLOBAL = "-nostdin -hide_banner -loglevel error -progress pipe:1 -stats_period 0.5 -nostats -y"
-INPUT = "ffmpeg -f mpegts -copyts -protocol_whitelist file -threads 1 -i /w/in.ts"
+ANALYSE = "-analyzeduration 120000000"
+INPUT = f"ffmpeg -f mpegts {ANALYSE} -copyts -probesize 536870912 -protocol_whitelist file -threads 1 -i /w/in.ts"
 
 
 def test_one_rendition() -> None:
@@ -41,3 +42,9 @@ def test_a_name_with_odd_characters_stays_one_argument() -> None:
     odd = Path("/w/a b;$(touch x)'\"[0:v].ts")
     argv = rendition_arguments(odd, [(SMALL, odd)], threads=1)
     assert argv.count(str(odd)) == 2
+
+
+def test_sound_without_a_picture_is_copied() -> None:
+    argv = sound_arguments(Path("/w/in.ts"), Path("/w/out.ts"))
+    encode = "-map 0:a:0 -f mpegts -c:a copy -muxdelay 0 -muxpreload 0 -streamid 0:257 /w/out.ts"
+    assert " ".join(argv) == f"{INPUT} {encode} {GLOBAL}"

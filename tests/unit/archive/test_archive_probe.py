@@ -41,6 +41,11 @@ def test_sound_alone_is_timed_by_the_file() -> None:
     assert (facts.has_video, facts.width_px, facts.duration_ms, facts.codecs) == (False, 0, 2037, "mp4a.40.2")
 
 
+def test_a_picture_that_is_declared_and_not_there_is_none() -> None:
+    facts = read_probe(told(VIDEO | {"width": 0, "height": 0}, AUDIO))
+    assert (facts.has_video, facts.has_audio, facts.codecs) == (False, True, "mp4a.40.2")
+
+
 @pytest.mark.parametrize("change", [{"codec_name": "hevc"}, {"profile": "Odd"}, {"level": -99}])
 def test_codecs_that_are_not_known_for_sure_are_not_named(change: dict[str, object]) -> None:
     assert read_probe(told(VIDEO | change, AUDIO)).codecs is None
