@@ -3,6 +3,7 @@
 `jsonb` travels as text in both directions: models encode and decode themselves.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
@@ -27,6 +28,7 @@ else:
 CONNECT_TIMEOUT_SECONDS = 5.0
 IDLE_IN_TRANSACTION_TIMEOUT_SECONDS = 10  # an idle transaction holds up the outbox cursor of everybody
 CONNECTION_IDLE_SECONDS_MAX = 300.0
+CLOSE_TIMEOUT_SECONDS = 2.0
 
 
 def open_pool(settings: PostgresSettings, *, schema: str) -> AbstractAsyncContextManager[Pool]:
@@ -53,8 +55,12 @@ async def _open_pool(settings: PostgresSettings, schema: str) -> AsyncIterator[P
     try:
         yield pool
     finally:
-        # close() waits for borrowed connections; by now the services that borrowed them have ended
-        await pool.close()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                await pool.close()
+        except TimeoutError:
+            # Postgres does not answer, or somebody holds on to a connection; a process must be able to end all the same
+            pool.terminate()
 
 
 async def connect(

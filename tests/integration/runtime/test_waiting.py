@@ -91,6 +91,15 @@ async def test_redis_is_waited_for(redis_url: str) -> None:
     assert lines[-1]["event"] == "found_redis"
 
 
+async def test_a_pool_closes_although_a_connection_is_held(database: Database) -> None:
+    settings = PostgresSettings(postgres_dsn=database.dsn)
+    async with asyncio.timeout(8):
+        async with open_pool(settings, schema="accounts") as pool:
+            held = await pool.acquire()
+        with pytest.raises(asyncpg.InterfaceError):
+            await held.execute("SELECT 1")
+
+
 async def test_what_waiting_cannot_mend_is_raised(database: Database) -> None:
     nowhere = SecretStr(database.url.rpartition("/")[0] + "/no_such_database")
     with pytest.raises(asyncpg.InvalidCatalogNameError):
