@@ -63,6 +63,10 @@ lint: setup-python ## format, rules, types, and generated files that are out of 
 bench: setup ## run a benchmark (NAME=outbox); without a name, list them
 	@$(python) -m bench $(NAME) $(if $(NAME),--json) $(ARGS)
 
+.PHONY: image
+image: setup ## build the container image and run every process from it (root, podman; KEEP=1 keeps the images)
+	@deploy/container/check
+
 # --- maintain ----------------------------------------------------------------------------------------------------------
 
 .PHONY: generate
