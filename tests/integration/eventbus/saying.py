@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from uuid import UUID
@@ -63,6 +63,18 @@ async def until(condition: Callable[[], bool], *, what: str, seconds: float = 30
                 if condition():
                     return
                 await asyncio.sleep(0.01)
+    except TimeoutError:
+        pytest.fail(f"did not come about within {seconds:g} s: {what}")
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], *, what: str, seconds: float = 60.0) -> None:
+    """The same for a condition that has to be asked for."""
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                if await condition():
+                    return
+                await asyncio.sleep(0.1)
     except TimeoutError:
         pytest.fail(f"did not come about within {seconds:g} s: {what}")
 
