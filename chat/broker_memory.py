@@ -3,6 +3,7 @@
 Faults are methods: a server can lose everything or be away, a link can miss traffic.
 """
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
@@ -31,6 +32,9 @@ class MemoryServer:
         self.retention = retention or Retention()
         self.clock = clock
         self.away = False
+        self.answers = asyncio.Event()
+        """Cleared, the answers to reads are on their way until it is set."""
+        self.answers.set()
         self._rooms: dict[UUID, _Room] = {}
         self._epochs = count(1)
         self._links: list[MemoryBroker] = []
@@ -118,6 +122,12 @@ class MemoryBroker:
         return Published(position, fresh=True)
 
     async def read(self, room: UUID, since: Position | None, *, entries_max: int) -> Reading:
+        await asyncio.sleep(0)  # the way there
+        reading = self._read(room, since, entries_max)
+        await self._server.answers.wait()  # and back: what is published meanwhile is not in it
+        return reading
+
+    def _read(self, room: UUID, since: Position | None, entries_max: int) -> Reading:
         state = self._reach(room)
         position = Position(state.offset, state.epoch)
         entries = tuple(entry for _, entry in state.entries)

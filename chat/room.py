@@ -251,7 +251,8 @@ class Room:
     async def _catch_up(self) -> bool:
         """Read what may have been missed and go on from there; false if the broker did not answer.
 
-        Everything taken before has been flushed, and everything heard meanwhile is held.
+        Everything taken before has been flushed, and everything heard meanwhile is held. If the subscription was lost
+        again meanwhile, another read is asked for by then, and the room stays stopped until that is done too.
         """
         asked = self._reads_asked
         try:
@@ -259,9 +260,6 @@ class Room:
         except BrokerUnavailable as error:
             log.warning("chat_room_not_read", room=str(self.room_id), reason=str(error))
             return False
-        if asked != self._reads_asked:
-            self._wake.set()  # the subscription was lost again meanwhile: only a later read covers that
-            return True
         metrics.resyncs.inc()
         if self._head is not None and reading.recovered:
             self._pending.extend(reading.entries)

@@ -333,3 +333,38 @@ async def test_members_are_counted_over_gateways_that_say_so_lately(world: World
     assert await world.one.count_members(room, "g1", 2, seconds=0.5) == 6
     await world.pass_seconds(0.6)
     assert await world.other.count_members(room, "g2", 4, seconds=60) == 4
+
+
+async def test_a_restarted_redis_continues_what_it_kept_and_refuses_what_it_lost(redis_url: str) -> None:
+    """Under another run id the newest writes may be missing, so positions beyond what is stored are refused."""
+    async with redis_world(redis_url) as world:
+        room = uuid4()
+        before = (await publish(world, room, 5))[-1]
+        seen_by_others = Position(7, before.epoch)  # two more were told before the crash and are lost
+        client = Redis.from_url(redis_url)
+        await client.hset(f"chat:{{{room}}}:position", "run", "of-the-server-before")
+        await client.aclose()
+        after = (await publish(world, room, 4, start=20))[-1]
+        assert after.epoch != before.epoch
+        assert after.offset == 9
+        assert not (await world.one.read(room, seen_by_others, entries_max=10)).recovered
+        for kept in (3, 5):
+            reading = await world.one.read(room, Position(kept, before.epoch), entries_max=10)
+            assert reading.recovered
+            assert [entry.offset for entry in reading.entries] == list(range(kept + 1, 10))
+
+
+async def test_redis_holds_messages_for_their_time_only(redis_url: str) -> None:
+    async with redis_world(redis_url) as world:
+        room = uuid4()
+        stream = f"chat:{{{room}}}:stream"
+        client = Redis.from_url(redis_url)
+        await publish(world, room, 3)
+        await world.pass_seconds(0.7)
+        await publish(world, room, 1, start=3)
+        await world.pass_seconds(0.5)
+        await publish(world, room, 1, start=4)
+        assert await client.xlen(stream) == 2, "a busy room lets old messages go"
+        await world.pass_seconds(1.1)
+        assert await client.exists(stream) == 0, "a quiet room forgets all"
+        await client.aclose()

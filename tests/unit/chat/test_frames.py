@@ -59,9 +59,12 @@ async def test_frames_of_every_size_are_read_by_a_client() -> None:
 
     application = web.Application()
     application.router.add_get("/", serve)
-    async with TestServer(application) as server, ClientSession() as session:
-        async with session.ws_connect(server.make_url("/")) as ws:
-            received = [str(message.data) async for message in ws]
+    async with (
+        TestServer(application) as server,
+        ClientSession() as session,
+        session.ws_connect(server.make_url("/")) as ws,
+    ):
+        received = [str(message.data) async for message in ws]
     assert [len(text) for text in received] == sizes
 
 

@@ -238,6 +238,36 @@ async def test_a_lost_subscription_is_made_good(world: World) -> None:
     assert client.gaps == 0
 
 
+async def test_what_is_said_during_a_read_follows_it(world: World) -> None:
+    client = Client()
+    await client.join(world.rooms[0])
+    await world.say(2)
+    world.server.answers.clear()
+    world.links[0].drop()
+    await world.say(2)
+    world.links[0].restore()
+    await asyncio.sleep(0.05)
+    await world.say(2)
+    world.server.answers.set()
+    await until(lambda: client.offsets == [1, 2, 3, 4, 5, 6])
+
+
+async def test_a_subscription_that_is_lost_during_a_read_is_read_again(world: World) -> None:
+    client = Client()
+    await client.join(world.rooms[0])
+    await world.say(2)
+    world.server.answers.clear()
+    world.links[0].drop()
+    world.links[0].restore()
+    await asyncio.sleep(0.05)
+    world.links[0].drop()
+    await world.say(2)
+    world.links[0].restore()
+    world.server.answers.set()
+    await until(lambda: client.offsets == [1, 2, 3, 4])
+    assert client.gaps == 0
+
+
 async def test_members_are_told_of_unavailability_and_of_its_end(world: World) -> None:
     client = Client()
     await client.join(world.rooms[0])
