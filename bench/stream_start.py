@@ -15,7 +15,7 @@ import json
 import time
 from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import DEVNULL
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -26,6 +26,7 @@ import aiohttp
 import psutil
 from pydantic import SecretStr
 
+from bench.report import Outcome, Say, percentile
 from console.demo.people import Origin, Person
 from deploy.local import Stack
 from runtime.postgres import connect
@@ -45,17 +46,6 @@ SERVICES: Final = ("accounts", "streaming", "notify")
 BARS: Final = {"hook_p99_ms": 50.0, "publish_to_last_of_20_followers_p95_ms": 1_000.0}
 """The most that each figure may be."""
 
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What was measured, and what it took."""
-
-    figures: dict[str, float]
-    processes: int
-    cpu_seconds: float
-
 
 async def measure(directory: Path, say: Say) -> Outcome:
     """Start what is needed below `directory`, measure both, stop it again."""
@@ -63,17 +53,11 @@ async def measure(directory: Path, say: Say) -> Outcome:
     await asyncio.to_thread(stack.up, PARTS, say=say)
     try:
         before = _cpu_seconds(stack)
-        figures = await _measure_hooks(stack, say)
-        figures |= await _measure_notices(stack, say)
+        figures = await _measure_notices(stack, say)
+        figures |= await _measure_hooks(stack, say)  # last, for the streams it leaves behind make work for a while
         return Outcome(figures, len(SERVICES), round(_cpu_seconds(stack) - before, 2))
     finally:
         await asyncio.to_thread(stack.down)
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value that `share` (0 to 1) of the values do not exceed: nearest rank, so never better than measured."""
-    ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * round(share * 1000) // 1000) - 1)]
 
 
 def _cpu_seconds(stack: Stack) -> float:

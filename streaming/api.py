@@ -147,7 +147,7 @@ class Channels:
         return ChannelView(
             channel_id=row["channel_id"],
             name=row["name"],
-            title=store.Channel(row["channel_id"], row["name"], row["title"]).next_title,
+            title=row["title"],
             stream_id=row["open_stream_id"],
             created_at=row["created_at"],
         )

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -15,11 +16,13 @@ from streaming import metrics, store
 from streaming.errors import MediaServerUnavailable
 from streaming.ingest import IngestCommand, IngestEvent, Session
 from streaming.keys import digest
-from streaming.lifecycle import Alive, EndRequest, Gone, Input, Publish, Status, Step, Verdict, step
+from streaming.lifecycle import Alive, EndRequest, Gone, Input, OpenStream, Publish, Status, Step, Verdict, step
 from streaming.media_server import MediaServer
-from streaming.store import Channel, ChannelStream
+from streaming.store import Begun, ChannelStream
 
 log = structlog.get_logger(__name__)
+
+ATTEMPTS_MAX: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +83,14 @@ class Publishing:
     async def _publish(self, command: IngestCommand) -> Answer:
         key_hash = digest(command.key)
         async with self._outbox.transaction() as transaction:
-            found = await store.lock_channel_of_key(transaction.connection, key_hash)
-            if found is None:
-                return Answer(Verdict.REFUSED, "no channel has this stream key")
-            channel, now = found
-            before = await store.lock_open_stream_of_channel(transaction.connection, channel.channel_id)
-            outcome = step(before, Publish(command.session, uuid7()), now)
-            if before is None:
-                await _begin(transaction, channel, outcome, key_hash)
-            else:
-                await keep(transaction, ChannelStream(channel.channel_id, key_hash, before, now), outcome)
+            outcome = await _begin_or_resume(transaction, command.session, key_hash)
+        if outcome is None or outcome.stream is None:
+            return Answer(Verdict.REFUSED, "no channel has this stream key")
         self._on_change()
-        _log_publish(channel, outcome)
+        _log_publish(outcome, outcome.stream)
         if outcome.replaced is not None:
             await self._take_over(outcome.replaced)
-        return Answer(Verdict.ACCEPTED, "publish", outcome.stream.stream_id if outcome.stream else None)
+        return Answer(Verdict.ACCEPTED, "publish", outcome.stream.stream_id)
 
     async def _go_on(self, command: IngestCommand, happened: Input) -> Answer:
         key_hash = digest(command.key)
@@ -174,28 +170,41 @@ def log_outcome(before: ChannelStream, outcome: Step) -> None:
         log.info("stream_resumed", **facts)
 
 
-async def _begin(transaction: Transaction, channel: Channel, outcome: Step, key_hash: bytes) -> None:
-    stream = outcome.stream
-    assert stream is not None  # noqa: S101  a publish always leaves an open stream
-    await store.begin_stream(transaction.connection, channel, stream, key_hash)
-    await transaction.say(
-        StreamStarted(
-            stream_id=stream.stream_id,
-            channel_id=channel.channel_id,
-            channel_name=channel.name,
-            title=channel.next_title,
-            started_at=stream.started_at,
-        )
+async def _begin_or_resume(transaction: Transaction, session: Session, key_hash: bytes) -> Step | None:
+    """What a publish with this key comes to; None for a key that is nobody's.
+
+    The usual case, a channel without an open stream, costs one statement. A stream that ends between two statements
+    makes the next attempt begin one.
+    """
+    publish = Publish(session, uuid7())
+    connection = transaction.connection
+    for _ in range(ATTEMPTS_MAX):
+        begun = await store.begin_stream(connection, key_hash, publish.stream_id, session)
+        if begun is not None:
+            await transaction.say(_started(begun))
+            return step(None, publish, begun.started_at)
+        held = await store.lock_open_stream_of_channel_key(connection, key_hash)
+        if held is not None:
+            outcome = step(held.stream, publish, held.now)
+            await keep(transaction, replace(held, key_hash=key_hash), outcome)
+            return outcome
+        if not await store.queries.is_stream_key(connection, key_hash=key_hash):
+            return None
+    raise TimeoutError("the channel's stream changed each time it was looked at")
+
+
+def _started(begun: Begun) -> StreamStarted:
+    return StreamStarted(
+        stream_id=begun.stream_id,
+        channel_id=begun.channel_id,
+        channel_name=begun.channel_name,
+        title=begun.title,
+        started_at=begun.started_at,
     )
 
 
-def _log_publish(channel: Channel, outcome: Step) -> None:
-    stream = outcome.stream
-    facts = {
-        "channel_id": str(channel.channel_id),
-        "stream_id": str(stream.stream_id) if stream else None,
-        "client": stream.session.client if stream else None,
-    }
+def _log_publish(outcome: Step, stream: OpenStream) -> None:
+    facts = {"stream_id": str(stream.stream_id), "server": stream.session.server, "client": stream.session.client}
     if outcome.started:
         metrics.streams_started.inc()
         log.info("stream_started", **facts)

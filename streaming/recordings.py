@@ -4,7 +4,6 @@ from typing import Final
 from uuid import UUID
 
 from eventbus.consume import Subscription
-
 from eventbus.outbox import Transaction
 from events import Envelope, RecordingCompleted, RecordingFailed, RecordingPublished
 from streaming import store

@@ -20,18 +20,14 @@ PERHAPS_AWAY: Final[tuple[type[Exception], ...]] = (*UNAVAILABLE, asyncpg.Interf
 
 
 @dataclass(frozen=True, slots=True)
-class Channel:
-    """A streamer's place."""
+class Begun:
+    """A stream that has just begun."""
 
+    stream_id: UUID
     channel_id: UUID
-    name: str
-    title: str | None
-    """Of the next stream; None: made from the name."""
-
-    @property
-    def next_title(self) -> str:
-        """The title that a stream which begins now gets."""
-        return self.title or f"{self.name} is live"
+    channel_name: str
+    title: str
+    started_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +41,18 @@ class ChannelStream:
     now: datetime
 
 
-async def lock_channel_of_key(connection: Connection, key_hash: bytes) -> tuple[Channel, datetime] | None:
-    """The channel of a stream key, held for the rest of the transaction, and the time; None: nobody's key."""
-    row = await queries.lock_channel_of_key(connection, key_hash=key_hash)
-    return (Channel(row["channel_id"], row["name"], row["title"]), row["now"]) if row else None
+async def begin_stream(connection: Connection, key_hash: bytes, stream_id: UUID, session: Session) -> Begun | None:
+    """Begin a stream for the channel of this key; None when it has an open one, or when the key is nobody's."""
+    row = await queries.begin_stream(
+        connection, key_hash=key_hash, stream_id=stream_id, server=session.server, client=session.client
+    )
+    return Begun(stream_id, row["channel_id"], row["name"], row["title"], row["started_at"]) if row else None
 
 
-async def lock_open_stream_of_channel(connection: Connection, channel_id: UUID) -> OpenStream | None:
-    """The open stream of a channel that is held."""
-    row = await queries.lock_open_stream_of_channel(connection, channel_id=channel_id)
-    return _open_stream(row) if row else None
+async def lock_open_stream_of_channel_key(connection: Connection, key_hash: bytes) -> ChannelStream | None:
+    """The open stream of the channel that has this key, held for the rest of the transaction."""
+    row = await queries.lock_open_stream_of_channel_key(connection, key_hash=key_hash)
+    return _channel_stream(row) if row else None
 
 
 async def lock_open_stream_of_key(connection: Connection, key_hash: bytes) -> tuple[ChannelStream, bool] | None:
@@ -75,20 +73,6 @@ async def lock_overdue_streams(
     """Open streams that are over-due for either reason and that nobody else holds."""
     rows = await queries.lock_overdue_streams(connection, grace=grace, silence=silence, streams_max=streams_max)
     return [_channel_stream(row) for row in rows]
-
-
-async def begin_stream(connection: Connection, channel: Channel, stream: OpenStream, key_hash: bytes) -> None:
-    """Keep a stream that begins."""
-    await queries.begin_stream(
-        connection,
-        stream_id=stream.stream_id,
-        channel_id=channel.channel_id,
-        title=channel.next_title,
-        key_hash=key_hash,
-        server=stream.session.server,
-        client=stream.session.client,
-        started_at=stream.started_at,
-    )
 
 
 async def save_open_stream(connection: Connection, before: OpenStream, after: OpenStream, key_hash: bytes) -> None:

@@ -14,18 +14,37 @@ update channels set stream_key_hash = :key_hash, stream_key_made_at = now() wher
 
 -- name: find_channel^
 -- One channel with its open stream, if it has one.
-select c.channel_id, c.name, c.title, c.created_at, o.stream_id as open_stream_id
+select c.channel_id, c.name, c.next_title as title, c.created_at, o.stream_id as open_stream_id
 from channels c left join open_streams o using (channel_id)
 where c.channel_id = :channel_id;
 
--- name: lock_channel_of_key^
--- The channel of a stream key, held until the transaction ends: publishes of one channel go one after the other.
-select channel_id, name, title, clock_timestamp() as now
-from channels where stream_key_hash = :key_hash for no key update;
+-- name: begin_stream^
+-- Begin a stream for the channel of a stream key, unless one is open: then, or for a key that is nobody's, no row. The
+-- unique indexes of open_streams make publishes that race wait for each other here; whatever ends a stream is waited
+-- for too, so that its event comes before the next beginning's.
+with channel as (
+    select channel_id, name, next_title, clock_timestamp() as now from channels where stream_key_hash = :key_hash
+), opened as (
+    insert into open_streams
+        (channel_id, stream_id, status, key_hash, server, client, started_at, session_started_at, seen_at)
+    select channel_id, :stream_id, 'live', :key_hash, :server, :client, now, now, now from channel
+    on conflict do nothing
+    returning channel_id, started_at
+), begun as (
+    insert into streams (stream_id, channel_id, title, status, started_at)
+    select :stream_id, channel_id, next_title, 'live', started_at from opened join channel using (channel_id)
+)
+select channel_id, name, next_title as title, started_at from opened join channel using (channel_id);
 
--- name: lock_open_stream_of_channel^
--- The channel's open stream; read after the channel is held, so never a stale one.
-select o.* from open_streams o where o.channel_id = :channel_id for update;
+-- name: lock_open_stream_of_channel_key^
+-- The open stream of the channel that has this stream key, whatever key its publisher showed.
+select o.*, clock_timestamp() as now
+from open_streams o join channels c using (channel_id)
+where c.stream_key_hash = :key_hash for update of o;
+
+-- name: is_stream_key$
+-- Whether a stream key is somebody's.
+select exists (select from channels where stream_key_hash = :key_hash);
 
 -- name: lock_open_stream_of_key^
 -- The open stream whose publisher showed this key; `key_valid` says whether the key still is the channel's.
@@ -45,15 +64,6 @@ where (status = 'interrupted' and interrupted_at <= now() - :grace::interval)
 order by channel_id
 limit :streams_max
 for update skip locked;
-
--- name: begin_stream!
--- A stream and the publisher it listens to.
-with begun as (
-    insert into streams (stream_id, channel_id, title, status, started_at)
-    values (:stream_id, :channel_id, :title, 'live', :started_at)
-)
-insert into open_streams (channel_id, stream_id, status, key_hash, server, client, started_at, session_started_at, seen_at)
-values (:channel_id, :stream_id, 'live', :key_hash, :server, :client, :started_at, :started_at, :started_at);
 
 -- name: save_open_stream!
 -- What an open stream has become; the stream's own row is touched only when its status changes.

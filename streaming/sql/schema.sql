@@ -136,6 +136,7 @@ CREATE TABLE channels (
     stream_key_hash bytea,
     stream_key_made_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    next_title text GENERATED ALWAYS AS (COALESCE(title, (name || ' is live'::text))) STORED NOT NULL,
     CONSTRAINT channels_stream_key_hash_check CHECK ((octet_length(stream_key_hash) = 32))
 );
 
