@@ -60,7 +60,7 @@ def hook_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_the_hooks_address_ends_in_the_secret(hook_secret: str) -> None:
     text = nginx_configuration(load_settings(EdgeSettings))
-    assert f"on_update http://streaming:8080/hooks/ingest/nginx-rtmp/{hook_secret};" in text
+    assert f"on_publish http://streaming:8080/hooks/ingest/nginx-rtmp/{hook_secret};" in text
     assert "allow 127.0.0.1;" in text
 
 
