@@ -137,9 +137,10 @@ async def test_refresh_tokens_are_hashed_at_rest(accounts: Accounts, pool: Pool)
     token = (await accounts.login())["refresh_token"]
     assert len(token) >= 43, "256 bits in base64url"
     for table in ("refresh_tokens", "sessions", "outbox", "users", "signing_keys"):
-        assert token not in str(await pool.fetch(f"SELECT * FROM {table}")), table  # noqa: S608  names from above
+        as_rows = await pool.fetch(f"SELECT * FROM {table}")  # noqa: S608  names from above
+        assert token[:16] not in str(as_rows), table
         as_text = await pool.fetch(f"SELECT {table}::text FROM {table}")  # noqa: S608  names from above
-        assert token.encode().hex() not in str(as_text)
+        assert token[:16].encode().hex() not in str(as_text)
 
 
 async def test_an_expired_session_is_refused_and_cleared_away(accounts: Accounts, pool: Pool) -> None:
@@ -193,6 +194,9 @@ async def test_a_full_queue_of_passwords_refuses_at_once_with_retry_after(accoun
 
 
 async def test_of_processes_that_start_at_once_one_makes_the_key(pool: Pool) -> None:
+    # All connections are open beforehand, else the first is done before the others have one.
+    for connection in [await pool.acquire() for _ in range(6)]:
+        await pool.release(connection)
     loaded = await asyncio.gather(*(load_signing_keys(pool, SECRET) for _ in range(6)))
     assert len({keys.current_id for keys in loaded}) == 1
     assert await pool.fetchval("SELECT count(*) FROM signing_keys") == 1
