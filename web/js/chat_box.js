@@ -38,7 +38,10 @@ function line(message) {
   who.textContent = message.username;
   who.style.color = `hsl(${hue(message.username)} 65% var(--name-light))`;
   item.title = new Date(message.sent_at).toLocaleTimeString();
-  item.append(who, document.createTextNode(message.text));
+  const says = document.createElement("span");
+  says.className = "visually-hidden";
+  says.textContent = ": ";
+  item.append(who, says, document.createTextNode(message.text));
   return item;
 }
 

@@ -5,7 +5,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -67,10 +67,13 @@ class Site:
     gateway: Gateway
     url: str
     session: ClientSession
+    sockets: list[ClientWebSocketResponse] = field(default_factory=list)
 
     async def connect(self, origin: str | None = None, address: str | None = None) -> ClientWebSocketResponse:
         headers = {} if address is None else {"X-Forwarded-For": address}
-        return await self.session.ws_connect(f"{self.url}/chat", compress=0, origin=origin, headers=headers)
+        ws = await self.session.ws_connect(f"{self.url}/chat", compress=0, origin=origin, headers=headers)
+        self.sockets.append(ws)  # one that is collected as garbage is closed by that
+        return ws
 
     async def join(self, token: str | None = None, **fields: object) -> tuple[ClientWebSocketResponse, dict[str, Any]]:
         ws = await self.connect()
