@@ -38,6 +38,8 @@ async def test_a_key_is_shown_once_and_works_until_it_is_replaced(studio: Studio
     assert second["stream_key"] != first["stream_key"]
     assert (await studio.publish(first["stream_key"], 2))[0] == 403
     assert (await studio.publish(second["stream_key"], 3))[0] == 302
+    assert await studio.alive(second["stream_key"], 3) == 200
+    assert await studio.alive(first["stream_key"], 1) == 403
     stored = await studio.rows("SELECT channels::text AS text FROM channels")
     assert first["stream_key"] not in stored[0]["text"] and second["stream_key"] not in stored[0]["text"]
 
