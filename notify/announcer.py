@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from notify import metrics
+from notify.cancellation import raise_if_cancelled
 from notify.notices import Notice
 from runtime.backoff import Backoff
 
@@ -106,6 +107,7 @@ class Announcer:
             async with asyncio.timeout(self._publish_seconds_max):
                 await self._redis.publish(channel, content)
         except (RedisError, OSError) as error:
+            raise_if_cancelled()
             metrics.live_publish_failures.inc()
             log.warning("live_publish_failed", channel=channel, reason=str(error) or type(error).__name__)
             return False

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from notify import metrics, store
 from notify.announcer import FollowChange, RedisChannels
+from notify.cancellation import raise_if_cancelled
 from notify.live_client import LiveClient
 from notify.live_registry import LiveRegistry
 from notify.notices import LiveNotice, Notice, least_notice_id
@@ -91,6 +92,7 @@ class LiveGateway:
             try:
                 await self._hear(backoff)
             except (RedisError, OSError, RedisSilent) as error:
+                raise_if_cancelled()
                 log.warning("live_redis_lost", reason=str(error) or type(error).__name__)
             finally:
                 self._note_subscribed(False)

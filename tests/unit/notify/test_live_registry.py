@@ -84,6 +84,7 @@ def test_a_client_that_left_is_forgotten_even_if_its_follows_arrive_later() -> N
     assert len(where) == 0
     assert where.tell(notice(1)) == 0
     assert list(where.clients_by_user(10)) == []
+    assert not where._by_channel
 
 
 def test_a_person_has_a_bounded_number_of_connections() -> None:
