@@ -15,7 +15,7 @@ from eventbus.outbox import Outbox
 from eventbus.relay import Relay
 from runtime.health import Health
 from runtime.http_server import HttpServer
-from runtime.migrations import require_migrated
+from runtime.migrations import wait_until_migrated
 from runtime.postgres import open_pool, postgres_check
 from runtime.process import run_process
 from runtime.supervise import supervise
@@ -27,7 +27,7 @@ async def serve(settings: AccountsSettings) -> None:
     """Open what is needed in order, run the services, close in reverse."""
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
-        await require_migrated(pool, schema=SCHEMA)
+        await wait_until_migrated(pool, schema=SCHEMA)
         bus = await stack.enter_async_context(open_bus(settings))
         outbox = Outbox(pool, source=SCHEMA)
         keys = await load_signing_keys(pool, settings.key_secret())

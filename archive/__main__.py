@@ -30,7 +30,7 @@ from eventbus.outbox import Outbox
 from eventbus.relay import Relay
 from runtime.health import Health
 from runtime.http_server import HttpServer
-from runtime.migrations import require_migrated
+from runtime.migrations import wait_until_migrated
 from runtime.postgres import Pool, open_pool
 from runtime.process import run_process
 from runtime.service import Service
@@ -129,7 +129,7 @@ async def serve_worker(settings: ArchiveSettings) -> None:
 
 async def _open_pool(stack: AsyncExitStack, settings: ArchiveSettings) -> Pool:
     pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
-    await require_migrated(pool, schema=SCHEMA)
+    await wait_until_migrated(pool, schema=SCHEMA)
     return pool
 
 

@@ -18,7 +18,7 @@ from eventbus.consume import ConsumeLoop
 from eventbus.outbox import Outbox
 from runtime.health import Health
 from runtime.http_server import HttpServer
-from runtime.migrations import require_migrated
+from runtime.migrations import wait_until_migrated
 from runtime.postgres import open_pool
 from runtime.process import run_process
 from runtime.redis_client import open_redis
@@ -30,7 +30,7 @@ async def serve(settings: ChatSettings) -> None:
     """Wire the gateway and run it."""
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings, schema="chat"))
-        await require_migrated(pool, schema="chat")
+        await wait_until_migrated(pool, schema="chat")
         redis = await stack.enter_async_context(open_redis(settings))
         bus = await stack.enter_async_context(open_bus(settings))
         health = Health()

@@ -23,7 +23,7 @@ from notify.settings import NotifySettings
 from notify.subscriptions import subscriptions
 from runtime.health import Health
 from runtime.http_server import HttpServer
-from runtime.migrations import require_migrated
+from runtime.migrations import wait_until_migrated
 from runtime.postgres import Pool, open_pool, postgres_check
 from runtime.process import run_process
 from runtime.redis_client import redis_client
@@ -47,7 +47,7 @@ async def serve(settings: NotifySettings) -> None:
     """Open what the process needs, in order, and run its services until they are stopped."""
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
-        await require_migrated(pool, schema=SCHEMA)
+        await wait_until_migrated(pool, schema=SCHEMA)
         await NoticeMonths(pool).make()  # before the first notice, which else would go to the partition for the others
         bus = await stack.enter_async_context(open_bus(settings))
         # not waited for: without Redis everything but the live lane works, and that comes when Redis does

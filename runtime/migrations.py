@@ -14,10 +14,15 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 
 import asyncpg
+import structlog
 from pydantic import SecretStr
 
+from runtime.backoff import Backoff
 from runtime.postgres import CONNECT_TIMEOUT_SECONDS, Pool
+from runtime.unavailable import UNAVAILABLE, is_unavailable
 from runtime.waiting import wait_for
+
+log = structlog.get_logger(__name__)
 
 # Each schema with the packages whose migrations make it, in the order of their application.
 SCHEMAS: Mapping[str, tuple[str, ...]] = {
@@ -33,6 +38,8 @@ ADVISORY_LOCK = 0x4C_69_76_65_53_74_72_6D  # "LiveStrm": one migration run at a 
 ADVISORY_LOCK_WAIT_SECONDS = 120
 TABLE_LOCK_WAIT_SECONDS = 5  # old code is running: rather fail and be repeated than hold up everybody behind a lock
 STATEMENT_SECONDS_MAX = 3600.0
+MIGRATED_POLL_FIRST_SECONDS = 0.2
+MIGRATED_POLL_CEILING_SECONDS = 3.0
 
 _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 
@@ -154,6 +161,25 @@ async def require_migrated(pool: Pool, *, schema: str) -> None:
     missing = _missing(schema, known, done)
     if missing:
         raise StaleSchema(schema, [migration.label for migration in missing])
+
+
+async def wait_until_migrated(pool: Pool, *, schema: str) -> None:
+    """Return when `schema` is migrated; until then say what is waited for. Raises MigrationEdited.
+
+    A process never serves on a stale schema, and needs no restart once somebody has run `livestream migrate`.
+    """
+    backoff = Backoff(MIGRATED_POLL_FIRST_SECONDS, MIGRATED_POLL_CEILING_SECONDS)
+    while True:
+        try:
+            await require_migrated(pool, schema=schema)
+            return
+        except StaleSchema as stale:
+            log.warning("waiting_for_migrations", schema=schema, missing=len(stale.missing), reason=str(stale))
+        except UNAVAILABLE as error:
+            if not is_unavailable(error):
+                raise
+            log.warning("waiting_for_migrations", schema=schema, reason=str(error) or type(error).__name__)
+        await backoff.wait()
 
 
 async def _migrate_schema(

@@ -8,7 +8,7 @@ from eventbus.outbox import Outbox
 from eventbus.relay import Relay
 from runtime.health import Health
 from runtime.http_server import HttpServer
-from runtime.migrations import require_migrated
+from runtime.migrations import wait_until_migrated
 from runtime.postgres import open_pool
 from runtime.process import run_process
 from runtime.supervise import supervise
@@ -30,7 +30,7 @@ async def serve(settings: StreamingSettings) -> None:
     """Open what the process needs, in order, and run its services until they are stopped."""
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
-        await require_migrated(pool, schema=SCHEMA)
+        await wait_until_migrated(pool, schema=SCHEMA)
         bus = await stack.enter_async_context(open_bus(settings))
         media_server = await stack.enter_async_context(
             open_nginx_rtmp(

@@ -14,6 +14,13 @@ CLIP_SECONDS = 20
 FRAMES_PER_SECOND = 30
 KEYFRAME_INTERVAL_SECONDS = 2
 MEDIA_COMMAND_SECONDS_MAX = 60.0
+VIDEO_ENCODING = (
+    "-c:v", "libx264", "-b:v", "2500k", "-pix_fmt", "yuv420p",
+    "-g", str(FRAMES_PER_SECOND * KEYFRAME_INTERVAL_SECONDS), "-keyint_min", "1", "-sc_threshold", "0",
+)  # fmt: skip
+
+# The picture leaves the encoder six frames (0.2 s) after it went in, as with OBS; what is in there is lost by a cut.
+SOME_ENCODER_DELAY = ("-bf", "0", "-x264-params", "rc-lookahead=6:sync-lookahead=0:sliced-threads=1")
 
 
 async def make_clip(path: Path) -> None:
@@ -25,9 +32,7 @@ async def make_clip(path: Path) -> None:
         "ffmpeg", "-hide_banner", "-loglevel", "error", "-y",
         "-f", "lavfi", "-i", f"testsrc2=size=1280x720:rate={FRAMES_PER_SECOND}:duration={CLIP_SECONDS}",
         "-f", "lavfi", "-i", f"sine=frequency=440:sample_rate=48000:duration={CLIP_SECONDS}",
-        "-c:v", "libx264", "-preset", "veryfast", "-tune", "zerolatency", "-b:v", "2500k", "-pix_fmt", "yuv420p",
-        "-g", str(FRAMES_PER_SECOND * KEYFRAME_INTERVAL_SECONDS), "-keyint_min", "1", "-sc_threshold", "0",
-        "-c:a", "aac", "-b:a", "128k", "-f", "flv", str(draft),
+        *VIDEO_ENCODING, "-preset", "ultrafast", "-c:a", "aac", "-b:a", "128k", "-f", "flv", str(draft),
     )  # fmt: skip
     draft.replace(path)
 
@@ -67,10 +72,14 @@ class Publisher:
 
 @asynccontextmanager
 async def publishing(clip: Path, url: str, *, from_seconds: float = 0.0) -> AsyncIterator[Publisher]:
-    """Publish the clip from a point on; on leaving, the publisher is gone."""
+    """Publish the clip from a point on, encoding as it goes, like OBS; on leaving, the publisher is gone.
+
+    A publisher that has its first keyframe ready before it connects (``-c copy``) would lose it: see ADR 0070.
+    """
     process = await asyncio.create_subprocess_exec(
         "ffmpeg", "-hide_banner", "-loglevel", "error", "-nostdin", "-progress", "pipe:1", "-stats_period", "0.1",
-        "-re", "-ss", f"{from_seconds:g}", "-f", "flv", "-i", str(clip), "-c", "copy", "-f", "flv", url,
+        "-re", "-ss", f"{from_seconds:g}", "-f", "flv", "-i", str(clip),
+        *VIDEO_ENCODING, "-preset", "veryfast", *SOME_ENCODER_DELAY, "-c:a", "copy", "-f", "flv", url,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     publisher = Publisher(process, from_seconds)

@@ -205,6 +205,8 @@ class Story:
             self._report.recording_seconds = round(played.seconds, 3)
             missing = abs(played.seconds - CLIP_SECONDS)
             check(missing <= DURATION_TOLERANCE_SECONDS, f"{CLIP_SECONDS} s of recording", played)
+            frames_wanted = round((CLIP_SECONDS - DURATION_TOLERANCE_SECONDS) * FRAMES_PER_SECOND)
+            check(played.frames >= frames_wanted, f"{frames_wanted} frames or more", played)
             check(played.audio_codec == "aac", "sound", played)
             remarks.append(f"{played.seconds:.1f} s, playable after {self._report.end_to_recording_playable_ms} ms")
         async with self._steps.step("the lower rendition is transcoded and plays") as remarks:

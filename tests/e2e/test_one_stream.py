@@ -2,9 +2,11 @@
 
 import asyncio
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -16,7 +18,7 @@ from console.demo.steps import Steps
 from console.demo.story import Story, Told
 from console.demo.verb import place_of
 from deploy.local import Stack
-from deploy.local.parts import ALL
+from deploy.local.parts import ALL, SERVICES
 from events.topics import TOPICS
 from tests.conftest import StackMaker
 
@@ -102,6 +104,33 @@ def test_no_secret_is_in_any_command_line_of_ours(lived: Lived) -> None:
         assert status.pid is not None, status.name
         argv = Path(f"/proc/{status.pid}/cmdline").read_text()
         assert not [secret for secret in secrets if secret in argv], status.name
+
+
+@pytest.mark.parametrize(
+    ("first", "followed_into"),
+    [
+        ("stream_started", {"streaming", "notify", "archive"}),
+        ("stream_ended", {"streaming", "archive", "archive-shipper", "archive-worker"}),
+    ],
+)
+def test_one_trace_runs_from_the_request_through_every_service(
+    lived: Lived, first: str, followed_into: set[str]
+) -> None:
+    lines = {name: _log_lines(lived.stack, name) for name in SERVICES}
+    traces = {line["trace_id"] for line in lines["streaming"] if line["event"] == first}
+    assert len(traces) == 1
+    seen = {name for name, logged in lines.items() if any(line.get("trace_id") in traces for line in logged)}
+    assert followed_into <= seen
+
+
+def test_every_line_about_a_stream_carries_a_trace(lived: Lived) -> None:
+    about = [line for name in SERVICES for line in _log_lines(lived.stack, name) if "stream_id" in line]
+    assert len(about) > 10
+    assert [line for line in about if "trace_id" not in line] == []
+
+
+def _log_lines(stack: Stack, part: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stack.log(part).read_text().splitlines() if line.startswith("{")]
 
 
 def _secrets(lived: Lived) -> list[str]:

@@ -22,8 +22,8 @@ from tests.conftest import StackMaker
 
 pytestmark = pytest.mark.timeout(240)
 
-WAITS_SECONDS_MAX = 20.0
-READY_SECONDS_MAX = 40.0
+WAITS_SECONDS_MAX = 60.0
+READY_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 10.0
 
 
