@@ -13,6 +13,7 @@ from eventbus.settings import KafkaSettings
 from runtime.waiting import wait_for
 
 CHECK_TIMEOUT_SECONDS = 2.0
+FAREWELL_TIMEOUT_SECONDS = 0.5
 
 
 class KafkaBus:
@@ -22,6 +23,7 @@ class KafkaBus:
         self._settings = settings
         self._servers = settings.kafka_bootstrap_servers
         self._names = Names(settings.kafka_topic_prefix)
+        self._leaving: set[asyncio.Task[None]] = set()
         self._producer = KafkaProducer(self._servers, self._names)
 
     async def start(self) -> None:
@@ -31,6 +33,10 @@ class KafkaBus:
     async def close(self) -> None:
         """Let go of the broker, within a few seconds even if it is frozen."""
         await self._producer.close()
+        if self._leaving:
+            await asyncio.wait(self._leaving, timeout=FAREWELL_TIMEOUT_SECONDS)
+        for task in self._leaving:
+            task.cancel()
 
     async def publish(self, records: Sequence[Record]) -> None:
         """See ``Publisher.publish``."""
@@ -46,7 +52,7 @@ class KafkaBus:
     async def _consumer(
         self, group: str, topics: Sequence[str], listener: RebalanceListener
     ) -> AsyncIterator[Consumer]:
-        consumer = KafkaConsumer(self._settings, self._names, group, topics, listener)
+        consumer = KafkaConsumer(self._settings, self._names, group, topics, listener, leaving=self._leaving)
         try:
             await consumer.start()
             yield consumer

@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 
 FETCH_TIMEOUT_SECONDS = 0.5
 COMMIT_INTERVAL_SECONDS = 0.2
+COMMIT_RETRY_SECONDS = 2.0
 WATCH_INTERVAL_SECONDS = 5.0
 STUCK_AFTER_SECONDS = 60.0
 REVOKE_GRACE_SECONDS = 5.0
@@ -153,24 +154,27 @@ class ConsumeLoop:
     async def _commit(self, consumer: Consumer) -> None:
         while True:
             await asyncio.sleep(COMMIT_INTERVAL_SECONDS)
-            await self._commit_due(consumer, list(self._workers.values()))
+            if not await self._commit_due(consumer, list(self._workers.values())):
+                await asyncio.sleep(COMMIT_RETRY_SECONDS)
 
-    async def _commit_due(self, consumer: Consumer, workers: Iterable[PartitionWorker]) -> None:
+    async def _commit_due(self, consumer: Consumer, workers: Iterable[PartitionWorker]) -> bool:
+        """Commit what is applied; False if that failed."""
         due = {
             worker: worker.next_offset
             for worker in workers
             if worker.next_offset is not None and worker.next_offset != worker.committed_offset
         }
         if not due:
-            return
+            return True
         try:
             await consumer.commit({worker.partition: offset for worker, offset in due.items()})
         except BusError as error:
             # The work is done and remembered in the inbox; what is delivered again will be recognised.
             log.warning("consume_commit_failed", group=self._group, reason=str(error))
-            return
+            return False
         for worker, offset in due.items():
             worker.committed_offset = offset
+        return True
 
     async def _watch(self, consumer: Consumer) -> None:
         """Measure the lag, and give up when messages wait and nothing moves."""

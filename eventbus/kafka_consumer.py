@@ -34,20 +34,30 @@ REBALANCE_TIMEOUT_MS = 20_000
 POLL_INTERVAL_MS_MAX = 300_000
 METADATA_AGE_MS_MAX = 60_000
 START_TIMEOUT_SECONDS = 30.0
-COMMIT_TIMEOUT_SECONDS = 5.0
+COMMIT_TIMEOUT_SECONDS = 2.0
 UNREAD_TIMEOUT_SECONDS = 5.0
-CLOSE_TIMEOUT_SECONDS = 3.0
+CLOSE_TIMEOUT_SECONDS = 1.0
 
 
 class KafkaConsumer:
     """See ``eventbus.bus.Consumer``."""
 
     def __init__(
-        self, settings: KafkaSettings, names: Names, group: str, topics: Sequence[str], listener: RebalanceListener
+        self,
+        settings: KafkaSettings,
+        names: Names,
+        group: str,
+        topics: Sequence[str],
+        listener: RebalanceListener,
+        *,
+        leaving: set["asyncio.Task[None]"],
     ) -> None:
+        """``leaving`` keeps farewells that take longer than ``close`` waits."""
         session_timeout_ms = int(settings.kafka_session_timeout_seconds * 1000)
         self._names = names
         self._topics = tuple(topics)
+        self._leaving = leaving
+        self._committing: asyncio.Task[None] | None = None
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=settings.kafka_bootstrap_servers,
             client_id=f"livestream-{group}",
@@ -77,13 +87,19 @@ class KafkaConsumer:
             raise BusUnavailable(f"cannot join the group: {error!r}") from error
 
     async def close(self) -> None:
-        """Leave the group, within a few seconds even if the broker is frozen."""
+        """Leave the group. A broker that is frozen is not waited for longer than a few seconds."""
+        # Not cancelled when it takes longer: a client that is stopped half way goes on sending heartbeats, and the
+        # group would count on a member that reads nothing.
+        leaving = asyncio.create_task(self._leave())
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+        await asyncio.wait({leaving}, timeout=CLOSE_TIMEOUT_SECONDS)
+
+    async def _leave(self) -> None:
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-                await self._consumer.stop()
+            await self._consumer.stop()
         except (KafkaError, OSError) as error:
             log.warning("kafka_consumer_left_unclean", reason=repr(error))
-            await self._consumer._client.close()
 
     async def fetch(self, *, timeout_seconds: float) -> Mapping[Partition, Sequence[Message]]:
         """See ``Consumer.fetch``."""
@@ -102,10 +118,22 @@ class KafkaConsumer:
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """See ``Consumer.commit``."""
+        if self._committing is not None and not self._committing.done():
+            raise BusUnavailable("the commit before this one is not answered yet")
         there = self._names.partition_there
+        self._committing = asyncio.create_task(
+            self._commit({there(place): offset for place, offset in offsets.items()})
+        )
+        # Not cancelled when it takes longer: the client would go on with it, and nobody would see how it ends.
+        self._committing.add_done_callback(_retrieve)
+        await asyncio.wait({self._committing}, timeout=COMMIT_TIMEOUT_SECONDS)
+        if not self._committing.done():
+            raise BusUnavailable(f"no answer to a commit within {COMMIT_TIMEOUT_SECONDS:g} s")
+        self._committing.result()
+
+    async def _commit(self, offsets: dict[TopicPartition, int]) -> None:
         try:
-            async with asyncio.timeout(COMMIT_TIMEOUT_SECONDS):
-                await self._consumer.commit({there(place): offset for place, offset in offsets.items()})
+            await self._consumer.commit(offsets)
         except (CommitFailedError, IllegalStateError) as error:
             raise CommitRefused(str(error)) from error
         except (KafkaError, OSError) as error:
@@ -139,6 +167,11 @@ class KafkaConsumer:
             return {}  # a rebalance came between the two questions
         except (KafkaError, OSError) as error:
             raise BusUnavailable(f"cannot ask how much is unread: {error!r}") from error
+
+
+def _retrieve(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled():
+        task.exception()
 
 
 class _Translator(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types

@@ -38,7 +38,7 @@ PUBLISH_TIMEOUT_SECONDS = 60.0
 """Longer than a broker's restart; then the producer is given up and the caller decides."""
 
 TOPIC_WAIT_SECONDS = 5.0
-CLOSE_TIMEOUT_SECONDS = 2.0
+CLOSE_TIMEOUT_SECONDS = 1.0
 REFUSALS = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTopicError)
 
 
@@ -190,8 +190,10 @@ async def _abandon(producer: AIOKafkaProducer) -> None:
     """End a producer whose broker does not answer. ``stop()`` alone would wait for its batches, possibly for ever."""
     producer._closed = True
     producer._message_accumulator.fail_all(KafkaError("the producer was given up"))
+    sender_task = producer._sender.sender_task
+    if sender_task is not None:
+        sender_task.cancel()
+        # Closing the connections ends the requests that the sender still waits for.
+        await producer.client.close()
+        await asyncio.wait({sender_task}, timeout=CLOSE_TIMEOUT_SECONDS)
     await producer.client.close()
-    sender = producer._sender
-    if sender.sender_task is not None:
-        sender.sender_task.cancel()
-        await asyncio.wait({sender.sender_task}, timeout=CLOSE_TIMEOUT_SECONDS)

@@ -1,0 +1,173 @@
+"""Kafka frozen, killed and restarted, Postgres restarted: everything resumes without a restart of ours."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from deploy.local import Stack
+from eventbus.bus import EventBus
+from eventbus.bus_kafka import open_bus
+from eventbus.consume import ConsumeLoop, Subscription
+from eventbus.outbox import Outbox, Transaction
+from eventbus.relay import Relay
+from eventbus.settings import KafkaSettings
+from eventbus.topics_kafka import open_topics
+from events import DEAD_LETTERS, TOPICS, Envelope, StreamStarted
+from runtime.health import Health
+from runtime.migrations import migrate
+from runtime.postgres import Pool, open_pool
+from runtime.settings import PostgresSettings
+from runtime.unavailable import is_unavailable
+from tests.integration.eventbus.saying import eventually, numbered, running
+
+SCHEMA = "streaming"
+CHANNELS = 4
+FROZEN_SECONDS = 20.0
+STOP_SECONDS_MAX = 6.0
+RECOVERY_SECONDS_MAX = 60.0
+PAUSE_SECONDS = 0.05
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+
+
+@dataclass
+class Scene:
+    """One process of ours (a relay, a loop, requests that speak) on engines of its own."""
+
+    stack: Stack
+    pool: Pool
+    bus: EventBus
+    outbox: Outbox
+    health: Health = field(default_factory=Health)
+    said: int = 0
+    enough: asyncio.Event = field(default_factory=asyncio.Event)
+    silent: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def speak(self) -> None:
+        """Say events until it is enough; one whose commit is in doubt is looked up."""
+        while not self.enough.is_set():
+            try:
+                async with self.outbox.transaction() as transaction:
+                    await transaction.say(*(numbered(channel, self.said) for channel in range(CHANNELS)))
+                self.said += 1
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+                if not is_unavailable(error):
+                    raise
+                await self._settle_doubt()
+            await asyncio.sleep(PAUSE_SECONDS)
+        self.silent.set()
+
+    async def _settle_doubt(self) -> None:
+        while True:
+            try:
+                found = await self.pool.fetchval(
+                    "SELECT EXISTS (SELECT FROM outbox WHERE convert_from(data, 'UTF8') LIKE $1)",
+                    f'%"#{self.said}"%',
+                )
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+                await asyncio.sleep(0.1)
+                continue
+            self.said += 1 if found else 0
+            return
+
+    async def unready(self) -> bool:
+        return any(reason is not None for reason in (await self.health.reasons()).values())
+
+    async def wait_until_unready(self) -> None:
+        await eventually(self.unready, what="readiness says what is away", seconds=FROZEN_SECONDS)
+
+    async def wait_until_caught_up(self) -> None:
+        """Everything said by now is applied, and we are ready again."""
+        wanted = self.said * CHANNELS
+
+        async def caught_up() -> bool:
+            applied = await self.pool.fetchval("SELECT count(*) FROM effects")
+            return bool(applied >= wanted) and not await self.unready()
+
+        await eventually(caught_up, what="everything is applied", seconds=RECOVERY_SECONDS_MAX)
+
+
+async def note_effect(transaction: Transaction, envelope: Envelope[StreamStarted]) -> None:
+    await transaction.connection.execute(
+        "INSERT INTO effects (channel, number) VALUES ($1, $2)",
+        envelope.event.channel_id.int,
+        int(envelope.event.title[1:]),
+    )
+
+
+@asynccontextmanager
+async def open_scene(stack: Stack) -> AsyncIterator[Scene]:
+    environment = stack.environment()
+    dsn = SecretStr(environment["LIVESTREAM_POSTGRES_DSN"])
+    await migrate(dsn)
+    kafka = KafkaSettings(
+        kafka_bootstrap_servers=environment["LIVESTREAM_KAFKA_BOOTSTRAP_SERVERS"], kafka_topic_prefix=""
+    )
+    async with open_topics(kafka) as topics:
+        await topics.make(TOPICS)
+    async with open_pool(PostgresSettings(postgres_dsn=dsn), schema=SCHEMA) as pool, open_bus(kafka) as bus:
+        await pool.execute("CREATE TABLE effects (id bigserial, channel integer NOT NULL, number integer NOT NULL)")
+        scene = Scene(stack, pool, bus, Outbox(pool, source=SCHEMA))
+        yield scene
+
+
+async def test_every_engine_may_freeze_die_and_return(own_stack: Callable[..., Stack]) -> None:
+    stack = await asyncio.to_thread(own_stack, "postgres", "kafka")
+    async with open_scene(stack) as scene:
+        relay = Relay(
+            SecretStr(stack.environment()["LIVESTREAM_POSTGRES_DSN"]),
+            scene.bus,
+            scene.outbox,
+            schema=SCHEMA,
+            health=scene.health,
+        )
+        loop = ConsumeLoop(
+            scene.bus, scene.outbox, Subscription("streaming-faults", {StreamStarted: note_effect}), health=scene.health
+        )
+        async with running(relay.run(), loop.run(), scene.speak()):
+            await asyncio.sleep(1)  # some traffic before
+            await scene.wait_until_caught_up()
+
+            os.kill(stack.pid("kafka"), signal.SIGSTOP)
+            try:
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(asyncio.sleep(FROZEN_SECONDS))
+                    both.create_task(scene.wait_until_unready())
+            finally:
+                os.kill(stack.pid("kafka"), signal.SIGCONT)
+            await scene.wait_until_caught_up()
+
+            await asyncio.to_thread(stack.kill, "kafka")
+            await scene.wait_until_unready()
+            await asyncio.to_thread(stack.start, "kafka")
+            await scene.wait_until_caught_up()
+
+            await asyncio.to_thread(stack.kill, "postgres")
+            await scene.wait_until_unready()
+            await asyncio.to_thread(stack.start, "postgres")
+            await scene.wait_until_caught_up()
+
+            os.kill(stack.pid("kafka"), signal.SIGSTOP)
+            await scene.wait_until_unready()
+            scene.enough.set()
+            await scene.silent.wait()
+            stopping_at = time.monotonic()
+        assert time.monotonic() - stopping_at < STOP_SECONDS_MAX, "a frozen broker holds up no farewell"
+        os.kill(stack.pid("kafka"), signal.SIGCONT)
+        async with running(relay.run(), loop.run()):
+            await scene.wait_until_caught_up()
+        rows = await scene.pool.fetch(
+            "SELECT channel, array_agg(number ORDER BY id) AS numbers FROM effects GROUP BY channel"
+        )
+        assert {row["channel"]: list(row["numbers"]) for row in rows} == {
+            channel: list(range(scene.said)) for channel in range(CHANNELS)
+        }
+        assert not [message async for message in scene.bus.read(DEAD_LETTERS.name)]
