@@ -20,13 +20,11 @@ from events import DEAD_LETTERS
 from events.topics import STREAMS
 from runtime.postgres import Pool, open_pool
 from runtime.settings import PostgresSettings
+from tests.conftest import FaultPlan
 from tests.engines import Database
 from tests.faults.bus_process import SCHEMA
 from tests.integration.eventbus.saying import by_channel, eventually, numbered, running
 
-ALL = os.environ.get("LIVESTREAM_FAULTS") == "all"
-POINTS = 30 if ALL else 5
-SEED = random.SystemRandom().randrange(10**6) if ALL else 2
 CHANNELS = 8
 LIFE_SECONDS_MAX = 1.2
 READY_SECONDS_MAX = 40.0
@@ -97,10 +95,9 @@ class Scene:
                 process.kill()
             await process.wait()
 
-    async def kill_at_random_points(self, part: str, log: Path) -> None:
-        chance = random.Random(SEED)
-        print(f"seed {SEED}, {POINTS} points")  # noqa: T201  to run the same again
-        for _ in range(POINTS):
+    async def kill_at_random_points(self, part: str, plan: FaultPlan, log: Path) -> None:
+        chance = random.Random(plan.seed)
+        for _ in range(plan.points):
             async with self.process(part, log):
                 await asyncio.sleep(chance.uniform(0, LIFE_SECONDS_MAX))  # the point at which it dies
 
@@ -119,9 +116,11 @@ async def scene(database: Database, kafka_bootstrap_servers: str, topic_prefix: 
         yield Scene(database, kafka, pool, Outbox(pool, source=SCHEMA))
 
 
-async def test_a_relay_that_is_killed_loses_nothing_and_keeps_the_order(scene: Scene, tmp_path: Path) -> None:
+async def test_a_relay_that_is_killed_loses_nothing_and_keeps_the_order(
+    scene: Scene, fault_plan: FaultPlan, tmp_path: Path
+) -> None:
     async with scene.speaking():
-        await scene.kill_at_random_points("relay", tmp_path / "log")
+        await scene.kill_at_random_points("relay", fault_plan, tmp_path / "log")
     async with scene.process("relay", tmp_path / "log"), open_bus(scene.kafka) as bus:
         last = await scene.pool.fetchval("SELECT max(id) FROM outbox")
 
@@ -130,17 +129,19 @@ async def test_a_relay_that_is_killed_loses_nothing_and_keeps_the_order(scene: S
 
         await eventually(caught_up, what="the relay has published everything")
         published = [message async for message in bus.read(STREAMS.name)]
-    assert scene.said > POINTS
+    assert scene.said > fault_plan.points
     numbers = by_channel(message for message in published)  # type: ignore[misc]  # a message is a record with a place
     # A batch may have been published again, from its beginning: first appearances tell the order.
     firsts = {channel: list(dict.fromkeys(of_channel)) for channel, of_channel in numbers.items()}
     assert firsts == {channel: list(range(scene.said)) for channel in range(CHANNELS)}
 
 
-async def test_a_consumer_that_is_killed_loses_nothing_and_does_nothing_twice(scene: Scene, tmp_path: Path) -> None:
+async def test_a_consumer_that_is_killed_loses_nothing_and_does_nothing_twice(
+    scene: Scene, fault_plan: FaultPlan, tmp_path: Path
+) -> None:
     async with open_bus(scene.kafka) as bus, running(Relay(scene.database.dsn, bus, scene.outbox, schema=SCHEMA).run()):
         async with scene.speaking():
-            await scene.kill_at_random_points("consume", tmp_path / "log")
+            await scene.kill_at_random_points("consume", fault_plan, tmp_path / "log")
         wanted = scene.said * CHANNELS
 
         async def caught_up() -> bool:

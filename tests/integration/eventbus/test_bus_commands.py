@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -32,7 +33,9 @@ class Shell:
         return KafkaSettings(kafka_bootstrap_servers=self.servers, kafka_topic_prefix=self.prefix)
 
     def run(self, app: Typer, *arguments: str) -> Result:
-        environment = {
+        # The runner adds to the environment; what the tests themselves are set up with is none of the command's.
+        environment: dict[str, str | None] = {
+            **{name: None for name in os.environ if name.startswith("LIVESTREAM_")},
             "LIVESTREAM_KAFKA_BOOTSTRAP_SERVERS": self.servers,
             "LIVESTREAM_KAFKA_TOPIC_PREFIX": self.prefix,
         }
