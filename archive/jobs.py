@@ -31,6 +31,7 @@ class LeasedChunk:
     fence: int
     attempts: int
     failure: str | None
+    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)

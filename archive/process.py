@@ -20,6 +20,7 @@ from archive.errors import ProcessFailed, ProcessOutputTooLarge, ProcessTimedOut
 READ_BYTES = 65_536
 STDERR_TAIL_BYTES_MAX = 4_096
 STDERR_TAIL_LINES_MAX = 12
+KILLED_SECONDS_MAX = 2.0
 
 # What the child may know of us: where programs are. Our environment holds secrets.
 _ENVIRONMENT_KEPT = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
@@ -134,7 +135,7 @@ class _Child:
                 if stopped_because is not None:
                     await self._stop()
         finally:
-            self._kill()
+            await self._kill()
         return self._judge(stopped_because, time.monotonic() - started)
 
     def _judge(self, stopped_because: str | None, seconds: float) -> Finished:
@@ -174,10 +175,11 @@ class _Child:
         self._signal(signal.SIGKILL)
         await self._process.wait()
 
-    def _kill(self) -> None:
-        # Reached with a living child only when our caller was cancelled: no time for manners.
+    async def _kill(self) -> None:
+        # Reached with a living child only when our caller was cancelled: no time for manners, but its pipes must close.
         if self._process.returncode is None:
             self._signal(signal.SIGKILL)
+            await asyncio.wait({asyncio.ensure_future(self._process.communicate())}, timeout=KILLED_SECONDS_MAX)
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):

@@ -28,6 +28,7 @@ from archive.process import ProcessRunner
 from archive.spool import Spool, measure, stream_directories
 from archive.store import Recordings
 from runtime.backoff import Backoff
+from runtime.trace import trace_scope
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -86,8 +87,8 @@ class Shipper:
             raise NotADirectoryError(f"the HLS directory {self._root} is not there")
 
     async def _look_around(self, tasks: asyncio.TaskGroup) -> None:
-        for stream_id in await self._recordings.unsettled():
-            self._follow(stream_id, tasks).ended.set()
+        for stream_id, traceparent in (await self._recordings.unsettled()).items():
+            self._follow(stream_id, tasks).end(traceparent)
         if time.monotonic() >= self._discover_at:
             self._discover_at = time.monotonic() + self._pace.poll_seconds
             await self._discover(tasks)
@@ -151,22 +152,30 @@ class Follower:
         uploads: asyncio.Semaphore,
     ) -> None:
         self.stream_id = stream_id
-        self.ended = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._traceparent: str | None = None
         self._spool = spool
         self._recordings = recordings
         self._objects = objects
         self._runner = runner
         self._uploads = uploads
 
+    def end(self, traceparent: str | None) -> None:
+        """The stream is over; what is done from now on belongs to the trace of its end."""
+        self._traceparent = traceparent
+        self._ended.set()
+
     async def run(self, poll_seconds: float) -> None:
         """Ship what is closed until the stream is over, then the rest, and say that it is all."""
         self._spool.shipped = await _patiently("load_shipped", lambda: self._recordings.shipped(self.stream_id))
-        while not self.ended.is_set():
-            await _patiently("ship", self._ship_closed)
-            await _wait(self.ended, poll_seconds)
-        await self._settle()
-        segments = await _patiently("settle", lambda: self._recordings.settle(self.stream_id))
-        log.info("recording_settled", segments=segments, lost=len(self._spool.lost))
+        with trace_scope(None):
+            while not self._ended.is_set():
+                await _patiently("ship", self._ship_closed)
+                await _wait(self._ended, poll_seconds)
+        with trace_scope(self._traceparent):
+            await self._settle()
+            segments = await _patiently("settle", lambda: self._recordings.settle(self.stream_id))
+            log.info("recording_settled", segments=segments, lost=len(self._spool.lost))
 
     async def _settle(self) -> None:
         deadline = time.monotonic() + SETTLE_SECONDS_MAX

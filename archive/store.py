@@ -73,10 +73,10 @@ class Recordings:
             )
         return [Recording(**row) for row in rows]
 
-    async def unsettled(self) -> list[UUID]:
-        """Streams that are over and of which the last segments may not be shipped."""
+    async def unsettled(self) -> dict[UUID, str | None]:
+        """Streams that are over and of which the last segments may not be shipped, each with the trace of its end."""
         rows = await QUERIES.list_unsettled(self._pool, rows_max=UNSETTLED_MAX)
-        return [row["stream_id"] for row in rows]
+        return {row["stream_id"]: row["traceparent"] for row in rows}
 
     async def settled_among(self, stream_ids: Sequence[UUID]) -> set[UUID]:
         """Those of ``stream_ids`` that need no shipper any more."""

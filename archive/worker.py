@@ -20,6 +20,7 @@ from archive.store import QUERIES, Recordings
 from archive.transcode import MadeChunk, Transcoder
 from runtime.backoff import Backoff
 from runtime.postgres import Pool
+from runtime.trace import trace_scope
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -81,7 +82,8 @@ class Worker:
 
     async def _do(self, chunk: LeasedChunk) -> None:
         facts = {"rendition": chunk.rendition, "chunk": chunk.number, "fence": chunk.fence}
-        with structlog.contextvars.bound_contextvars(stream_id=str(chunk.stream_id), **facts):
+        scope = structlog.contextvars.bound_contextvars(stream_id=str(chunk.stream_id), **facts)
+        with trace_scope(chunk.traceparent), scope:
             try:
                 await self._do_leased(chunk)
             except LeaseLost:

@@ -16,6 +16,7 @@ from chat.store import find_room
 from eventbus.bus_kafka import open_bus
 from eventbus.consume import ConsumeLoop
 from eventbus.outbox import Outbox
+from eventbus.relay import Relay
 from runtime.health import Health
 from runtime.http_server import HttpServer
 from runtime.migrations import wait_until_migrated
@@ -41,9 +42,14 @@ async def serve(settings: ChatSettings) -> None:
         gateway = Gateway(settings, _admission(settings), rooms, broker, verifier)
         health.watch("redis", broker.check)
         health.watch("signing-keys", verifier.check)
-        channels = ConsumeLoop(bus, Outbox(pool, source="chat"), Channels(broker).subscription(), health=health)
+        outbox = Outbox(pool, source="chat")
+        channels = ConsumeLoop(bus, outbox, Channels(broker).subscription(), health=health)
+        # Nothing is said here yet; the leading relay also keeps the partitions of the inbox.
+        relay = Relay(settings.postgres_dsn, bus, outbox, schema="chat", health=health)
         server = HttpServer([gateway], settings=settings, verifier=verifier, health=health)
-        await supervise([broker, rooms, verifier, channels, server], stop_grace_seconds=settings.stop_grace_seconds)
+        await supervise(
+            [broker, rooms, verifier, channels, relay, server], stop_grace_seconds=settings.stop_grace_seconds
+        )
 
 
 def _admission(settings: ChatSettings) -> Admission:

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from chat import metrics
 from chat.broker import Listener, Position
 from runtime.backoff import Backoff
+from runtime.cancellation import raise_if_cancelled
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +61,7 @@ class RedisLink:
                 await self._session()
             except* (RedisError, OSError) as lost:
                 self._lost(lost.exceptions[0])
+            raise_if_cancelled()
             await self._backoff.wait()
 
     async def _session(self) -> None:

@@ -1,13 +1,14 @@
 """Making the topics of the contract in Kafka, and saying where what is there differs from it."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import InvalidReplicationFactorError, KafkaError, TopicAlreadyExistsError, for_code
 
 from eventbus.bus import BusUnavailable
 from eventbus.kafka_names import Names
@@ -21,6 +22,8 @@ REPLICAS_MAX = 3
 
 VISIBLE_TIMEOUT_SECONDS = 15.0
 VISIBLE_POLL_SECONDS = 0.1
+UNFENCED_TIMEOUT_SECONDS = 30.0
+UNFENCED_POLL_SECONDS = 0.25
 NO_ERROR = 0
 
 
@@ -110,8 +113,15 @@ class KafkaTopics:
         return [Change(topic.name, _done(topic, before, after), drift_of(topic, after[topic.name])) for topic in topics]
 
     async def _create(self, topics: Sequence[Topic]) -> None:
-        if not topics:
-            return
+        deadline = time.monotonic() + UNFENCED_TIMEOUT_SECONDS
+        while topics:
+            topics = await self._create_now(topics, patient=time.monotonic() < deadline)
+            if topics:
+                await asyncio.sleep(UNFENCED_POLL_SECONDS)
+
+    async def _create_now(self, topics: Sequence[Topic], *, patient: bool) -> Sequence[Topic]:
+        """Create ``topics``; answers those that must wait for the brokers to be let in, while ``patient``."""
+        waiting = []
         brokers = len((await self._admin.describe_cluster())["brokers"])
         response = await self._admin.create_topics(
             [
@@ -126,8 +136,12 @@ class KafkaTopics:
         )
         for name, code, *reason in response.topic_errors:
             error = for_code(code)
-            if code != NO_ERROR and error is not TopicAlreadyExistsError:
+            # A broker that has just started is fenced for a moment: it answers, and may not hold partitions yet.
+            if patient and error is InvalidReplicationFactorError:
+                waiting.append(self._names.here(name))
+            elif code != NO_ERROR and error is not TopicAlreadyExistsError:
                 raise TopicRefused(self._names.here(name), f"{error.__name__} {reason[0] if reason else ''}".strip())
+        return [topic for topic in topics if topic.name in waiting]
 
     async def _grow(self, topics: Sequence[Topic]) -> None:
         # Keys move to other partitions when their number grows: order holds within what is said from then on.

@@ -15,9 +15,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from notify import metrics
-from notify.cancellation import raise_if_cancelled
 from notify.notices import Notice
 from runtime.backoff import Backoff
+from runtime.cancellation import raise_if_cancelled
 
 log = structlog.get_logger(__name__)
 

@@ -19,11 +19,11 @@ from redis.exceptions import RedisError
 
 from notify import metrics, store
 from notify.announcer import FollowChange, RedisChannels
-from notify.cancellation import raise_if_cancelled
 from notify.live_client import LiveClient
 from notify.live_registry import LiveRegistry
 from notify.notices import LiveNotice, Notice, least_notice_id
 from runtime.backoff import Backoff
+from runtime.cancellation import raise_if_cancelled
 from runtime.postgres import Pool
 from runtime.unavailable import UNAVAILABLE, is_unavailable
 

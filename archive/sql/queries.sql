@@ -46,7 +46,7 @@ order by r.stream_id desc limit :rows_max;
 
 -- name: list_unsettled
 -- Streams that are over and whose last segments are not known to be shipped.
-select stream_id from recordings
+select stream_id, traceparent from recordings
 where ended_at is not null and settled_at is null and status = 'pending'
 order by ended_at limit :rows_max;
 
@@ -177,7 +177,8 @@ where (stream_id, rendition, number) = (
     select stream_id, rendition, number from chunks
     where state in ('pending', 'leased') and due_at <= now()
     order by due_at, stream_id, number limit 1 for update skip locked)
-returning stream_id, rendition, number, first_sequence, last_sequence, duration_ms, fence, attempts, failure;
+returning stream_id, rendition, number, first_sequence, last_sequence, duration_ms, fence, attempts, failure,
+    (select r.traceparent from recordings as r where r.stream_id = chunks.stream_id) as traceparent;
 
 -- name: extend_lease!
 -- The holder is alive.

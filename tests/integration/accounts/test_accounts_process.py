@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from aiokafka import AIOKafkaConsumer
 
+from runtime.migrations import migrate
 from runtime.tokens import InvalidToken, TokenVerifier
 from tests.engines import Database
 
@@ -138,15 +139,25 @@ async def _register_and_login(session: aiohttp.ClientSession) -> tuple[dict[str,
         return user, await answer.json()
 
 
-async def test_a_stale_schema_is_refused_with_the_next_step(
+async def test_a_stale_schema_is_waited_for_with_the_next_step(
     empty_database: Database, kafka_bootstrap_servers: str, topic_prefix: str
 ) -> None:
     process = await _python(_environment(empty_database, kafka_bootstrap_servers, topic_prefix), "-m", "accounts")
+    assert process.stdout is not None
     async with asyncio.timeout(30):
-        output, _ = await process.communicate()
-    assert process.returncode == 1
-    (line,) = [one for one in map(json.loads, output.splitlines()) if one["level"] == "error"]
+        async for text in process.stdout:
+            line = json.loads(text)
+            if line["event"] == "waiting_for_migrations":
+                break
     assert "run `livestream migrate`" in line["reason"]
+    await migrate(empty_database.dsn)
+    async with asyncio.timeout(30):
+        async for text in process.stdout:
+            if json.loads(text)["event"] == "http_listening":
+                break
+        process.terminate()
+        await process.communicate()
+    assert process.returncode == 0
 
 
 async def test_another_key_secret_is_told_at_start(running: Running) -> None:

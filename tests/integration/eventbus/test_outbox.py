@@ -91,8 +91,11 @@ async def test_one_leads_and_a_standby_takes_over_where_it_left(database: Databa
         leader.cancel()
         await asyncio.wait({leader})
         await _say(outbox, 3)
-        await until(lambda: len(second.records) == 1, what="the standby's event")
-    assert by_channel([*first.records, *second.records]) == {1: [1, 2, 3]}
+        await until(lambda: 3 in by_channel(second.records).get(1, []), what="the standby's event")
+    # The leader may have been stopped between an acknowledgement and its cursor: then the standby says 2 again.
+    numbers = by_channel([*first.records, *second.records])[1]
+    assert list(dict.fromkeys(numbers)) == [1, 2, 3]
+    assert numbers in ([1, 2, 3], [1, 2, 2, 3])
 
 
 async def test_relays_of_two_schemas_do_not_meet(database: Database, outbox: Outbox) -> None:

@@ -105,7 +105,7 @@ async def test_every_follower_is_told_once_wherever_the_process_is_killed(
             await strike(pool, event.stream_id, process, chance)
             struck_inside += not await fanout_is_complete(pool, event.stream_id)
             process = await start()
-            await eventually(lambda: fanout_is_complete(pool, event.stream_id), TAKE_OVER_SECONDS)  # noqa: B023
+            await eventually(lambda: fanout_is_complete(pool, event.stream_id), TAKE_OVER_SECONDS)  # noqa: B023  awaited before the next turn
             told = await notices_by_person(pool, event.stream_id)
             assert (len(told), set(told.values())) == (FOLLOWERS, {1})
             row = await pool.fetchrow(

@@ -47,7 +47,7 @@ def test_the_report_has_the_documented_fields_and_starts_as_not_ok(tmp_path: Pat
 
 def test_the_report_takes_no_figure_of_the_wrong_kind() -> None:
     with pytest.raises(ValidationError, match="followers"):
-        DemoReport().followers = "many"  # type: ignore[assignment] -- the point of the test
+        setattr(DemoReport(), "followers", "many")  # noqa: B010  the type checker refuses it as well
 
 
 async def test_a_failed_step_is_shown_with_what_was_expected_and_seen() -> None:
