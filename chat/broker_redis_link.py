@@ -70,7 +70,8 @@ class RedisLink:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(connection), name="chat-link-read")
-                tasks.create_task(self._write(connection), name="chat-link-write")
+                # Here and not in a task: a group that only waits loses count of who cancelled it (Python 3.11).
+                await self._write(connection)
         finally:
             await connection.disconnect(nowait=True)
             await self._pool.release(connection)
