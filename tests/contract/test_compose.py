@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,7 +32,8 @@ from runtime.settings import PostgresSettings, ProcessSettings, load_settings
 CHECKOUT = Path(__file__).parents[2]
 FILE = CHECKOUT / "deploy/compose.yaml"
 DOCKERFILE = (CHECKOUT / "deploy/Dockerfile").read_text()
-SCHEMA = Path(__file__).with_name("compose-spec.json")
+# The Compose Specification's own schema, as the check-jsonschema package carries it.
+SCHEMA = files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json"
 SECRETS = "/etc/livestream/secrets"
 
 PUBLISHED = {8080, 1935}

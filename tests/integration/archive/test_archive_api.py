@@ -1,16 +1,16 @@
-"""The API of recordings: public, by cursor, by channel."""
+"""The API of recordings: public, by cursor, by channel; answers held to the OpenAPI document."""
 
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
 
 from archive.api import ArchiveApi
 from runtime.http_server import HttpServer
 from runtime.ids import uuid7
 from runtime.settings import HttpSettings
+from tests.contract.held_client import HeldClient, held_client
 from tests.integration.archive.clips import Clip
 from tests.integration.archive.house import CHANNEL, House, running
 from tests.integration.archive.media_server import MediaServerDisk
@@ -19,21 +19,20 @@ OTHER_CHANNEL = UUID("01890000-0000-7000-8000-00000000c4a2")
 
 
 @pytest.fixture
-async def client(house: House) -> AsyncIterator[TestClient[Any, Any]]:
+async def client(house: House) -> AsyncIterator[HeldClient]:
     api = ArchiveApi(house.recordings, playback_path="/recordings")
-    server = HttpServer([api], settings=HttpSettings())
-    async with TestClient(TestServer(await server.application())) as opened:
-        yield opened
+    async with held_client(HttpServer([api], settings=HttpSettings()), [api]) as held:
+        yield held
 
 
-async def got(client: TestClient[Any, Any], path: str, status: int = 200) -> dict[str, Any]:
-    async with client.get(path) as answer:
-        body: dict[str, Any] = await answer.json(content_type=None)
-        assert answer.status == status, body
-        return body
+async def got(client: HeldClient, path: str, status: int = 200) -> dict[str, Any]:
+    answer = await client.get(path)
+    assert answer.status == status, answer.body
+    body: dict[str, Any] = answer.body
+    return body
 
 
-async def test_a_recording_tells_how_far_it_is(house: House, client: TestClient[Any, Any], small_clip: Clip) -> None:
+async def test_a_recording_tells_how_far_it_is(house: House, client: HeldClient, small_clip: Clip) -> None:
     stream_id = await house.started()
     running_view = await got(client, f"/api/archives/{stream_id}")
     assert (running_view["status"], running_view["playback_url"], running_view["renditions"]) == ("pending", None, [])
@@ -51,7 +50,7 @@ async def test_a_recording_tells_how_far_it_is(house: House, client: TestClient[
     assert done["failure"] is None
 
 
-async def test_pages_have_every_recording_once_newest_first(house: House, client: TestClient[Any, Any]) -> None:
+async def test_pages_have_every_recording_once_newest_first(house: House, client: HeldClient) -> None:
     ours = [await house.started() for _ in range(7)]
     seen: list[str] = []
     path = "/api/archives?limit=3"
@@ -63,7 +62,7 @@ async def test_pages_have_every_recording_once_newest_first(house: House, client
     assert seen == [str(stream_id) for stream_id in sorted(ours, reverse=True)]
 
 
-async def test_a_channels_recordings_are_its_own(house: House, client: TestClient[Any, Any]) -> None:
+async def test_a_channels_recordings_are_its_own(house: House, client: HeldClient) -> None:
     ours = await house.started()
     theirs = await house.started()
     await house.pool.execute("update recordings set channel_id = $1 where stream_id = $2", OTHER_CHANNEL, theirs)
@@ -72,7 +71,7 @@ async def test_a_channels_recordings_are_its_own(house: House, client: TestClien
         assert [item["stream_id"] for item in page["items"]] == [str(stream_id)]
 
 
-async def test_an_unknown_recording_is_a_problem_with_a_type(client: TestClient[Any, Any]) -> None:
+async def test_an_unknown_recording_is_a_problem_with_a_type(client: HeldClient) -> None:
     body = await got(client, f"/api/archives/{uuid7()}", status=404)
     assert body["type"] == "urn:livestream:problem:recording-not-found"
 
@@ -87,5 +86,5 @@ async def test_an_unknown_recording_is_a_problem_with_a_type(client: TestClient[
         ("/api/archives/not-an-id", 422),
     ],
 )
-async def test_what_cannot_be_asked_is_refused(client: TestClient[Any, Any], path: str, status: int) -> None:
+async def test_what_cannot_be_asked_is_refused(client: HeldClient, path: str, status: int) -> None:
     await got(client, path, status=status)

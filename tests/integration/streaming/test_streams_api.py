@@ -1,9 +1,14 @@
-"""The streams' and channels' API: what anybody may see, and what only the streamer may do."""
+"""The streams' and channels' API: what anybody may see, what only the streamer may do; held to the OpenAPI document."""
 
 from typing import Any
 from uuid import uuid4
 
+from runtime.openapi import openapi_document
+from streaming.api import Channels, Streams
+from tests.contract.held_client import HeldClient
 from tests.integration.streaming.studio import MediaServerTwin, Studio, User
+
+DOCUMENT = openapi_document("under test", [Channels, Streams])
 
 
 async def request(
@@ -16,8 +21,9 @@ async def request(
     query: dict[str, str] | None = None,
 ) -> tuple[int, Any]:
     headers = user.headers if user else {}
-    answer = await studio.client.request(method, path, headers=headers, json=body, params=query)
-    return answer.status, await answer.json()
+    held = HeldClient(studio.client, DOCUMENT)
+    answer = await held.request(method, path, headers=headers, json=body, params=query)
+    return answer.status, answer.body
 
 
 async def go_live(studio: Studio, user: User) -> tuple[str, str]:
