@@ -17,11 +17,10 @@ from archive.finalise import Finaliser
 from archive.intake import SUBSCRIPTION
 from archive.jobs import Jobs
 from archive.objects_configured import open_objects
-from archive.partitions import Partitions
 from archive.process import ProcessRunner, network_can_be_dropped
 from archive.settings import ArchiveSettings
 from archive.shipper import Shipper, ShipperPace
-from archive.store import Recordings
+from archive.store import Recordings, make_partitions
 from archive.transcode import EncoderBudget, Transcoder
 from archive.worker import Worker
 from eventbus.bus_kafka import open_bus
@@ -31,6 +30,7 @@ from eventbus.relay import Relay
 from runtime.health import Health
 from runtime.http_server import HttpServer
 from runtime.migrations import wait_until_migrated
+from runtime.monthly_partitions import MonthlyPartitions
 from runtime.postgres import Pool, open_pool
 from runtime.process import run_process
 from runtime.service import Service
@@ -63,7 +63,7 @@ async def serve_intake(settings: ArchiveSettings) -> None:
             HttpServer([api], settings=settings, health=health),
             ConsumeLoop(bus, outbox, SUBSCRIPTION, health=health),
             Relay(settings.postgres_dsn, bus, outbox, schema=SCHEMA, health=health),
-            Partitions(pool),
+            MonthlyPartitions(pool, make_partitions),
             finaliser,
         ]
         await supervise(services, stop_grace_seconds=settings.stop_grace_seconds)

@@ -173,3 +173,8 @@ async def note_ended(
         ended_at=ended_at,
         traceparent=traceparent,
     )
+
+
+async def make_partitions(connection: Connection, months_ahead: int) -> int:
+    """Make the partitions of this month and the coming ones; how many were missing."""
+    return len(await QUERIES.make_partitions(connection, months_ahead=months_ahead))

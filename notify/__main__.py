@@ -18,12 +18,13 @@ from notify.followers import Followers
 from notify.live_gateway import LiveGateway
 from notify.live_registry import LiveRegistry
 from notify.live_stream import LiveStreams
-from notify.partitions import NoticeMonths
 from notify.settings import NotifySettings
+from notify.store import make_partitions
 from notify.subscriptions import subscriptions
 from runtime.health import Health
 from runtime.http_server import HttpServer
 from runtime.migrations import wait_until_migrated
+from runtime.monthly_partitions import MonthlyPartitions
 from runtime.postgres import Pool, open_pool, postgres_check
 from runtime.process import run_process
 from runtime.redis_client import redis_client
@@ -48,7 +49,8 @@ async def serve(settings: NotifySettings) -> None:
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
         await wait_until_migrated(pool, schema=SCHEMA)
-        await NoticeMonths(pool).make()  # before the first notice, which else would go to the partition for the others
+        partitions = MonthlyPartitions(pool, make_partitions)
+        await partitions.make()  # before the first notice, which else would go to the partition for the others
         bus = await stack.enter_async_context(open_bus(settings))
         # not waited for: without Redis everything but the live lane works, and that comes when Redis does
         redis = redis_client(settings)
@@ -92,7 +94,9 @@ def assemble(
     server = HttpServer(apis, settings=settings, verifier=verifier, health=health)
     relay = Relay(settings.postgres_dsn, bus, outbox, schema=SCHEMA, health=health)
     loops = [ConsumeLoop(bus, outbox, wanted, health=health) for wanted in subscriptions(fanouts, followers)]
-    return Process([server, gateway, announcer, relay, *loops, NoticeMonths(pool)], server, gateway)
+    return Process(
+        [server, gateway, announcer, relay, *loops, MonthlyPartitions(pool, make_partitions)], server, gateway
+    )
 
 
 if __name__ == "__main__":

@@ -205,9 +205,9 @@ async def find_missed_notices(
     }
 
 
-async def make_notice_months(connection: Connection, *, months_ahead: int) -> int:
+async def make_partitions(connection: Connection, months_ahead: int) -> int:
     """Make the inbox partitions of this month and the coming ones; how many were missing."""
-    made: int = await queries.make_notice_months(connection, months_ahead=months_ahead)
+    made: int = await queries.make_partitions(connection, months_ahead=months_ahead)
     return made
 
 

@@ -9,6 +9,7 @@ from eventbus.relay import Relay
 from runtime.health import Health
 from runtime.http_server import HttpServer
 from runtime.migrations import wait_until_migrated
+from runtime.monthly_partitions import MonthlyPartitions
 from runtime.postgres import open_pool
 from runtime.process import run_process
 from runtime.supervise import supervise
@@ -17,11 +18,11 @@ from streaming.api import Channels, LiveStreamsPage, Streams, read_live_streams
 from streaming.hooks import HookRules, IngestHooks
 from streaming.livelist import LiveList
 from streaming.media_server_nginx_rtmp import open_nginx_rtmp
-from streaming.partitions import Partitions
 from streaming.publishing import Publishing
 from streaming.reaper import Reaper
 from streaming.recordings import recordings_subscription
 from streaming.settings import StreamingSettings
+from streaming.store import make_partitions
 
 SCHEMA = "streaming"
 
@@ -74,7 +75,7 @@ async def serve(settings: StreamingSettings) -> None:
                 Relay(settings.postgres_dsn, bus, outbox, schema=SCHEMA, health=health),
                 ConsumeLoop(bus, outbox, recordings_subscription(), health=health),
                 reaper,
-                Partitions(pool),
+                MonthlyPartitions(pool, make_partitions),
             ],
             stop_grace_seconds=settings.stop_grace_seconds,
         )

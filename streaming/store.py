@@ -115,3 +115,8 @@ def _open_stream(row: asyncpg.Record) -> OpenStream:
         interrupted_at=row["interrupted_at"],
         silent=row["silent"],
     )
+
+
+async def make_partitions(connection: Connection, months_ahead: int) -> int:
+    """Make the partitions of `streams` for this month and the coming ones; how many were missing."""
+    return len(await queries.make_partitions(connection, months_ahead=months_ahead))

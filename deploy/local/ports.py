@@ -80,7 +80,9 @@ def claim(directory: Path, base: int) -> Ports:
                 continue
             if all(is_free(candidate + offset) for offset in OFFSETS.values()):
                 (claims / str(candidate)).write_text(str(directory))
-                (directory / "ports.json").write_text(json.dumps({"base": candidate}) + "\n")
+                draft = directory / "ports.json.part"
+                draft.write_text(json.dumps({"base": candidate}) + "\n")
+                draft.replace(directory / "ports.json")  # whole or not at all: others read it without the lock
                 return Ports(candidate)
     raise StackError(f"no {BASE_STEP} free ports between {base} and {base + BASES_TRIED_MAX * BASE_STEP}")
 

@@ -133,7 +133,7 @@ SELECT u.user_id, m.stream_id, m.channel_id, m.channel_name, m.title, m.started_
   ) AS m
  ORDER BY u.user_id, m.stream_id;
 
--- name: make_notice_months$
+-- name: make_partitions$
 -- Make the inbox partitions of this and of the coming months; answers how many were missing.
 SELECT make_notice_months(:months_ahead);
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,12 @@ def test_the_claim_of_a_stack_that_is_gone_counts_for_nothing(directory: Path, t
     (gone / "ports.json").unlink()
     gone.rmdir()
     assert ports.claim(directory, free_base) == first
+
+
+def test_who_asks_while_another_claims_gets_the_same_answer(directory: Path, free_base: int) -> None:
+    def ask(_: int) -> int:
+        (directory / "ports.json").unlink(missing_ok=True)
+        return (ports.recorded(directory) or ports.claim(directory, free_base)).base
+
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(ask, range(400))) == {free_base}

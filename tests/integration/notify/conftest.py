@@ -7,8 +7,9 @@ import pytest
 
 from eventbus.bus_memory import MemoryBus
 from events import TOPICS
-from notify.partitions import NoticeMonths
+from notify import store
 from notify.settings import NotifySettings
+from runtime.monthly_partitions import MonthlyPartitions
 from runtime.postgres import Pool, open_pool
 from runtime.settings import PostgresSettings
 from tests.engines import Database
@@ -21,7 +22,7 @@ StartNotify = Callable[..., Awaitable[RunningNotify]]
 async def pool(database: Database) -> AsyncIterator[Pool]:
     """A pool on the notify schema, beside those of the processes."""
     async with open_pool(PostgresSettings(postgres_dsn=database.dsn), schema="notify") as opened:
-        await NoticeMonths(opened).make()
+        await MonthlyPartitions(opened, store.make_partitions).make()
         yield opened
 
 

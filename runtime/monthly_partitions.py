@@ -1,0 +1,54 @@
+"""Makes a schema's monthly partitions before their month begins, by the SQL function that its service declares."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+import structlog
+
+from runtime.postgres import Connection, Pool
+from runtime.unavailable import UNAVAILABLE, is_unavailable
+
+log = structlog.get_logger(__name__)
+
+MONTHS_AHEAD = 2
+LOOK_SECONDS = 6 * 3_600.0
+RETRY_SECONDS = 30.0
+LOCK_TIMEOUT_MS = 200
+"""A new partition locks its table for a moment; waiting longer for the lock would hold up everybody behind it."""
+
+MakePartitions = Callable[[Connection, int], Awaitable[int]]
+"""Makes what is missing of this month and the months ahead, and answers how many were."""
+
+POSTPONED: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.InterfaceError, asyncpg.LockNotAvailableError)
+
+
+class MonthlyPartitions:
+    """A service that looks four times a day; until then rows of a missing month go to the default partition."""
+
+    name = "partitions"
+
+    def __init__(self, pool: Pool, make_partitions: MakePartitions) -> None:
+        self._pool = pool
+        self._make_partitions = make_partitions
+
+    async def run(self) -> None:
+        """Make partitions until cancelled."""
+        while True:
+            made = await self.make()
+            await asyncio.sleep(LOOK_SECONDS if made else RETRY_SECONDS)
+
+    async def make(self) -> bool:
+        """Make what is missing now; False: it has to be tried again soon."""
+        try:
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_MS}ms'")
+                made = await self._make_partitions(connection, MONTHS_AHEAD)
+        except POSTPONED as error:
+            if not is_unavailable(error) and not isinstance(error, asyncpg.LockNotAvailableError):
+                raise
+            log.warning("partitions_postponed", reason=str(error) or type(error).__name__)
+            return False
+        if made:
+            log.info("partitions_made", partitions=made)
+        return True
