@@ -46,7 +46,7 @@ test: setup ## all tests, against the real engines (ARGS='-k name' for some)
 
 .PHONY: unit
 unit: setup-python ## the tests that need no server
-	@$(python) -m pytest tests/unit $(ARGS)
+	@$(python) -m pytest tests/unit -n 4 --dist loadfile $(ARGS)
 
 .PHONY: faults
 faults: setup ## the long fault runs, all points; they print their seeds

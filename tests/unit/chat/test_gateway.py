@@ -98,7 +98,9 @@ async def site_of(server: MemoryServer | None = None, **changes: object) -> Asyn
     running = asyncio.create_task(rooms.run())
     application = await HttpServer([gateway], settings=chosen).application()
     async with TestServer(application) as served, ClientSession() as session:
-        yield Site(server, gateway, str(served.make_url("")).rstrip("/"), session)
+        site = Site(server, gateway, str(served.make_url("")).rstrip("/"), session)
+        yield site
+        await asyncio.gather(*(ws.close() for ws in site.sockets))
     running.cancel()
     ended = await asyncio.gather(running, return_exceptions=True)
     assert isinstance(ended[0], asyncio.CancelledError), ended
