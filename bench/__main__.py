@@ -43,7 +43,7 @@ def main() -> int:
         _list()
         return 0
     if arguments.name not in BENCHES:
-        print(f"no bench {arguments.name!r}; there are: {', '.join(BENCHES)}", file=sys.stderr)  # noqa: T201  a command
+        print(f"no bench {arguments.name!r}; there are: {', '.join(BENCHES)}", file=sys.stderr)
         return NO_SUCH
     return _run(BENCHES[arguments.name], as_json=arguments.json)
 
@@ -62,9 +62,9 @@ def _alone(say: Say) -> Iterator[None]:
 
 def _list() -> None:
     for bench in BENCHES.values():
-        print(f"{bench.name}: {bench.description}")  # noqa: T201  a command
+        print(f"{bench.name}: {bench.description}")
         for bar in bench.bars:
-            print(f"    {bar.figure} {bar.op} {bar.bar:g}")  # noqa: T201  a command
+            print(f"    {bar.figure} {bar.op} {bar.bar:g}")
 
 
 def _run(bench: Bench, *, as_json: bool) -> int:
@@ -80,7 +80,7 @@ def _run(bench: Bench, *, as_json: bool) -> int:
     show(bench, row, Console())
     progress.print(f"kept in {kept.relative_to(CHECKOUT)}")
     if as_json:
-        print(json.dumps(row))  # noqa: T201  a command
+        print(json.dumps(row))
     return 0 if bars_hold(row) else MISSED
 
 
