@@ -10,9 +10,8 @@ from accounts.keys import load_signing_keys
 from accounts.passwords import Passwords
 from accounts.settings import AccountsSettings
 from accounts.store import AccountStore
-from eventbus.bus_kafka import open_bus
+from eventbus.bus_configured import open_bus
 from eventbus.outbox import Outbox
-from eventbus.relay import Relay
 from runtime.health import Health
 from runtime.http_server import HttpServer
 from runtime.migrations import wait_until_migrated
@@ -45,7 +44,7 @@ async def serve(settings: AccountsSettings) -> None:
         await supervise(
             [
                 HttpServer([api], settings=settings, verifier=tokens, health=health),
-                Relay(settings.postgres_dsn, bus, outbox, schema=SCHEMA, health=health),
+                bus.relay(settings.postgres_dsn, outbox, schema=SCHEMA, health=health),
                 SessionExpiry(pool),
             ],
             stop_grace_seconds=settings.stop_grace_seconds,

@@ -5,13 +5,13 @@ import binascii
 
 from pydantic import Field, SecretStr, field_validator
 
-from eventbus.settings import KafkaSettings
-from runtime.settings import HttpSettings, IssuerSettings, PostgresSettings
+from eventbus.settings import BusSettings
+from runtime.settings import HttpSettings, IssuerSettings
 
 KEY_SECRET_BYTES = 32
 
 
-class AccountsSettings(HttpSettings, PostgresSettings, KafkaSettings, IssuerSettings):
+class AccountsSettings(HttpSettings, BusSettings, IssuerSettings):
     """Settings of `python -m accounts`."""
 
     accounts_key_secret: SecretStr = Field(

@@ -23,10 +23,9 @@ from archive.shipper import Shipper, ShipperPace
 from archive.store import Recordings, make_partitions
 from archive.transcode import EncoderBudget, Transcoder
 from archive.worker import Worker
-from eventbus.bus_kafka import open_bus
+from eventbus.bus_configured import open_bus
 from eventbus.consume import ConsumeLoop
 from eventbus.outbox import Outbox
-from eventbus.relay import Relay
 from runtime.health import Health
 from runtime.http_server import HttpServer
 from runtime.migrations import wait_until_migrated
@@ -62,7 +61,7 @@ async def serve_intake(settings: ArchiveSettings) -> None:
         services: list[Service] = [
             HttpServer([api], settings=settings, health=health),
             ConsumeLoop(bus, outbox, SUBSCRIPTION, health=health),
-            Relay(settings.postgres_dsn, bus, outbox, schema=SCHEMA, health=health),
+            bus.relay(settings.postgres_dsn, outbox, schema=SCHEMA, health=health),
             MonthlyPartitions(pool, make_partitions),
             finaliser,
         ]

@@ -7,11 +7,11 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from eventbus.settings import KafkaSettings
-from runtime.settings import HttpSettings, PostgresSettings
+from eventbus.settings import BusSettings
+from runtime.settings import HttpSettings
 
 
-class ArchiveSettings(HttpSettings, PostgresSettings, KafkaSettings):
+class ArchiveSettings(HttpSettings, BusSettings):
     """What the archive's processes need to know."""
 
     archive_hls_directory: Path = Field(

@@ -13,10 +13,9 @@ from chat.room import RoomLimits
 from chat.rooms import Rooms
 from chat.settings import ChatSettings
 from chat.store import find_room
-from eventbus.bus_kafka import open_bus
+from eventbus.bus_configured import open_bus
 from eventbus.consume import ConsumeLoop
 from eventbus.outbox import Outbox
-from eventbus.relay import Relay
 from runtime.health import Health
 from runtime.http_server import HttpServer
 from runtime.migrations import wait_until_migrated
@@ -45,7 +44,7 @@ async def serve(settings: ChatSettings) -> None:
         outbox = Outbox(pool, source="chat")
         channels = ConsumeLoop(bus, outbox, Channels(broker).subscription(), health=health)
         # Nothing is said here yet; the leading relay also keeps the partitions of the inbox.
-        relay = Relay(settings.postgres_dsn, bus, outbox, schema="chat", health=health)
+        relay = bus.relay(settings.postgres_dsn, outbox, schema="chat", health=health)
         server = HttpServer([gateway], settings=settings, verifier=verifier, health=health)
         await supervise(
             [broker, rooms, verifier, channels, relay, server], stop_grace_seconds=settings.stop_grace_seconds

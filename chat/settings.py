@@ -2,11 +2,11 @@
 
 from pydantic import Field
 
-from eventbus.settings import KafkaSettings
-from runtime.settings import HttpSettings, PostgresSettings, PublicSettings, RedisSettings, TokenSettings
+from eventbus.settings import BusSettings
+from runtime.settings import HttpSettings, PublicSettings, RedisSettings, TokenSettings
 
 
-class ChatSettings(HttpSettings, PostgresSettings, RedisSettings, KafkaSettings, TokenSettings, PublicSettings):
+class ChatSettings(HttpSettings, RedisSettings, BusSettings, TokenSettings, PublicSettings):
     """What a gateway needs, and its limits."""
 
     chat_origins: str = Field(

@@ -6,7 +6,15 @@ Order holds within a partition, and records of one key share a partition. Delive
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from pydantic import SecretStr
+
+from runtime.health import Health
+from runtime.service import Service
+
+if TYPE_CHECKING:
+    from eventbus.outbox import Outbox
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -145,6 +153,14 @@ class EventBus(Publisher, Protocol):
 
         ``start`` maps partition numbers to first offsets and leaves out the partitions it does not name.
         Raises BusUnavailable.
+        """
+        ...
+
+    def relay(self, dsn: SecretStr, outbox: "Outbox", *, schema: str, health: Health | None = None) -> Service:
+        """The service that makes what was said in ``schema``'s outbox readable for consumers.
+
+        One in every process that says events; one of them leads, the others stand by. ``dsn`` reaches the schema's
+        database directly, not through a pooler.
         """
         ...
 

@@ -4,12 +4,18 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+from pydantic import SecretStr
+
 from eventbus.bus import Consumer, EventBus, Message, RebalanceListener, Record
 from eventbus.kafka_consumer import KafkaConsumer
 from eventbus.kafka_names import Names
 from eventbus.kafka_producer import KafkaProducer
 from eventbus.kafka_reader import read_topic
+from eventbus.outbox import Outbox
+from eventbus.relay import Relay
 from eventbus.settings import KafkaSettings
+from runtime.health import Health
+from runtime.service import Service
 from runtime.waiting import wait_for
 
 CHECK_TIMEOUT_SECONDS = 2.0
@@ -62,6 +68,10 @@ class KafkaBus:
     def read(self, topic: str, *, start: Mapping[int, int] | None = None) -> AsyncIterator[Message]:
         """See ``EventBus.read``."""
         return read_topic(self._servers, self._names, topic, start)
+
+    def relay(self, dsn: SecretStr, outbox: Outbox, *, schema: str, health: Health | None = None) -> Service:
+        """See ``EventBus.relay``."""
+        return Relay(dsn, self, outbox, schema=schema, health=health)
 
     async def check(self) -> None:
         """See ``EventBus.check``."""

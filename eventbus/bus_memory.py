@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import cycle
 from zlib import crc32
 
+from pydantic import SecretStr
+
 from eventbus.bus import (
     CommitRefused,
     Consumer,
@@ -17,6 +19,10 @@ from eventbus.bus import (
     RecordRefused,
     UnknownTopic,
 )
+from eventbus.outbox import Outbox
+from eventbus.relay import Relay
+from runtime.health import Health
+from runtime.service import Service
 
 RECORD_BYTES_MAX = 900_000
 
@@ -80,6 +86,10 @@ class MemoryBus:
         for number in range(self._counts[topic]) if start is None else sorted(start):
             for message in list(self._logs[Partition(topic, number)])[0 if start is None else start[number] :]:
                 yield message
+
+    def relay(self, dsn: SecretStr, outbox: Outbox, *, schema: str, health: Health | None = None) -> Service:
+        """See ``EventBus.relay``."""
+        return Relay(dsn, self, outbox, schema=schema, health=health)
 
     async def check(self) -> None:
         """See ``EventBus.check``."""

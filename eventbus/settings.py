@@ -1,8 +1,10 @@
-"""Where the bus is and what its topics are called there."""
+"""Which bus a process uses, where it is, and what its topics are called there."""
 
-from pydantic import Field
+from typing import Literal, Self
 
-from runtime.settings import ProcessSettings
+from pydantic import Field, model_validator
+
+from runtime.settings import PostgresSettings, ProcessSettings
 
 
 class KafkaSettings(ProcessSettings):
@@ -21,3 +23,21 @@ class KafkaSettings(ProcessSettings):
         le=60,
         description="A consumer that is silent for so long is taken for dead, and its partitions go to others.",
     )
+
+
+class BusSettings(PostgresSettings, KafkaSettings):
+    """A process on the bus. On Postgres, the bus is in the database of the services."""
+
+    bus_backend: Literal["kafka", "postgres"] = Field(
+        default="kafka", description="What carries the events: Kafka, or the Postgres that the services use anyway."
+    )
+    kafka_bootstrap_servers: str = Field(
+        default="",
+        description="Kafka brokers to ask first, as host:port, separated by commas; needed for the bus kafka.",
+    )
+
+    @model_validator(mode="after")
+    def _kafka_is_named(self) -> Self:
+        if self.bus_backend == "kafka" and not self.kafka_bootstrap_servers:
+            raise ValueError("LIVESTREAM_KAFKA_BOOTSTRAP_SERVERS: missing (the bus kafka needs its brokers)")
+        return self

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 
 from eventbus.bus import EventBus
-from eventbus.bus_kafka import open_bus
+from eventbus.bus_configured import open_bus
 from eventbus.consume import ConsumeLoop
 from eventbus.outbox import Outbox
-from eventbus.relay import Relay
 from notify.announcer import Announcer, RedisChannels
 from notify.api import FanoutsApi, FollowersApi, NotificationsApi
 from notify.fanout import Fanouts
@@ -92,7 +91,7 @@ def assemble(
     live_streams = LiveStreams(pool, registry, settings)
     apis = [FollowersApi(pool, followers), NotificationsApi(pool, registry, live_streams), FanoutsApi(pool)]
     server = HttpServer(apis, settings=settings, verifier=verifier, health=health)
-    relay = Relay(settings.postgres_dsn, bus, outbox, schema=SCHEMA, health=health)
+    relay = bus.relay(settings.postgres_dsn, outbox, schema=SCHEMA, health=health)
     loops = [ConsumeLoop(bus, outbox, wanted, health=health) for wanted in subscriptions(fanouts, followers)]
     return Process(
         [server, gateway, announcer, relay, *loops, MonthlyPartitions(pool, make_partitions)], server, gateway

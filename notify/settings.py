@@ -2,11 +2,11 @@
 
 from pydantic import Field
 
-from eventbus.settings import KafkaSettings
-from runtime.settings import HttpSettings, PostgresSettings, RedisSettings, TokenSettings
+from eventbus.settings import BusSettings
+from runtime.settings import HttpSettings, RedisSettings, TokenSettings
 
 
-class NotifySettings(HttpSettings, PostgresSettings, RedisSettings, TokenSettings, KafkaSettings):
+class NotifySettings(HttpSettings, RedisSettings, TokenSettings, BusSettings):
     """Settings of `python -m notify`."""
 
     notify_page_followers_max: int = Field(

@@ -21,11 +21,29 @@ class Health:
             raise ValueError(f"health check {name!r} is already watched")
         self._checks[name] = check
 
+    def within(self, part: str) -> "Health":
+        """The same checks under names that begin with ``part``: for one of several services in a process."""
+        return _PartOfHealth(self, part)
+
     async def reasons(self) -> dict[str, str | None]:
         """Every check by name with None (ready) or why it is not; all are asked at once, each for 2 s at most."""
         names = list(self._checks)
         outcomes = await asyncio.gather(*(_ask(self._checks[name]) for name in names), return_exceptions=True)
         return {name: _reason(outcome) for name, outcome in zip(names, outcomes, strict=True)}
+
+
+class _PartOfHealth(Health):
+    """Registers with the whole under a prefix."""
+
+    def __init__(self, whole: Health, part: str) -> None:
+        super().__init__()
+        self._whole = whole
+        self._part = part
+
+    def watch(self, name: str, check: Check) -> None:
+        """See ``Health.watch``."""
+        super().watch(name, check)
+        self._whole.watch(f"{self._part}-{name}", check)
 
 
 async def _ask(check: Check) -> None:

@@ -16,6 +16,7 @@ SECRETS_DIR_VARIABLE = "LIVESTREAM_SECRETS_DIR"
 OWNED_PREFIXES = (
     "accounts_",
     "archive_",
+    "bus_",
     "chat_",
     "console_",
     "edge_",

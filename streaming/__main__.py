@@ -2,10 +2,9 @@
 
 from contextlib import AsyncExitStack
 
-from eventbus.bus_kafka import open_bus
+from eventbus.bus_configured import open_bus
 from eventbus.consume import ConsumeLoop
 from eventbus.outbox import Outbox
-from eventbus.relay import Relay
 from runtime.health import Health
 from runtime.http_server import HttpServer
 from runtime.migrations import wait_until_migrated
@@ -72,7 +71,7 @@ async def serve(settings: StreamingSettings) -> None:
             [
                 HttpServer(apis, settings=settings, verifier=verifier, health=health),
                 verifier,
-                Relay(settings.postgres_dsn, bus, outbox, schema=SCHEMA, health=health),
+                bus.relay(settings.postgres_dsn, outbox, schema=SCHEMA, health=health),
                 ConsumeLoop(bus, outbox, recordings_subscription(), health=health),
                 reaper,
                 MonthlyPartitions(pool, make_partitions),

@@ -2,11 +2,11 @@
 
 from pydantic import Field, SecretStr
 
-from eventbus.settings import KafkaSettings
-from runtime.settings import HttpSettings, PostgresSettings, TokenSettings
+from eventbus.settings import BusSettings
+from runtime.settings import HttpSettings, TokenSettings
 
 
-class StreamingSettings(HttpSettings, PostgresSettings, TokenSettings, KafkaSettings):
+class StreamingSettings(HttpSettings, TokenSettings, BusSettings):
     """Settings of `python -m streaming`."""
 
     streaming_ingest_secret: SecretStr = Field(
