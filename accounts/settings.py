@@ -11,7 +11,7 @@ from runtime.settings import HttpSettings, IssuerSettings
 KEY_SECRET_BYTES = 32
 
 
-class AccountsSettings(HttpSettings, BusSettings, IssuerSettings):
+class AccountsSettings(HttpSettings, IssuerSettings, BusSettings):
     """Settings of `python -m accounts`."""
 
     accounts_key_secret: SecretStr = Field(

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,6 +17,7 @@ from archive.completion import Completion
 from archive.finalise import Finaliser
 from archive.intake import SUBSCRIPTION
 from archive.jobs import Jobs
+from archive.objects import ObjectStore
 from archive.objects_configured import open_objects
 from archive.process import ProcessRunner, network_can_be_dropped
 from archive.settings import ArchiveSettings
@@ -23,9 +25,11 @@ from archive.shipper import Shipper, ShipperPace
 from archive.store import Recordings, make_partitions
 from archive.transcode import EncoderBudget, Transcoder
 from archive.worker import Worker
+from eventbus.bus import EventBus
 from eventbus.bus_configured import open_bus
 from eventbus.consume import ConsumeLoop
 from eventbus.outbox import Outbox
+from runtime.assembly import Assembly
 from runtime.health import Health
 from runtime.http_server import HttpServer
 from runtime.migrations import wait_until_migrated
@@ -40,96 +44,115 @@ SCHEMA = "archive"
 LEFTOVER_SECONDS = 6 * 3_600.0
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What the archive's processes have in common; in one process, all of it once."""
+
+    pool: Pool
+    objects: ObjectStore
+    runner: ProcessRunner
+
+
 async def serve_intake(settings: ArchiveSettings) -> None:
     """Hear of streams, finalise their recordings, answer the API, carry the schema's events."""
     async with AsyncExitStack() as stack:
-        pool = await _open_pool(stack, settings)
         bus = await stack.enter_async_context(open_bus(settings))
-        objects = await stack.enter_async_context(open_objects(settings))
-        health, outbox, recordings = Health(), Outbox(pool, source=SCHEMA), Recordings(pool)
-        health.watch("object-store", objects.check)
-        finaliser = Finaliser(
-            recordings,
-            outbox,
-            objects,
-            ProcessRunner(without_network=await network_can_be_dropped()),
-            work_directory=await asyncio.to_thread(_work_directory, settings.archive_work_directory),
-            playback_path=settings.archive_playback_path,
-            chunk_seconds=settings.archive_chunk_seconds,
-        )
-        api = ArchiveApi(recordings, playback_path=settings.archive_playback_path)
-        services: list[Service] = [
-            HttpServer([api], settings=settings, health=health),
-            ConsumeLoop(bus, outbox, SUBSCRIPTION, health=health),
-            bus.relay(settings.postgres_dsn, outbox, schema=SCHEMA, health=health),
-            MonthlyPartitions(pool, make_partitions),
-            finaliser,
-        ]
-        await supervise(services, stop_grace_seconds=settings.stop_grace_seconds)
+        shared, health = await open_shared(stack, settings), Health()
+        await _supervise(settings, await assemble_intake(settings, shared, bus, health), health)
 
 
 async def serve_shipper(settings: ArchiveSettings) -> None:
     """Ship segments from the media server's disk."""
     async with AsyncExitStack() as stack:
-        pool = await _open_pool(stack, settings)
-        objects = await stack.enter_async_context(open_objects(settings))
-        health = Health()
-        shipper = Shipper(
-            settings.archive_hls_directory,
-            Recordings(pool),
-            objects,
-            ProcessRunner(without_network=await network_can_be_dropped()),
-            ShipperPace(
-                poll_seconds=settings.archive_shipper_poll_seconds,
-                uploads_at_once=settings.archive_shipper_uploads_at_once,
-                directories_max=settings.archive_shipper_directories_max,
-                keep_seconds=settings.archive_shipper_keep_seconds,
-            ),
-        )
-        health.watch("object-store", objects.check)
-        health.watch("hls-directory", shipper.check)
-        services: list[Service] = [HttpServer([], settings=settings, health=health), shipper]
-        await supervise(services, stop_grace_seconds=settings.stop_grace_seconds)
+        shared, health = await open_shared(stack, settings), Health()
+        await _supervise(settings, assemble_shipper(settings, shared, health), health)
 
 
 async def serve_worker(settings: ArchiveSettings) -> None:
     """Make renditions."""
     async with AsyncExitStack() as stack:
-        pool = await _open_pool(stack, settings)
-        objects = await stack.enter_async_context(open_objects(settings))
-        health, outbox = Health(), Outbox(pool, source=SCHEMA)
-        health.watch("object-store", objects.check)
-        jobs = Jobs(pool, lease_seconds=settings.archive_worker_lease_seconds)
-        transcoder = Transcoder(
-            objects,
-            ProcessRunner(without_network=await network_can_be_dropped()),
-            EncoderBudget(
-                threads=settings.archive_worker_threads,
-                seconds_max=settings.archive_worker_job_seconds_max,
-                memory_bytes_max=settings.archive_worker_job_memory_bytes_max,
-            ),
-            work_directory=await asyncio.to_thread(_work_directory, settings.archive_work_directory),
-        )
-        worker = Worker(
-            pool,
-            jobs,
-            objects,
-            transcoder,
-            jobs_at_once=settings.archive_worker_jobs_at_once,
-            attempts_max=settings.archive_worker_attempts_max,
-        )
-        services: list[Service] = [
-            HttpServer([], settings=settings, health=health),
-            worker,
-            Completion(pool, jobs, outbox, objects),
-        ]
-        await supervise(services, stop_grace_seconds=settings.stop_grace_seconds)
+        shared, health = await open_shared(stack, settings), Health()
+        await _supervise(settings, await assemble_worker(settings, shared, health), health)
 
 
-async def _open_pool(stack: AsyncExitStack, settings: ArchiveSettings) -> Pool:
+async def open_shared(stack: AsyncExitStack, settings: ArchiveSettings) -> Shared:
+    """Open the database, the object store and the runner of children; ``stack`` closes them."""
     pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
     await wait_until_migrated(pool, schema=SCHEMA)
-    return pool
+    objects = await stack.enter_async_context(open_objects(settings))
+    return Shared(pool, objects, ProcessRunner(without_network=await network_can_be_dropped()))
+
+
+async def assemble_intake(settings: ArchiveSettings, shared: Shared, bus: EventBus, health: Health) -> Assembly:
+    """What hears of streams and finalises their recordings."""
+    outbox, recordings = Outbox(shared.pool, source=SCHEMA), Recordings(shared.pool)
+    health.watch("object-store", shared.objects.check)
+    finaliser = Finaliser(
+        recordings,
+        outbox,
+        shared.objects,
+        shared.runner,
+        work_directory=await asyncio.to_thread(_work_directory, settings.archive_work_directory),
+        playback_path=settings.archive_playback_path,
+        chunk_seconds=settings.archive_chunk_seconds,
+    )
+    services: list[Service] = [
+        ConsumeLoop(bus, outbox, SUBSCRIPTION, health=health),
+        bus.relay(settings.postgres_dsn, outbox, schema=SCHEMA, health=health),
+        MonthlyPartitions(shared.pool, make_partitions),
+        finaliser,
+    ]
+    return Assembly(apis=[ArchiveApi(recordings, playback_path=settings.archive_playback_path)], services=services)
+
+
+def assemble_shipper(settings: ArchiveSettings, shared: Shared, health: Health) -> Assembly:
+    """What ships segments; it stands beside the media server."""
+    shipper = Shipper(
+        settings.archive_hls_directory,
+        Recordings(shared.pool),
+        shared.objects,
+        shared.runner,
+        ShipperPace(
+            poll_seconds=settings.archive_shipper_poll_seconds,
+            uploads_at_once=settings.archive_shipper_uploads_at_once,
+            directories_max=settings.archive_shipper_directories_max,
+            keep_seconds=settings.archive_shipper_keep_seconds,
+        ),
+    )
+    health.watch("object-store", shared.objects.check)
+    health.watch("hls-directory", shipper.check)
+    return Assembly(services=[shipper])
+
+
+async def assemble_worker(settings: ArchiveSettings, shared: Shared, health: Health) -> Assembly:
+    """What makes renditions, and completes the recordings that have theirs."""
+    health.watch("object-store", shared.objects.check)
+    jobs = Jobs(shared.pool, lease_seconds=settings.archive_worker_lease_seconds)
+    transcoder = Transcoder(
+        shared.objects,
+        shared.runner,
+        EncoderBudget(
+            threads=settings.archive_worker_threads,
+            seconds_max=settings.archive_worker_job_seconds_max,
+            memory_bytes_max=settings.archive_worker_job_memory_bytes_max,
+        ),
+        work_directory=await asyncio.to_thread(_work_directory, settings.archive_work_directory),
+    )
+    worker = Worker(
+        shared.pool,
+        jobs,
+        shared.objects,
+        transcoder,
+        jobs_at_once=settings.archive_worker_jobs_at_once,
+        attempts_max=settings.archive_worker_attempts_max,
+    )
+    completion = Completion(shared.pool, jobs, Outbox(shared.pool, source=SCHEMA), shared.objects)
+    return Assembly(services=[worker, completion])
+
+
+async def _supervise(settings: ArchiveSettings, process: Assembly, health: Health) -> None:
+    server = HttpServer(process.apis, settings=settings, health=health)
+    await supervise([server, *process.services], stop_grace_seconds=settings.stop_grace_seconds)
 
 
 def _work_directory(directory: Path) -> Path:

@@ -3,6 +3,8 @@
 from contextlib import AsyncExitStack
 from functools import partial
 
+from redis.asyncio import Redis
+
 from chat.admission import Admission, comma_separated
 from chat.broker import Retention
 from chat.broker_redis import RedisBroker
@@ -13,9 +15,11 @@ from chat.room import RoomLimits
 from chat.rooms import Rooms
 from chat.settings import ChatSettings
 from chat.store import find_room
+from eventbus.bus import EventBus
 from eventbus.bus_configured import open_bus
 from eventbus.consume import ConsumeLoop
 from eventbus.outbox import Outbox
+from runtime.assembly import Assembly
 from runtime.health import Health
 from runtime.http_server import HttpServer
 from runtime.migrations import wait_until_migrated
@@ -23,32 +27,40 @@ from runtime.postgres import open_pool
 from runtime.process import run_process
 from runtime.redis_client import open_redis
 from runtime.supervise import supervise
-from runtime.tokens import TokenVerifier
+from runtime.tokens import TokenVerifier, Verifier
+
+SCHEMA = "chat"
 
 
 async def serve(settings: ChatSettings) -> None:
     """Wire the gateway and run it."""
     async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(open_pool(settings, schema="chat"))
-        await wait_until_migrated(pool, schema="chat")
+        health = Health()
         redis = await stack.enter_async_context(open_redis(settings))
         bus = await stack.enter_async_context(open_bus(settings))
-        health = Health()
         verifier = TokenVerifier(settings.jwks_url, settings.token_issuer)
-        broker = RedisBroker(redis, Retention(entry_seconds=settings.chat_history_seconds))
-        limits = RoomLimits(tick_seconds=settings.chat_tick_seconds, recovery_seconds_max=settings.chat_history_seconds)
-        rooms = Rooms(broker, Directory(partial(find_room, pool)), limits)
-        gateway = Gateway(settings, _admission(settings), rooms, broker, verifier)
-        health.watch("redis", broker.check)
         health.watch("signing-keys", verifier.check)
-        outbox = Outbox(pool, source="chat")
-        channels = ConsumeLoop(bus, outbox, Channels(broker).subscription(), health=health)
-        # Nothing is said here yet; the leading relay also keeps the partitions of the inbox.
-        relay = bus.relay(settings.postgres_dsn, outbox, schema="chat", health=health)
-        server = HttpServer([gateway], settings=settings, verifier=verifier, health=health)
-        await supervise(
-            [broker, rooms, verifier, channels, relay, server], stop_grace_seconds=settings.stop_grace_seconds
-        )
+        chat = await assemble(stack, settings, bus, redis, verifier, health)
+        server = HttpServer(chat.apis, settings=settings, verifier=verifier, health=health)
+        await supervise([*chat.services, verifier, server], stop_grace_seconds=settings.stop_grace_seconds)
+
+
+async def assemble(
+    stack: AsyncExitStack, settings: ChatSettings, bus: EventBus, redis: Redis, verifier: Verifier, health: Health
+) -> Assembly:
+    """Put the gateway and what keeps its rooms together; ``stack`` closes what it opens."""
+    pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
+    await wait_until_migrated(pool, schema=SCHEMA)
+    broker = RedisBroker(redis, Retention(entry_seconds=settings.chat_history_seconds))
+    limits = RoomLimits(tick_seconds=settings.chat_tick_seconds, recovery_seconds_max=settings.chat_history_seconds)
+    rooms = Rooms(broker, Directory(partial(find_room, pool)), limits)
+    gateway = Gateway(settings, _admission(settings), rooms, broker, verifier)
+    health.watch("redis", broker.check)
+    outbox = Outbox(pool, source=SCHEMA)
+    channels = ConsumeLoop(bus, outbox, Channels(broker).subscription(), health=health)
+    # Nothing is said here yet; the leading relay also keeps the partitions of the inbox.
+    relay = bus.relay(settings.postgres_dsn, outbox, schema=SCHEMA, health=health)
+    return Assembly(apis=[gateway], services=[broker, rooms, channels, relay])
 
 
 def _admission(settings: ChatSettings) -> Admission:

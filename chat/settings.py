@@ -6,7 +6,7 @@ from eventbus.settings import BusSettings
 from runtime.settings import HttpSettings, PublicSettings, RedisSettings, TokenSettings
 
 
-class ChatSettings(HttpSettings, RedisSettings, BusSettings, TokenSettings, PublicSettings):
+class ChatSettings(HttpSettings, RedisSettings, TokenSettings, BusSettings, PublicSettings):
     """What a gateway needs, and its limits."""
 
     chat_origins: str = Field(

@@ -1,8 +1,6 @@
 """The notify process: `python -m notify`."""
 
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
@@ -20,51 +18,43 @@ from notify.live_stream import LiveStreams
 from notify.settings import NotifySettings
 from notify.store import make_partitions
 from notify.subscriptions import subscriptions
+from runtime.assembly import Assembly
 from runtime.health import Health
 from runtime.http_server import HttpServer
 from runtime.migrations import wait_until_migrated
 from runtime.monthly_partitions import MonthlyPartitions
-from runtime.postgres import Pool, open_pool, postgres_check
+from runtime.postgres import open_pool, postgres_check
 from runtime.process import run_process
 from runtime.redis_client import redis_client
-from runtime.service import Service
 from runtime.supervise import supervise
-from runtime.tokens import TokenVerifier, Verifier
+from runtime.tokens import TokenVerifier
 
 SCHEMA = "notify"
-
-
-@dataclass(frozen=True)
-class Process:
-    """The services of a notify process, and the two that others ask something of."""
-
-    services: Sequence[Service]
-    server: HttpServer
-    gateway: LiveGateway
 
 
 async def serve(settings: NotifySettings) -> None:
     """Open what the process needs, in order, and run its services until they are stopped."""
     async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
-        await wait_until_migrated(pool, schema=SCHEMA)
-        partitions = MonthlyPartitions(pool, make_partitions)
-        await partitions.make()  # before the first notice, which else would go to the partition for the others
+        health = Health()
         bus = await stack.enter_async_context(open_bus(settings))
         # not waited for: without Redis everything but the live lane works, and that comes when Redis does
         redis = redis_client(settings)
         stack.push_async_callback(redis.aclose)
-        health = Health()
+        notify = await assemble(stack, settings, bus, redis, health)
         verifier = TokenVerifier(settings.jwks_url, settings.token_issuer)
         health.watch("signing-keys", verifier.check)
-        process = assemble(settings, pool, bus, redis, verifier, health)
-        await supervise([*process.services, verifier], stop_grace_seconds=settings.stop_grace_seconds)
+        server = HttpServer(notify.apis, settings=settings, verifier=verifier, health=health)
+        await supervise([server, *notify.services, verifier], stop_grace_seconds=settings.stop_grace_seconds)
 
 
-def assemble(
-    settings: NotifySettings, pool: Pool, bus: EventBus, redis: Redis, verifier: Verifier, health: Health
-) -> Process:
-    """Put the services together from what is open."""
+async def assemble(
+    stack: AsyncExitStack, settings: NotifySettings, bus: EventBus, redis: Redis, health: Health
+) -> Assembly:
+    """Put the service together; ``stack`` closes what it opens."""
+    pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
+    await wait_until_migrated(pool, schema=SCHEMA)
+    partitions = MonthlyPartitions(pool, make_partitions)
+    await partitions.make()  # before the first notice, which else would go to the partition for the others
     health.watch("postgres", postgres_check(pool))
     outbox = Outbox(pool, source=SCHEMA)
     channels = RedisChannels(settings.notify_redis_prefix)
@@ -90,12 +80,9 @@ def assemble(
     )
     live_streams = LiveStreams(pool, registry, settings)
     apis = [FollowersApi(pool, followers), NotificationsApi(pool, registry, live_streams), FanoutsApi(pool)]
-    server = HttpServer(apis, settings=settings, verifier=verifier, health=health)
     relay = bus.relay(settings.postgres_dsn, outbox, schema=SCHEMA, health=health)
     loops = [ConsumeLoop(bus, outbox, wanted, health=health) for wanted in subscriptions(fanouts, followers)]
-    return Process(
-        [server, gateway, announcer, relay, *loops, MonthlyPartitions(pool, make_partitions)], server, gateway
-    )
+    return Assembly(apis=apis, services=[gateway, announcer, relay, *loops, partitions])
 
 
 if __name__ == "__main__":

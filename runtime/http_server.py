@@ -1,6 +1,7 @@
 """The HTTP side of a process: endpoints, problems, traces, metrics, health and a graceful end, on one port."""
 
 import asyncio
+import errno
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -25,6 +26,7 @@ from runtime.problems import (
     Unavailable,
 )
 from runtime.reading import read_arguments
+from runtime.service import CannotServe
 from runtime.settings import HttpSettings
 from runtime.tokens import Verifier
 from runtime.trace import current_trace, trace_scope
@@ -82,9 +84,7 @@ class HttpServer:
         for api in self._apis:
             for endpoint in endpoints_of(type(api)):
                 self._add(application, endpoint, getattr(api, endpoint.name))
-            drain = getattr(api, "drain", None)
-            if drain is not None:
-                application.on_shutdown.append(_draining(drain))
+        application.on_shutdown.append(self._drain)
         application.router.add_get("/livez", _livez)
         application.router.add_get("/readyz", self._readyz)
         application.router.add_get("/metrics", _metrics)
@@ -103,7 +103,10 @@ class HttpServer:
             site = web.TCPSite(
                 runner, self._settings.http_host, self._settings.http_port, backlog=BACKLOG_CONNECTIONS_MAX
             )
-            await site.start()
+            try:
+                await site.start()
+            except OSError as error:
+                raise CannotServe(self._not_listening(error)) from error
             self.port = site.port
             self._listening.set()
             log.info("http_listening", host=self._settings.http_host, port=self.port)
@@ -111,6 +114,13 @@ class HttpServer:
         finally:
             await runner.cleanup()
             log.info("http_drained")
+
+    def _not_listening(self, error: OSError) -> str:
+        address = f"{self._settings.http_host}:{self._settings.http_port}"
+        variables = "LIVESTREAM_HTTP_HOST and LIVESTREAM_HTTP_PORT name the address"
+        if error.errno == errno.EADDRINUSE:
+            return f"{address} is in use: end what listens there, or choose another ({variables})"
+        return f"cannot listen on {address}: {error.strerror or error} ({variables})"
 
     async def listening(self) -> int:
         """Wait until the port is open; the answer is its number (settings may ask for any free one)."""
@@ -131,6 +141,11 @@ class HttpServer:
             application.router.add_get(endpoint.path, handle, allow_head=True)
         else:
             application.router.add_route(endpoint.method, endpoint.path, handle)
+
+    async def _drain(self, _application: web.Application) -> None:
+        # At once: nobody's goodbyes wait for those of another API.
+        drains = [getattr(api, "drain", None) for api in self._apis]
+        await asyncio.gather(*(drain() for drain in drains if drain is not None))
 
     async def _readyz(self, _request: web.Request) -> web.Response:
         reasons = await self._health.reasons()
@@ -232,13 +247,6 @@ def _route(request: web.Request) -> str:
 async def _name_trace(request: web.Request, response: web.StreamResponse) -> None:
     # A signal and not the middleware, since event streams and WebSockets send their head inside the handler.
     response.headers[TRACE_HEADER] = request[_TRACE_ID]
-
-
-def _draining(drain: Callable[[], Awaitable[None]]) -> Callable[[web.Application], Awaitable[None]]:
-    async def on_shutdown(_application: web.Application) -> None:
-        await drain()
-
-    return on_shutdown
 
 
 async def _livez(_request: web.Request) -> web.Response:

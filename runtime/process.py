@@ -16,6 +16,7 @@ import structlog
 import uvloop
 
 from runtime.logs import configure_logging
+from runtime.service import CannotServe
 from runtime.settings import S, SettingsInvalid, load_settings
 from runtime.supervise import ServiceFailed, ServicesStuck
 
@@ -34,18 +35,27 @@ def run_process(name: str, settings_type: type[S], serve: Callable[[S], Awaitabl
 
     Wrong settings are told on standard error, one line per variable, before anything is opened.
     """
+    # Hard: threads that somebody has left running, or exit handlers of libraries, must not hold up the end.
+    _exit(run_to_exit_code(name, settings_type, serve))
+
+
+def run_to_exit_code(name: str, settings_type: type[S], serve: Callable[[S], Awaitable[None]]) -> int:
+    """As `run_process`, for a caller that has something to do afterwards: the answer is the exit code.
+
+    Only when the event loop itself is stuck beyond the grace does the process end in here, with 2.
+    """
     try:
         settings = load_settings(settings_type)
     except SettingsInvalid as invalid:
         sys.stderr.write("".join(f"{name}: {line}\n" for line in invalid.lines))
-        sys.exit(EXIT_FAILED)
+        return EXIT_FAILED
     configure_logging(service=name, level=settings.log_level, log_format=settings.log_format)
     stopper = _Stopper(name, settings.stop_grace_seconds + CLOSING_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(_served(name, settings, serve, stopper))
         stopper.arm()  # closing the runner waits without limit for tasks that swallow cancellation
     stopper.disarm()
-    _exit(code)
+    return code
 
 
 async def _served(name: str, settings: S, serve: Callable[[S], Awaitable[None]], stopper: "_Stopper") -> int:
@@ -75,6 +85,10 @@ def _outcome(task: "asyncio.Task[None]", *, asked: bool) -> int:
     if isinstance(error, ServicesStuck):
         log.error("services_stuck", services=error.services, stop_grace_seconds=error.stop_grace_seconds)
         return EXIT_STUCK
+    refused = error.__cause__ if isinstance(error, ServiceFailed) else error
+    if isinstance(refused, CannotServe):
+        log.error("process_refused", reason=str(refused))
+        return EXIT_FAILED
     if isinstance(error, ServiceFailed):
         log.error(
             "service_failed", failed_service=error.service, reason=error.reason, exc_info=error.__cause__ or error

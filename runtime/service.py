@@ -3,6 +3,10 @@
 from typing import Protocol
 
 
+class CannotServe(Exception):
+    """Something that a person must mend before this process can serve; the text says what, and how. No traceback."""
+
+
 class Service(Protocol):
     """A part of a process that works until cancelled; returning or raising stops the process."""
 

@@ -18,14 +18,16 @@ CHECKOUT = Path(__file__).parents[2]
 FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 500
 SERVICES = ("accounts", "archive", "chat", "notify", "streaming")
-OURS = frozenset({*SERVICES, "events", "eventbus", "runtime", "console", "bench", "deploy", "tests"})
+OURS = frozenset({*SERVICES, "events", "eventbus", "runtime", "solo", "console", "bench", "deploy", "tests"})
 
-# Which of our packages each may import; console, bench, deploy and tests put everything together.
+# Which of our packages each may import; console, bench, deploy and tests put everything together. So does solo, the
+# composition root of all services in one process, but it must not need the tools: it is what runs.
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "events": frozenset(),
     "runtime": frozenset(),
     "eventbus": frozenset({"events", "runtime"}),
     **{service: frozenset({"events", "eventbus", "runtime"}) for service in SERVICES},
+    "solo": frozenset({*SERVICES, "events", "eventbus", "runtime"}),
 }
 
 BANNED_NAMES = frozenset({"utils", "util", "common", "helpers", "helper", "core", "shared", "lib", "misc", "base"})

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias, TypeVar
@@ -16,8 +16,10 @@ from eventbus.bus import Publisher, Record
 from eventbus.bus_memory import MemoryBus
 from events import Envelope, Event, StreamStarted, encode, topic_of
 from notify.__main__ import assemble
+from notify.live_gateway import LiveGateway
 from notify.settings import NotifySettings
 from runtime.health import Health
+from runtime.http_server import HttpServer
 from runtime.ids import uuid7
 from runtime.postgres import Pool, open_pool
 from runtime.redis_client import redis_client
@@ -148,13 +150,20 @@ async def running_notify(settings: NotifySettings, bus: MemoryBus) -> AsyncItera
     """A process's services under supervision, up to its answer to the first request."""
     health = Health()
     redis = redis_client(settings)
-    async with open_pool(settings, schema="notify") as pool, aiohttp.ClientSession() as session:
-        process = assemble(settings, pool, bus, redis, NamesInTokens(), health)
-        running = asyncio.create_task(supervise(process.services, stop_grace_seconds=settings.stop_grace_seconds))
+    async with (
+        open_pool(settings, schema="notify") as pool,
+        aiohttp.ClientSession() as session,
+        AsyncExitStack() as stack,
+    ):
+        process = await assemble(stack, settings, bus, redis, health)
+        server = HttpServer(process.apis, settings=settings, verifier=NamesInTokens(), health=health)
+        services = [server, *process.services]
+        running = asyncio.create_task(supervise(services, stop_grace_seconds=settings.stop_grace_seconds))
         try:
-            port = await _or_its_failure(running, process.server.listening())
+            port = await _or_its_failure(running, server.listening())
             notify = RunningNotify(f"http://127.0.0.1:{port}", session, pool, bus, running)
-            await _or_its_failure(running, process.gateway.subscribed.wait())
+            [gateway] = [service for service in process.services if isinstance(service, LiveGateway)]
+            await _or_its_failure(running, gateway.subscribed.wait())
             yield notify
         finally:
             running.cancel()
