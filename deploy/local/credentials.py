@@ -6,8 +6,10 @@ import base64
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 
 @dataclass(frozen=True)
@@ -22,18 +24,38 @@ class Credentials:
     ingest_secret: str
 
 
+def make() -> Credentials:
+    """New ones, from the operating system's randomness."""
+    return Credentials(
+        postgres_password=secrets.token_urlsafe(24),
+        redis_password=secrets.token_urlsafe(24),
+        s3_access_key_id=secrets.token_hex(10),
+        s3_secret_access_key=secrets.token_urlsafe(30),
+        accounts_key_secret=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("="),
+        ingest_secret=secrets.token_urlsafe(24),
+    )
+
+
+def of_settings(settings: Mapping[str, str]) -> Credentials:
+    """Those that the LIVESTREAM_* settings of a server name: its engines are started with what its services were told."""
+
+    def password(variable: str) -> str:
+        return unquote(urlsplit(settings.get(variable, "")).password or "")
+
+    return Credentials(
+        postgres_password=password("LIVESTREAM_POSTGRES_DSN"),
+        redis_password=password("LIVESTREAM_REDIS_URL"),
+        s3_access_key_id=settings.get("LIVESTREAM_ARCHIVE_S3_ACCESS_KEY_ID", ""),
+        s3_secret_access_key=settings.get("LIVESTREAM_ARCHIVE_S3_SECRET_ACCESS_KEY", ""),
+        accounts_key_secret=settings.get("LIVESTREAM_ACCOUNTS_KEY_SECRET", ""),
+        ingest_secret=settings.get("LIVESTREAM_STREAMING_INGEST_SECRET", ""),
+    )
+
+
 def load_or_make(path: Path) -> Credentials:
     """Read the stack's secrets, making those that the file does not have yet (a later version may need more)."""
     known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    made = {
-        "postgres_password": secrets.token_urlsafe(24),
-        "redis_password": secrets.token_urlsafe(24),
-        "s3_access_key_id": secrets.token_hex(10),
-        "s3_secret_access_key": secrets.token_urlsafe(30),
-        "accounts_key_secret": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("="),
-        "ingest_secret": secrets.token_urlsafe(24),
-    }
-    credentials = Credentials(**{name: known.get(name, value) for name, value in made.items()})
+    credentials = Credentials(**{name: known.get(name, value) for name, value in asdict(make()).items()})
     if asdict(credentials) != known:
         write_private(path, json.dumps(asdict(credentials), indent=2) + "\n")
     return credentials
