@@ -77,7 +77,7 @@ def nginx_configuration(settings: EdgeSettings) -> str:
             "USER_DIRECTIVE": "",
             "MODULES_DIRECTORY": "/usr/lib/nginx/modules",
             "RUN_DIRECTORY": settings.edge_run_directory,
-            "RTMP_LISTEN": settings.edge_rtmp_listen,
+            "RTMP_LISTEN": f"listen {settings.edge_rtmp_listen};",
             "HTTP_LISTEN": settings.edge_http_listen,
             "CONTROL_LISTEN": settings.edge_control_listen,
             "CONTROL_ALLOW": " ".join(f"allow {address};" for address in settings.edge_control_allow.split(",")),
@@ -93,6 +93,7 @@ def nginx_configuration(settings: EdgeSettings) -> str:
             "S3": settings.edge_object_store,
             "S3_BUCKET": settings.edge_bucket,
         },
+        recordings="s3",
     )
 
 

@@ -5,21 +5,30 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from typing import Literal
 
 from deploy.local import places
 from deploy.local.errors import StackError
-from deploy.local.parts import Place
+from deploy.local.listen import Address
+from deploy.local.parts import API_SERVICES, Place
 
 TEMPLATE = places.CHECKOUT / "deploy/nginx.conf"
 PLACEHOLDER = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
+# A section of the template that holds for one kind of recordings only: "# only: disk", its lines, "# end only".
+SECTION = re.compile(r"^ *# only: (\w+)\n(.*?)^ *# end only\n", re.MULTILINE | re.DOTALL)
 
 S3_BUCKET = "recordings"
 UPDATE_SECONDS = 5
+LOOPBACK = "127.0.0.1"
 
 
-def render(template: str, values: Mapping[str, str]) -> str:
-    """Replace every ${NAME}; raises StackError for a placeholder without a value, or a value that nothing uses."""
-    body = "\n".join(line for line in template.splitlines() if not line.lstrip().startswith("#"))
+def render(template: str, values: Mapping[str, str], *, recordings: Literal["disk", "s3"]) -> str:
+    """Keep the sections of one kind of recordings, drop the comments, and replace every ${NAME}.
+
+    Raises StackError for a placeholder without a value, or a value that nothing uses.
+    """
+    chosen = SECTION.sub(lambda section: section[2] if section[1] == recordings else "", template)
+    body = "\n".join(line for line in chosen.splitlines() if not line.lstrip().startswith("#"))
     wanted = set(PLACEHOLDER.findall(body))
     if wanted != set(values):
         raise StackError(f"nginx.conf and its values differ: {', '.join(sorted(wanted ^ set(values)))}")
@@ -28,34 +37,45 @@ def render(template: str, values: Mapping[str, str]) -> str:
 
 def hook_url(place: Place) -> str:
     """Where nginx-rtmp asks and reports; the path carries the secret because the module can send no header."""
-    return f"{place.url('streaming')}/hooks/ingest/nginx-rtmp/{place.credentials.ingest_secret}"
+    return f"{place.api_url('streaming')}/hooks/ingest/nginx-rtmp/{place.credentials.ingest_secret}"
+
+
+def push_address(place: Place) -> Address:
+    """Where nginx pushes accepted video to itself: it takes that from 127.0.0.1 only."""
+    public = place.address("rtmp")
+    return public if public.host == LOOPBACK else Address(LOOPBACK, place.ports["rtmp"])
+
+
+def listeners(place: Place) -> dict[str, list[Address]]:
+    """What nginx listens on, by the name of the port; RTMP has a second address when people get it at another one."""
+    public = place.listen.addresses if place.listen else {}
+    found = {port: [public.get(port, Address(LOOPBACK, place.ports[port]))] for port in ("edge", "rtmp", "control")}
+    if push_address(place) != place.address("rtmp"):
+        found["rtmp"].append(push_address(place))
+    return found
 
 
 def nginx_configuration(place: Place) -> str:
     """The whole configuration file of the local nginx. It contains the hook secret."""
-
-    def address(part: str) -> str:
-        return f"127.0.0.1:{place.ports[part]}"
-
+    listen = listeners(place)
     values = {
         # The checkout may be below a directory that only root may enter.
         "USER_DIRECTIVE": "user root;" if os.geteuid() == 0 else "",
         "MODULES_DIRECTORY": "/usr/lib/nginx/modules",
         "RUN_DIRECTORY": str(place.state("nginx")),
-        "RTMP_LISTEN": address("rtmp"),
-        "HTTP_LISTEN": address("edge"),
-        "CONTROL_LISTEN": address("control"),
-        "CONTROL_ALLOW": "allow 127.0.0.1;",
+        "RTMP_LISTEN": " ".join(f"listen {address};" for address in listen["rtmp"]),
+        "HTTP_LISTEN": str(listen["edge"][0]),
+        "CONTROL_LISTEN": str(listen["control"][0]),
+        "CONTROL_ALLOW": f"allow {LOOPBACK};",
         "HOOK_URL": hook_url(place),
         "UPDATE_SECONDS": str(UPDATE_SECONDS),
         "HLS_DIRECTORY": str(place.hls_directory),
         "WEB_DIRECTORY": str(places.CHECKOUT / "web"),
-        "ACCOUNTS": address("accounts"),
-        "STREAMING": address("streaming"),
-        "NOTIFY": address("notify"),
-        "ARCHIVE": address("archive"),
-        "CHAT_SERVERS": " ".join(f"server {address(part)};" for part in ("chat-1", "chat-2")),
-        "S3": address("minio"),
-        "S3_BUCKET": S3_BUCKET,
+        **{service.upper(): str(place.address(place.profile.apis[service])) for service in API_SERVICES},
+        "CHAT_SERVERS": " ".join(f"server {place.address(part)};" for part in place.profile.gateways),
     }
-    return render(TEMPLATE.read_text(), values)
+    if place.profile.recordings == "disk":
+        values["RECORDINGS_DIRECTORY"] = str(place.recordings_directory)
+    else:
+        values |= {"S3": str(place.address("minio")), "S3_BUCKET": S3_BUCKET}
+    return render(TEMPLATE.read_text(), values, recordings=place.profile.recordings)

@@ -38,6 +38,28 @@ POSTGRES_SETTINGS: Mapping[str, str] = {
     "log_timezone": "UTC",
 }
 
+# A machine of one streamer is small, and so is what it keeps. Nothing here trades away what survives a crash.
+SOLO_POSTGRES_SETTINGS: Mapping[str, str] = {
+    "max_connections": "100",
+    "shared_buffers": "64MB",
+    "effective_cache_size": "256MB",
+    "maintenance_work_mem": "32MB",
+    "max_wal_size": "256MB",
+    # The fewest that pg_wal is kept at: a first start need not fill a small disk with empty log.
+    "min_wal_size": "64MB",
+    "autovacuum_max_workers": "2",
+    # Queries here are short: a compiler or a second process for one costs more than it saves.
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",
+    "max_logical_replication_workers": "0",
+}
+
+
+def postgres_settings(place: Place) -> dict[str, str]:
+    """What the server is told on its command line."""
+    small = SOLO_POSTGRES_SETTINGS if place.profile.name == "solo" else {}
+    return {**POSTGRES_SETTINGS, **small, "port": str(place.ports["postgres"])}
+
 
 def _traversable_by_others(directory: Path) -> bool:
     return all(parent.stat().st_mode & 0o001 for parent in (directory, *directory.parents))
@@ -92,7 +114,7 @@ def _launch_postgres(place: Place) -> Launch:
     state = place.state("postgres")
     programs = places.postgres_programs()
     port = place.ports["postgres"]
-    settings = [f"--{name}={value}" for name, value in {**POSTGRES_SETTINGS, "port": str(port)}.items()]
+    settings = [f"--{name}={value}" for name, value in postgres_settings(place).items()]
     return Launch(
         argv=[*_as_postgres_user(state), str(programs / "postgres"), "-D", str(state / "data"), *settings],
         directory=Path("/"),
@@ -114,7 +136,7 @@ def _redis_configuration(place: Place) -> str:
         "dir": str(place.state("redis")),
         "save": '""',
         "appendonly": "no",
-        "maxmemory": "512mb",
+        "maxmemory": "128mb" if place.profile.name == "solo" else "512mb",
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
     }

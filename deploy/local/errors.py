@@ -3,7 +3,9 @@
 StackError
 ├── PartFailed       a part did not become healthy, or ended
 ├── NotInstalled     a binary of the stack is not there
-└── PortsTaken       something foreign listens where a running stack needs a port
+├── PortsTaken       something foreign listens where a running stack needs a port
+├── AddressTaken     nginx cannot listen where it was told to
+└── AddressWrong     what was given as an address to listen on is none
 """
 
 from __future__ import annotations
@@ -45,3 +47,28 @@ class PortsTaken(StackError):
             f"port {port} of {part} is taken by another program while other parts of this stack run\n"
             "next: run `make down`, then `make up`, which moves the whole stack to free ports"
         )
+
+
+ADDRESS_FIXES = {
+    "in use": "is in use by another program; `ss -ltnp 'sport = :{port}'` names it: stop it, or listen elsewhere",
+    "foreign": "is no address of this machine; `ip -brief address` lists them, 0.0.0.0 is all of them",
+    "privileged": "is for root only, like every port below 1024; choose a higher one",
+}
+
+
+class AddressTaken(StackError):
+    """An address that nginx was told to listen on is not to be had; `reason` is a key of ADDRESS_FIXES, or a text."""
+
+    def __init__(self, part: str, use: str, address: str, port: int, reason: str) -> None:
+        self.part = part
+        self.port = port
+        self.reason = reason
+        fix = ADDRESS_FIXES.get(reason, reason).format(port=port)
+        super().__init__(f"{part} cannot listen on {address} ({use}): port {port} {fix}")
+
+
+class AddressWrong(StackError):
+    """Not an address to listen on."""
+
+    def __init__(self, text: str, reason: str = "") -> None:
+        super().__init__(f"cannot listen on {text!r}: {reason or 'wanted IP:PORT, like 0.0.0.0:8080 or [::]:8080'}")

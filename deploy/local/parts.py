@@ -1,4 +1,4 @@
-"""What a part of the local stack is, and the names of all of them."""
+"""What a part of the local stack is, and which parts the profiles have."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from deploy.local.credentials import Credentials
+from deploy.local.listen import Address, Listen
 from deploy.local.ports import Ports
 
 ENGINES = ("postgres", "redis", "kafka", "minio", "nginx")
@@ -25,6 +27,49 @@ SERVICES = (
 )
 ALL = ENGINES + SERVICES
 
+ProfileName = Literal["solo", "full"]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Which parts make one whole stack, and which of them answer for what."""
+
+    name: ProfileName
+    engines: tuple[str, ...]
+    services: tuple[str, ...]
+    recordings: Literal["disk", "s3"]
+    # The part whose HTTP port each API is on, by the API's service.
+    apis: Mapping[str, str]
+    gateways: tuple[str, ...]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Engines, then services."""
+        return self.engines + self.services
+
+
+API_SERVICES = ("accounts", "streaming", "notify", "archive")
+
+PROFILES: Mapping[ProfileName, Profile] = {
+    # Postgres carries the events as well, recordings are files, and one process of ours does everything.
+    "solo": Profile(
+        "solo",
+        engines=("postgres", "redis", "nginx"),
+        services=("solo",),
+        recordings="disk",
+        apis=dict.fromkeys(API_SERVICES, "solo"),
+        gateways=("solo",),
+    ),
+    "full": Profile(
+        "full",
+        engines=ENGINES,
+        services=SERVICES,
+        recordings="s3",
+        apis={service: service for service in API_SERVICES},
+        gateways=("chat-1", "chat-2"),
+    ),
+}
+
 
 @dataclass(frozen=True)
 class Place:
@@ -33,23 +78,46 @@ class Place:
     directory: Path
     ports: Ports
     credentials: Credentials
+    profile: Profile
+    listen: Listen | None = None
 
     def state(self, part: str) -> Path:
         """The directory of a part's own files."""
-        path = self.directory / part
-        path.mkdir(exist_ok=True)
-        return path
+        return self._made(part)
 
     @property
     def hls_directory(self) -> Path:
         """Where nginx-rtmp writes and the shipper reads."""
-        path = self.directory / "hls"
+        return self._made("hls")
+
+    @property
+    def recordings_directory(self) -> Path:
+        """Where recordings are kept and served from, when they are files."""
+        return self._made("recordings")
+
+    @property
+    def work_directory(self) -> Path:
+        """Where pieces of media lie while they are worked on."""
+        return self._made("archive-work")
+
+    def address(self, port: str) -> Address:
+        """Where the listener of this name is, for other parts on this machine."""
+        if self.listen and port in self.listen.addresses:
+            return self.listen.addresses[port].near
+        return Address("127.0.0.1", self.ports[port])
+
+    def url(self, port: str) -> str:
+        """The http origin of a listener."""
+        return f"http://{self.address(port)}"
+
+    def api_url(self, service: str) -> str:
+        """The http origin of a service's API, whichever process it is in."""
+        return self.url(self.profile.apis[service])
+
+    def _made(self, name: str) -> Path:
+        path = self.directory / name
         path.mkdir(exist_ok=True)
         return path
-
-    def url(self, part: str) -> str:
-        """The http origin of a part."""
-        return f"http://127.0.0.1:{self.ports[part]}"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,12 @@ from deploy.local.errors import NotInstalled
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SETUP = Path(__file__).with_name("setup")
+LOCAL = CHECKOUT / ".local"
+
+
+def stack_directory(profile: str) -> Path:
+    """Where this checkout's own stack of a profile lives."""
+    return LOCAL / profile
 
 
 def _version(name: str) -> str:

@@ -34,6 +34,7 @@ OFFSETS: Mapping[str, int] = {
     "archive": 25,
     "archive-worker": 26,
     "archive-shipper": 27,
+    "solo": 28,
 }
 
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from deploy.local import edge, places, probes
 from deploy.local.engines import POSTGRES_ROLE
-from deploy.local.parts import SERVICES, Launch, Part, Place
+from deploy.local.parts import Launch, Part, Place
 from deploy.local.processes import run_to_end
 
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -22,10 +22,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "archive": ("archive", "intake"),
     "archive-worker": ("archive", "worker"),
     "archive-shipper": ("archive", "shipper"),
+    "solo": ("solo",),
 }
 
 # What a service is made of: a change in any of these means that a running one is out of date.
-CODE_DIRECTORIES = ("events", "eventbus", "runtime", "accounts", "streaming", "chat", "notify", "archive")
+CODE_DIRECTORIES = ("events", "eventbus", "runtime", "accounts", "streaming", "chat", "notify", "archive", "solo")
 CODE_SUFFIXES = frozenset({".py", ".sql", ".lua", ".json"})
 
 # Preparation is bounded like everything else; creating all topics on a fresh broker takes a few seconds.
@@ -35,32 +36,44 @@ PREPARE_SECONDS_MAX = 120.0
 def settings(place: Place) -> dict[str, str]:
     """The LIVESTREAM_* variables that all services of this stack share, secrets included."""
     credentials = place.credentials
-    control = place.url("control")
-    work = place.directory / "archive-work"
-    work.mkdir(exist_ok=True)
     postgres_password = quote(credentials.postgres_password, safe="")
     redis_password = quote(credentials.redis_password, safe="")
+    control = place.url("control")
     return {
         "LIVESTREAM_POSTGRES_DSN": (
-            f"postgresql://{POSTGRES_ROLE}:{postgres_password}@127.0.0.1:{place.ports['postgres']}/postgres"
+            f"postgresql://{POSTGRES_ROLE}:{postgres_password}@{place.address('postgres')}/postgres"
         ),
-        "LIVESTREAM_REDIS_URL": f"redis://:{redis_password}@127.0.0.1:{place.ports['redis']}/0",
-        "LIVESTREAM_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{place.ports['kafka']}",
-        "LIVESTREAM_JWKS_URL": f"{place.url('accounts')}/.well-known/jwks.json",
+        "LIVESTREAM_REDIS_URL": f"redis://:{redis_password}@{place.address('redis')}/0",
+        "LIVESTREAM_JWKS_URL": f"{place.api_url('accounts')}/.well-known/jwks.json",
         "LIVESTREAM_PUBLIC_URL": place.url("edge"),
         "LIVESTREAM_ACCOUNTS_KEY_SECRET": credentials.accounts_key_secret,
         "LIVESTREAM_STREAMING_INGEST_SECRET": credentials.ingest_secret,
         "LIVESTREAM_STREAMING_INGEST_CONTROL_URL": f"{control}/control",
         "LIVESTREAM_STREAMING_INGEST_STAT_URL": f"{control}/stat",
-        "LIVESTREAM_STREAMING_INGEST_PUSH_URL": f"rtmp://127.0.0.1:{place.ports['rtmp']}/hls",
-        "LIVESTREAM_STREAMING_PUBLIC_INGEST_URL": f"rtmp://127.0.0.1:{place.ports['rtmp']}/live",
+        "LIVESTREAM_STREAMING_INGEST_PUSH_URL": f"rtmp://{edge.push_address(place)}/hls",
+        "LIVESTREAM_STREAMING_PUBLIC_INGEST_URL": f"rtmp://{place.address('rtmp')}/live",
         "LIVESTREAM_ARCHIVE_HLS_DIRECTORY": str(place.hls_directory),
+        "LIVESTREAM_ARCHIVE_WORK_DIRECTORY": str(place.work_directory),
+        **(_on_postgres_and_disk(place) if place.profile.name == "solo" else _on_kafka_and_s3(place)),
+    }
+
+
+def _on_postgres_and_disk(place: Place) -> dict[str, str]:
+    return {
+        "LIVESTREAM_BUS_BACKEND": "postgres",
+        "LIVESTREAM_ARCHIVE_OBJECT_STORE": "disk",
+        "LIVESTREAM_ARCHIVE_DISK_DIRECTORY": str(place.recordings_directory),
+    }
+
+
+def _on_kafka_and_s3(place: Place) -> dict[str, str]:
+    return {
+        "LIVESTREAM_KAFKA_BOOTSTRAP_SERVERS": str(place.address("kafka")),
         "LIVESTREAM_ARCHIVE_OBJECT_STORE": "s3",
         "LIVESTREAM_ARCHIVE_S3_ENDPOINT_URL": place.url("minio"),
         "LIVESTREAM_ARCHIVE_S3_BUCKET": edge.S3_BUCKET,
-        "LIVESTREAM_ARCHIVE_S3_ACCESS_KEY_ID": credentials.s3_access_key_id,
-        "LIVESTREAM_ARCHIVE_S3_SECRET_ACCESS_KEY": credentials.s3_secret_access_key,
-        "LIVESTREAM_ARCHIVE_WORK_DIRECTORY": str(work),
+        "LIVESTREAM_ARCHIVE_S3_ACCESS_KEY_ID": place.credentials.s3_access_key_id,
+        "LIVESTREAM_ARCHIVE_S3_SECRET_ACCESS_KEY": place.credentials.s3_secret_access_key,
     }
 
 
@@ -70,7 +83,12 @@ def inherited_environment() -> dict[str, str]:
 
 
 def prepare_all(place: Place) -> None:
-    """Migrate the database and create the topics; both change nothing when there is nothing to do."""
+    """Migrate the database and create the topics; both change nothing when there is nothing to do.
+
+    Solo does both itself when it starts.
+    """
+    if place.profile.name == "solo":
+        return
     environment = {**inherited_environment(), **settings(place), "PYTHONPATH": str(places.CHECKOUT)}
     for arguments in (("migrate",), ("topics", "create")):
         run_to_end(
@@ -107,4 +125,4 @@ def _nothing(_: Place) -> None:
     """A service keeps its state in the engines."""
 
 
-SERVICE_PARTS = tuple(Part(name, (name,), _nothing, functools.partial(_launch, name)) for name in SERVICES)
+SERVICE_PARTS = tuple(Part(name, (name,), _nothing, functools.partial(_launch, name)) for name in COMMANDS)

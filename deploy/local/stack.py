@@ -14,13 +14,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Literal
 
-from deploy.local import places, ports, processes, services
+from deploy.local import edge, places, ports, processes, services
 from deploy.local.credentials import Credentials, load_or_make
 from deploy.local.engines import ENGINE_PARTS
 from deploy.local.errors import PartFailed, PortsTaken, StackError
-from deploy.local.parts import ALL, ENGINES, SERVICES, Launch, Part, Place
+from deploy.local.listen import Address, Listen, check_free
+from deploy.local.parts import PROFILES, Launch, Place, ProfileName
 from deploy.local.ports import Ports
 
 Say = Callable[[str], None]
@@ -30,6 +32,7 @@ PROBE_INTERVAL_SECONDS = 0.05
 LOG_BYTES_MAX = 50_000_000
 LOG_LINES_SHOWN = 20
 OPEN_FILES_MAX = 65_536
+PORT_USES = {"edge": "HTTP", "rtmp": "RTMP"}
 
 
 @dataclass(frozen=True)
@@ -39,28 +42,57 @@ class PartStatus:
     name: str
     state: Literal["running", "unhealthy", "stopped"]
     pid: int | None
-    ports: tuple[int, ...]
+    addresses: tuple[Address, ...]
     reason: str = ""
 
 
 class Stack:
-    """The engines and services that live in one directory.
+    """The engines and services that live in one directory: those of the profile.
 
     Everything survives `down` and `up`: data, secrets, ports. Processes are found again by their records, so any
     process may start the stack and any other may stop it.
     """
 
-    def __init__(self, directory: Path = places.CHECKOUT / ".local", *, port_base: int | None = None) -> None:
-        self.directory = directory.resolve()
+    def __init__(
+        self,
+        directory: Path | None = None,
+        *,
+        profile: ProfileName = "full",
+        port_base: int | None = None,
+        listen: Listen | None = None,
+    ) -> None:
+        self.directory = (directory or places.stack_directory(profile)).resolve()
+        self.profile = PROFILES[profile]
         self._port_base = port_base or ports.BASE
+        self._listen = listen
         for path in (self.directory, self.directory / "run", self.directory / "log"):
             path.mkdir(parents=True, exist_ok=True)
 
     # --- what a user of the stack needs to know -----------------------------------------------------------------------
 
     @property
+    def engines(self) -> tuple[str, ...]:
+        """The profile's engines."""
+        return self.profile.engines
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The profile's processes of ours."""
+        return self.profile.services
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Both, engines first."""
+        return self.profile.parts
+
+    @property
+    def gateway_urls(self) -> tuple[str, ...]:
+        """The HTTP origin of every chat gateway, not through the edge."""
+        return tuple(self._place.url(part) for part in self.profile.gateways)
+
+    @property
     def ports(self) -> Ports:
-        """The ports in use, or those that will be."""
+        """The ports in use, or those that will be; `Listen` may put the edge and RTMP on others."""
         return ports.recorded(self.directory) or ports.claim(self.directory, self._port_base)
 
     def environment(self) -> dict[str, str]:
@@ -76,8 +108,8 @@ class Stack:
 
     def status(self) -> list[PartStatus]:
         """How every part is; the probes run side by side."""
-        with ThreadPoolExecutor(len(ALL)) as pool:
-            return list(pool.map(self._status, ALL))
+        with ThreadPoolExecutor(len(self.parts)) as pool:
+            return list(pool.map(self._status, self.parts))
 
     def log(self, part: str) -> Path:
         """Where a part's output goes."""
@@ -85,25 +117,25 @@ class Stack:
 
     # --- start and stop -----------------------------------------------------------------------------------------------
 
-    def up(self, parts: Iterable[str] = ENGINES, *, say: Say = print) -> None:
-        """Start what does not run and wait until all of `parts` is healthy: engines first, then the services.
+    def up(self, parts: Iterable[str] | None = None, *, say: Say = print) -> None:
+        """Start what does not run and wait until all of `parts` (the engines) is healthy: engines, then services.
 
         A running part whose settings or code have changed since it started is restarted. Raises PartFailed with the
         end of its log when one does not get healthy.
         """
-        wanted = _known(parts)
+        wanted = self._known(self.engines if parts is None else parts)
         with self._locked():
             self._settle_ports(wanted)
-            self._each(self._start, [name for name in ENGINES if name in wanted], say)
-            if chosen := [name for name in SERVICES if name in wanted]:
+            self._each(self._start, [name for name in self.engines if name in wanted], say)
+            if chosen := [name for name in self.services if name in wanted]:
                 services.prepare_all(self._place)
                 self._each(self._start, chosen, say)
 
     def down(self, parts: Iterable[str] | None = None, *, say: Say = lambda _: None) -> None:
         """Stop services, then engines: ask, wait, kill."""
-        wanted = _known(ALL if parts is None else parts)
+        wanted = self._known(self.parts if parts is None else parts)
         with self._locked():
-            for group in (SERVICES, ENGINES):
+            for group in (self.services, self.engines):
                 self._each(self._stop, [name for name in group if name in wanted], say)
 
     def start(self, part: str) -> None:
@@ -111,7 +143,7 @@ class Stack:
 
         Unlike `up`, it neither migrates nor creates topics: it brings back what has run before.
         """
-        wanted = _known([part])
+        wanted = self._known([part])
         with self._locked():
             self._settle_ports(wanted)
             self._each(self._start, wanted, lambda _: None)
@@ -128,7 +160,7 @@ class Stack:
 
     @property
     def _place(self) -> Place:
-        return Place(self.directory, self.ports, self._credentials)
+        return Place(self.directory, self.ports, self._credentials, self.profile, self._listen)
 
     @cached_property
     def _credentials(self) -> Credentials:
@@ -145,23 +177,34 @@ class Stack:
             yield
 
     def _settle_ports(self, wanted: Sequence[str]) -> None:
-        """Move to free ports while nothing runs; with parts running, a foreign program in the way is an error."""
-        running = [name for name in ALL if processes.find(self._record(name))]
+        """Move to free ports while nothing runs; with parts running, a foreign program in the way is an error.
+
+        An address that was asked for does not move: that it is taken is an error in either case.
+        """
+        running = [name for name in self.parts if processes.find(self._record(name))]
         current = ports.recorded(self.directory)
         if not running or current is None:
-            ports.claim(self.directory, current.base if current else self._port_base)
-            return
-        for name in wanted:
-            for port in (current[port_name] for port_name in PARTS[name].ports):
-                if name not in running and not ports.is_free(port):
-                    raise PortsTaken(name, port)
+            current = ports.claim(self.directory, current.base if current else self._port_base)
+        public = self._listen.addresses if self._listen else {}
+        for name in (part for part in wanted if part not in running):
+            for port_name in PARTS[name].ports:
+                if port_name in public:
+                    check_free(name, PORT_USES[port_name], public[port_name])
+                elif not ports.is_free(current[port_name]):
+                    raise PortsTaken(name, current[port_name])
 
     def _each(self, act: Callable[[str, Say], None], names: Sequence[str], say: Say) -> None:
         """Act on all parts side by side; the first failure is raised when all have come to an end."""
         if not names:
             return
+        speaking = Lock()
+
+        def say_alone(line: str) -> None:
+            with speaking:
+                say(line)
+
         with ThreadPoolExecutor(len(names)) as pool:
-            list(pool.map(lambda name: act(name, say), names))
+            list(pool.map(lambda name: act(name, say_alone), names))
 
     def _start(self, name: str, say: Say) -> None:
         part, began = PARTS[name], time.monotonic()
@@ -182,7 +225,7 @@ class Stack:
                 os.kill(record.pid, signal.SIGCONT)
         self._wait_healthy(name, launch)
         milliseconds = round((time.monotonic() - began) * 1000)
-        say(f"  {name:<16} {word:<13} {self._addresses(part):<24} {milliseconds:>6} ms")
+        say(f"  {name:<16} {word:<13} {shown(self._addresses(name)):<24} {milliseconds:>6} ms")
 
     def _spawn(self, name: str, launch: Launch) -> None:
         _allow_many_open_files()
@@ -227,15 +270,25 @@ class Stack:
         )
 
     def _status(self, name: str) -> PartStatus:
-        numbers = tuple(self.ports[port] for port in PARTS[name].ports)
+        addresses = self._addresses(name)
         record = processes.find(self._record(name))
         if record is None:
-            return PartStatus(name, "stopped", None, numbers)
+            return PartStatus(name, "stopped", None, addresses)
         reason = PARTS[name].launch(self._place).probe()
-        return PartStatus(name, "unhealthy" if reason else "running", record.pid, numbers, reason or "")
+        return PartStatus(name, "unhealthy" if reason else "running", record.pid, addresses, reason or "")
 
-    def _addresses(self, part: Part) -> str:
-        return "127.0.0.1:" + ",".join(str(self.ports[name]) for name in part.ports)
+    def _addresses(self, name: str) -> tuple[Address, ...]:
+        place = self._place
+        if name == "nginx":
+            return tuple(address for found in edge.listeners(place).values() for address in found)
+        return tuple(place.address(port) for port in PARTS[name].ports)
+
+    def _known(self, parts: Iterable[str]) -> list[str]:
+        wanted = list(parts)
+        if unknown := sorted(set(wanted) - set(self.parts)):
+            names = " ".join(self.parts)
+            raise StackError(f"the stack {self.profile.name} has no part {', '.join(unknown)}\nparts: {names}")
+        return wanted
 
     def _last_lines(self, name: str) -> list[str]:
         try:
@@ -245,11 +298,13 @@ class Stack:
             return []
 
 
-def _known(parts: Iterable[str]) -> list[str]:
-    wanted = list(parts)
-    if unknown := sorted(set(wanted) - set(ALL)):
-        raise StackError(f"no such part: {', '.join(unknown)}\nparts: {' '.join(ALL)}")
-    return wanted
+def shown(addresses: Sequence[Address]) -> str:
+    """Addresses for people, with the host said once while it stays the same: 127.0.0.1:17000,17001."""
+    text = ""
+    for before, address in zip((None, *addresses), addresses, strict=False):
+        same_host = before is not None and before.host == address.host
+        text += f",{address.port}" if same_host else f"{' ' if text else ''}{address}"
+    return text
 
 
 def _allow_many_open_files() -> None:
