@@ -1,22 +1,49 @@
-"""The ``livestream`` command: every verb with its help; exit codes 0 done, 1 not done, 2 used wrongly."""
+"""The ``livestream`` command: every verb with its help.
+
+Exit codes of every verb: 0 done; 1 not done, the error on standard error says why; 2 used wrongly; 3 done, and what was
+found differs from what is wanted (only the verbs whose help says so). ``solo`` ends as our processes do: 2 is stuck.
+"""
+
+import os
+import sys
+from typing import Annotated
 
 import typer
 
-from console import dead_letters, generate, init_secrets, migrate, seed_followers, topics
+from console import dead_letters, generate, init, init_secrets, migrate, seed_followers, topics
 from console.demo import verb as demo
+from console.endings import CODES, DEBUG_VARIABLE, tell_unexpected
+from runtime.logs import configure_logging
 
 app = typer.Typer(
-    help="LiveStream: the backend for live streaming that you run yourself.", no_args_is_help=True, add_completion=False
+    help="LiveStream: the backend for live streaming that you run yourself.",
+    epilog=CODES,
+    no_args_is_help=True,
+    add_completion=False,
 )
-for verb in (migrate, generate, init_secrets, seed_followers, demo):
+for verb in (init, migrate, generate, init_secrets, seed_followers, demo):
     app.add_typer(verb.app)
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")
 
 
+@app.callback()
+def livestream(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and every log line.")] = False,
+) -> None:
+    """LiveStream: the backend for live streaming that you run yourself."""
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "debug"
+    # Standard output is for answers alone; what happens on the way is for whoever watches.
+    level = "debug" if os.environ.get(DEBUG_VARIABLE) == "debug" else "warning"
+    configure_logging(service="console", level=level, log_format="console", stream=sys.stderr)
+
+
 def main() -> None:
     """Run the command line."""
-    app(prog_name="livestream")
+    sys.excepthook = tell_unexpected
+    # Not `app()`, which would put a hook of its own in front of ours.
+    typer.main.get_command(app)(prog_name="livestream")
 
 
 if __name__ == "__main__":
