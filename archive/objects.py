@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
@@ -14,16 +14,24 @@ from archive.errors import InvalidKey
 KEY_CHARACTERS_MAX = 512
 _KEY = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*", re.ASCII)
 
+EVERYTHING = ""
+
 MASTER = "master.m3u8"
 INDEX = "index.m3u8"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object in the store."""
+    """One object in the store; two are equal when key and size are.
+
+    ``version`` changes whenever the object is written again; ``md5`` is set where the store worked it out itself from
+    the bytes that it received. Both are None where the store does not tell.
+    """
 
     key: str
     size_bytes: int
+    version: str | None = field(default=None, compare=False)
+    md5: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,9 @@ class ObjectKind:
 SEGMENT = ObjectKind("video/mp2t", "public, max-age=31536000, immutable")
 # A master playlist is rewritten once the ladder is there; the type is that of RFC 8216 4.
 PLAYLIST = ObjectKind("application/vnd.apple.mpegurl", "public, max-age=5")
+# What this version does not know, and a later one has stored.
+UNKNOWN = ObjectKind("application/octet-stream", "public, max-age=5")
+KINDS_BY_ENDING = {".ts": SEGMENT, ".m3u8": PLAYLIST}
 
 
 class ObjectStore(Protocol):
@@ -67,8 +78,12 @@ class ObjectStore(Protocol):
         """The object without its bytes, or None."""
         ...
 
-    def list(self, prefix: str) -> AsyncIterator[StoredObject]:
-        """Every object whose key begins with ``prefix`` (a folder, ending in ``/``), in the order of the keys."""
+    def list(self, prefix: str = EVERYTHING) -> AsyncIterator[StoredObject]:
+        """Every object whose key begins with ``prefix`` (a folder, ending in ``/``, or EVERYTHING), in key order.
+
+        What has no key of our alphabet is not ours and is left out. An object that is put or deleted meanwhile may be
+        in it or not; all others are.
+        """
         ...
 
     async def delete(self, key: str) -> None:
@@ -82,17 +97,29 @@ class ObjectStore(Protocol):
 
 def checked_key(key: str) -> str:
     """``key`` itself. Raises InvalidKey: dot segments, absolute paths and odd characters end here, in every backend."""
-    if len(key) > KEY_CHARACTERS_MAX or _KEY.fullmatch(key) is None:
+    if not is_key(key):
         raise InvalidKey(key)
     return key
 
 
+def is_key(text: str) -> bool:
+    """Whether an object of ours may be called so."""
+    return len(text) <= KEY_CHARACTERS_MAX and _KEY.fullmatch(text) is not None
+
+
 def checked_prefix(prefix: str) -> str:
-    """``prefix`` itself, a folder with its closing slash. Raises InvalidKey."""
+    """``prefix`` itself: EVERYTHING, or a folder with its closing slash. Raises InvalidKey."""
+    if prefix == EVERYTHING:
+        return prefix
     if not prefix.endswith("/"):
         raise InvalidKey(prefix)
     checked_key(prefix[:-1])
     return prefix
+
+
+def kind_of(key: str) -> ObjectKind:
+    """How an object with this key is served."""
+    return KINDS_BY_ENDING.get(Path(key).suffix, UNKNOWN)
 
 
 def source_segment_key(stream_id: UUID, sequence: int) -> str:

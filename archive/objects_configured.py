@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import structlog
 
@@ -11,14 +12,14 @@ from archive.errors import StoreUnavailable
 from archive.objects import ObjectStore
 from archive.objects_disk import DiskObjects
 from archive.objects_s3 import S3Objects, S3Place
-from archive.settings import ArchiveSettings
+from archive.settings import ObjectSettings
 from runtime.backoff import Backoff
 
 log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def open_objects(settings: ArchiveSettings) -> AsyncIterator[ObjectStore]:
+async def open_objects(settings: ObjectSettings) -> AsyncIterator[ObjectStore]:
     """The store, ready for use: its bucket or directory exists. Waits for the store, saying so."""
     store = _store(settings)
     backoff = Backoff(first_seconds=0.2, ceiling_seconds=5.0)
@@ -35,12 +36,25 @@ async def open_objects(settings: ArchiveSettings) -> AsyncIterator[ObjectStore]:
         await store.__aexit__(None, None, None)
 
 
-def _store(settings: ArchiveSettings) -> S3Objects | DiskObjects:
+def _store(settings: ObjectSettings) -> S3Objects | DiskObjects:
     if settings.archive_object_store == "disk":
-        return DiskObjects(settings.archive_disk_directory)
+        return disk_objects(settings, settings.archive_disk_directory)
+    return s3_objects(settings)
+
+
+def disk_objects(settings: ObjectSettings, directory: Path) -> DiskObjects:
+    """The store in a directory."""
+    return DiskObjects(directory, reserve_bytes=settings.archive_disk_reserve_bytes)
+
+
+def s3_objects(settings: ObjectSettings) -> S3Objects:
+    """The store that the settings of S3 name. Raises ValueError when some are missing."""
     endpoint_url = settings.archive_s3_endpoint_url
     key_id, secret = settings.archive_s3_access_key_id, settings.archive_s3_secret_access_key
     if endpoint_url is None or key_id is None or secret is None:
-        raise ValueError("the settings of the object store s3 are not complete")
+        raise ValueError(
+            "the object store s3 needs LIVESTREAM_ARCHIVE_S3_ENDPOINT_URL, LIVESTREAM_ARCHIVE_S3_ACCESS_KEY_ID and "
+            "LIVESTREAM_ARCHIVE_S3_SECRET_ACCESS_KEY"
+        )
     place = S3Place(endpoint_url, settings.archive_s3_bucket, key_id, secret, region=settings.archive_s3_region)
     return S3Objects(place, public_read=settings.archive_s3_public_read)

@@ -1,36 +1,47 @@
-"""The object store on a disk, for machines without an S3 endpoint: temporary file, fsync, rename, fsync."""
+"""The object store on a disk, for machines without an S3 endpoint. A full disk is an outage, not an error."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, TypeVar
-from uuid import uuid4
 
+import structlog
+
+from archive import metrics
 from archive.errors import ObjectMissing, ObjectTooLarge, StoreUnavailable
-from archive.objects import ObjectKind, StoredObject, checked_key, checked_prefix
+from archive.objects import EVERYTHING, ObjectKind, StoredObject, checked_key, checked_prefix
+from archive.objects_disk_files import PUBLIC, DiskFiles, Modes, NoObject
 
+log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-# Names that keys cannot have: a key never begins with a dot.
-UNFINISHED_PREFIX = ".unfinished-"
-LIST_BATCH_OBJECTS = 1000
+LIST_BATCH_OBJECTS = 1_000
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class DiskObjects:
-    """Objects as files below ``root``. What serves them decides their media type by the name's ending."""
+    """Objects as files below ``root``. What serves them decides their media type by the name's ending.
 
-    def __init__(self, root: Path, *, threads_max: int = 4) -> None:
+    A put that would leave less than ``reserve_bytes`` free is refused: others (Postgres, live segments) may be on the
+    same disk, and must outlive a full store.
+    """
+
+    def __init__(self, root: Path, *, reserve_bytes: int = 0, modes: Modes = PUBLIC, threads_max: int = 4) -> None:
         self._root = root
+        self._reserve_bytes = reserve_bytes
+        self._files = DiskFiles(root, modes)
         self._threads = ThreadPoolExecutor(threads_max, thread_name_prefix="objects-disk")
 
     async def __aenter__(self) -> DiskObjects:
-        await self._in_thread("prepare", lambda: self._root.mkdir(parents=True, exist_ok=True))
+        await self._in_thread("prepare", self._files.prepare)
         return self
 
     async def __aexit__(
@@ -40,22 +51,27 @@ class DiskObjects:
 
     async def put_bytes(self, key: str, body: bytes, kind: ObjectKind) -> None:
         """See the port."""
-        target = self._path(key)
-        await self._in_thread(f"put {key}", lambda: _write(target, lambda file: _write_all(file, body)))
+        checked_key(key)
+
+        def fill(file: BinaryIO) -> None:
+            file.write(body)
+
+        await self._put(key, len(body), fill)
 
     async def put_file(self, key: str, path: Path, kind: ObjectKind) -> None:
         """See the port."""
-        target = self._path(key)
+        checked_key(key)
         source = await asyncio.to_thread(path.open, "rb")
         with source:
-            await self._in_thread(f"put {key}", lambda: _write(target, lambda file: shutil.copyfileobj(source, file)))
+            size_bytes = os.fstat(source.fileno()).st_size
+            await self._put(key, size_bytes, lambda file: shutil.copyfileobj(source, file))
 
     async def get_bytes(self, key: str, *, bytes_max: int) -> bytes:
         """See the port."""
-        path = self._path(key)
+        checked_key(key)
 
         def read() -> bytes:
-            with path.open("rb") as file:
+            with self._files.open(key) as file:
                 return file.read(bytes_max + 1)
 
         body = await self._existing(key, read)
@@ -65,87 +81,84 @@ class DiskObjects:
 
     async def get_file(self, key: str, path: Path) -> int:
         """See the port."""
-        source = self._path(key)
-        return await self._existing(key, lambda: shutil.copyfile(source, path).stat().st_size)
+        checked_key(key)
+
+        def copy() -> int:
+            with self._files.open(key) as file, path.open("wb") as target:
+                shutil.copyfileobj(file, target)
+                return target.tell()
+
+        return await self._existing(key, copy, written=path.parent)
 
     async def head(self, key: str) -> StoredObject | None:
         """See the port."""
-        path = self._path(key)
+        checked_key(key)
         try:
-            size_bytes = await self._existing(key, lambda: _size(path))
+            return await self._existing(key, lambda: self._files.stat(key))
         except ObjectMissing:
             return None
-        return StoredObject(key, size_bytes)
 
-    async def list(self, prefix: str) -> AsyncIterator[StoredObject]:
+    async def list(self, prefix: str = EVERYTHING) -> AsyncIterator[StoredObject]:
         """See the port."""
-        folder = self._root / checked_prefix(prefix)
-        for stored in await self._in_thread(f"list {prefix}", lambda: _walk(folder, prefix)):
-            yield stored
+        walk = self._files.walk(checked_prefix(prefix))
+        while batch := await self._in_thread(f"list {prefix}", lambda: list(islice(walk, LIST_BATCH_OBJECTS))):
+            for stored in batch:
+                yield stored
 
     async def delete(self, key: str) -> None:
         """See the port."""
-        path = self._path(key)
-        await self._in_thread(f"delete {key}", lambda: path.unlink(missing_ok=True))
+        checked_key(key)
+        try:
+            await self._in_thread(f"delete {key}", lambda: self._files.remove(key))
+        except NoObject:
+            return
 
     async def check(self) -> None:
-        """See the port."""
-        if not await self._in_thread("check", lambda: os.access(self._root, os.W_OK | os.X_OK)):
-            raise StoreUnavailable("check", f"{self._root} is not a directory that can be written to")
+        """See the port; a disk below its reserve is no healthy store. Also sweeps what killed writers left."""
 
-    def _path(self, key: str) -> Path:
-        # The alphabet of keys has no dot segments, so the path cannot leave the root.
-        return self._root / checked_key(key)
+        def look() -> int:
+            if not os.access(self._root, os.W_OK | os.X_OK):
+                raise StoreUnavailable("check", f"{self._root} is not a directory that can be written to")
+            if swept := self._files.sweep():
+                log.info("unfinished_objects_swept", files=swept)
+            return self._free_bytes()
 
-    async def _existing(self, key: str, read: Callable[[], T]) -> T:
+        free_bytes = await self._in_thread("check", look)
+        if free_bytes < self._reserve_bytes:
+            raise StoreUnavailable("check", self._reason_to_refuse(free_bytes))
+
+    async def _put(self, key: str, size_bytes: int, fill: Callable[[BinaryIO], None]) -> None:
+        def put() -> None:
+            free_bytes = self._free_bytes()
+            if free_bytes - size_bytes < self._reserve_bytes:
+                raise StoreUnavailable(f"put {key}", self._reason_to_refuse(free_bytes))
+            self._files.write(key, fill)
+
+        await self._in_thread(f"put {key}", put)
+
+    def _free_bytes(self) -> int:
+        free_bytes = self._files.free_bytes()
+        metrics.disk_free_bytes.set(free_bytes)
+        return free_bytes
+
+    def _reason_to_refuse(self, free_bytes: int) -> str:
+        return (
+            f"the disk of {self._root} is full: {free_bytes >> 20} MiB are free and {self._reserve_bytes >> 20} MiB "
+            "are kept for others; free space on it, or move the recordings (livestream objects copy)"
+        )
+
+    async def _existing(self, key: str, read: Callable[[], T], *, written: Path | None = None) -> T:
         try:
-            return await self._in_thread(f"get {key}", read)
-        except StoreUnavailable as unavailable:
-            # A file where a folder is asked for, and the reverse, are also "no such object", as in S3.
-            if isinstance(unavailable.__cause__, FileNotFoundError | NotADirectoryError | IsADirectoryError):
-                raise ObjectMissing(key) from unavailable.__cause__
-            raise
+            return await self._in_thread(f"get {key}", read, written=written)
+        except NoObject as error:
+            raise ObjectMissing(key) from error
 
-    async def _in_thread(self, action: str, work: Callable[[], T]) -> T:
+    async def _in_thread(self, action: str, work: Callable[[], T], *, written: Path | None = None) -> T:
+        """Do ``work``; ``written`` is where it writes, for the reason when that is full."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except OSError as error:
+            if error.errno in _FULL:
+                full = f"the disk of {written or self._root} is full ({error.strerror}): free space on it"
+                raise StoreUnavailable(action, full) from error
             raise StoreUnavailable(action, str(error)) from error
-
-
-def _size(path: Path) -> int:
-    if path.is_dir():
-        raise IsADirectoryError(path)
-    return path.stat().st_size
-
-
-def _write_all(file: BinaryIO, body: bytes) -> None:
-    file.write(body)
-
-
-def _write(target: Path, fill: Callable[[BinaryIO], None]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.parent / f"{UNFINISHED_PREFIX}{uuid4().hex}"
-    try:
-        with unfinished.open("xb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    # The rename itself is durable only with the folder.
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _walk(folder: Path, prefix: str) -> list[StoredObject]:
-    found = [
-        StoredObject(prefix + path.relative_to(folder).as_posix(), path.stat().st_size)
-        for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith(UNFINISHED_PREFIX)
-    ]
-    return sorted(found, key=lambda stored: stored.key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -20,7 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import SecretStr
 
 from archive.errors import ObjectMissing, ObjectTooLarge, StoreUnavailable
-from archive.objects import ObjectKind, StoredObject, checked_key, checked_prefix
+from archive.objects import EVERYTHING, ObjectKind, StoredObject, checked_key, checked_prefix, is_key
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -30,6 +31,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 COPY_BYTES = 1 << 20
+_MD5 = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 
 
@@ -132,15 +134,16 @@ class S3Objects:
             answer = await self._existing(key, lambda: self._client.head_object(Bucket=self._bucket, Key=key))
         except ObjectMissing:
             return None
-        return StoredObject(key, answer["ContentLength"])
+        return _stored(key, answer["ContentLength"], answer.get("ETag"))
 
-    async def list(self, prefix: str) -> AsyncIterator[StoredObject]:
+    async def list(self, prefix: str = EVERYTHING) -> AsyncIterator[StoredObject]:
         """See the port."""
         checked_prefix(prefix)
         page = await self._call(f"list {prefix}", partial(self._page, prefix, None))
         while True:
             for entry in page.get("Contents", []):
-                yield StoredObject(entry["Key"], entry["Size"])
+                if is_key(entry["Key"]):
+                    yield _stored(entry["Key"], entry["Size"], entry.get("ETag"))
             token = page.get("NextContinuationToken")
             if not token:
                 return
@@ -227,6 +230,15 @@ def _client(place: S3Place) -> S3Client:
         aws_secret_access_key=place.secret_access_key.get_secret_value(),
         config=config,
     )
+
+
+def _stored(key: str, size_bytes: int, etag: str | None) -> StoredObject:
+    """An ETag of 32 hex digits is the MD5 of what was put in one piece and not encrypted by a key service.
+
+    Others (of multipart uploads, say) have another form; whoever compares must take a difference for "not known".
+    """
+    tag = (etag or "").strip('"')
+    return StoredObject(key, size_bytes, version=tag or None, md5=tag if _MD5.fullmatch(tag) else None)
 
 
 def _code(error: ClientError) -> str:

@@ -8,31 +8,23 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 
 from eventbus.settings import BusSettings
-from runtime.settings import HttpSettings
+from runtime.settings import HttpSettings, ProcessSettings
 
 
-class ArchiveSettings(HttpSettings, BusSettings):
-    """What the archive's processes need to know."""
-
-    archive_hls_directory: Path = Field(
-        default=Path("/var/lib/livestream/hls"),
-        description="Where the media server writes its HLS directories (shipper).",
-    )
-    archive_work_directory: Path = Field(
-        default=Path("/var/lib/livestream/work"),
-        description="Where pieces of media lie while they are probed and transcoded; emptied again.",
-    )
-    archive_playback_path: str = Field(
-        default="/recordings",
-        pattern=r"^(/[A-Za-z0-9._-]+)+$",
-        description="The path on the public origin that leads to the recordings' objects.",
-    )
+class ObjectSettings(ProcessSettings):
+    """Where recordings are kept."""
 
     archive_object_store: Literal["s3", "disk"] = Field(
         default="s3", description="Where recordings are kept: an S3 endpoint, or a directory."
     )
     archive_disk_directory: Path = Field(
         default=Path("/var/lib/livestream/recordings"), description="The directory of the object store on disk."
+    )
+    archive_disk_reserve_bytes: int = Field(
+        default=512 << 20,
+        ge=0,
+        description="Free bytes that the object store on disk leaves to others (Postgres, live segments): it takes no "
+        "object that would leave less.",
     )
     archive_s3_endpoint_url: str | None = Field(
         default=None, pattern=r"^https?://\S+$", description="The S3 endpoint; needed for the object store s3."
@@ -49,6 +41,24 @@ class ArchiveSettings(HttpSettings, BusSettings):
         default=True,
         description="Give the bucket a policy that lets anybody read objects by key, so that the edge can pass "
         "players through to it. Turn it off where something else decides who may read.",
+    )
+
+
+class ArchiveSettings(HttpSettings, BusSettings, ObjectSettings):
+    """What the archive's processes need to know."""
+
+    archive_hls_directory: Path = Field(
+        default=Path("/var/lib/livestream/hls"),
+        description="Where the media server writes its HLS directories (shipper).",
+    )
+    archive_work_directory: Path = Field(
+        default=Path("/var/lib/livestream/work"),
+        description="Where pieces of media lie while they are probed and transcoded; emptied again.",
+    )
+    archive_playback_path: str = Field(
+        default="/recordings",
+        pattern=r"^(/[A-Za-z0-9._-]+)+$",
+        description="The path on the public origin that leads to the recordings' objects.",
     )
 
     archive_shipper_poll_seconds: float = Field(

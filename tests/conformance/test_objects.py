@@ -1,13 +1,15 @@
 """One suite over every object store: what the archive relies on holds on S3 and on a disk alike."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from hashlib import md5
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from archive.errors import InvalidKey, ObjectMissing, ObjectTooLarge
-from archive.objects import PLAYLIST, SEGMENT, ObjectStore, StoredObject
+from archive.objects import EVERYTHING, PLAYLIST, SEGMENT, ObjectStore, StoredObject
 from archive.objects_disk import DiskObjects
 from archive.objects_s3 import S3Objects, S3Place
 
@@ -24,7 +26,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield objects
 
 
-async def listed(store: ObjectStore, prefix: str) -> list[StoredObject]:
+async def listed(store: ObjectStore, prefix: str = EVERYTHING) -> list[StoredObject]:
     return [stored async for stored in store.list(prefix)]
 
 
@@ -72,6 +74,47 @@ async def test_a_listing_has_every_object_below_a_folder_in_order(store: ObjectS
     assert await listed(store, "one/source/") == [StoredObject(key, len(key)) for key in keys]
     assert [stored.key for stored in await listed(store, "one/")] == ["one/master.m3u8", *keys]
     assert await listed(store, "none/") == []
+
+
+async def test_everything_is_listed_in_the_order_of_whole_keys(store: ObjectStore) -> None:
+    keys = ["a-b/0.ts", "a.ts", "a/0.ts", "a/b-c.ts", "a/b/c.ts", "a0/0.ts", "master.m3u8"]
+    for key in reversed(keys):
+        await store.put_bytes(key, key.encode(), SEGMENT)
+    assert [stored.key for stored in await listed(store)] == keys
+    assert keys == sorted(keys)
+
+
+async def test_a_version_changes_with_every_put_and_is_the_same_in_a_listing(store: ObjectStore) -> None:
+    versions = []
+    for body in (b"one", b"two"):
+        await store.put_bytes("one/master.m3u8", body, PLAYLIST)
+        stored = await store.head("one/master.m3u8")
+        assert stored is not None and stored.version is not None
+        assert [entry.version for entry in await listed(store)] == [stored.version]
+        assert stored.md5 in (None, md5(body, usedforsecurity=False).hexdigest())
+        versions.append(stored.version)
+    assert versions[0] != versions[1]
+
+
+async def test_readers_see_the_old_object_or_the_new_one_and_never_a_part(store: ObjectStore) -> None:
+    bodies = [bytes([number]) * (200_000 + number) for number in range(8)]
+    await store.put_bytes("one/0.ts", bodies[0], SEGMENT)
+
+    async def write() -> None:
+        for body in bodies:
+            await store.put_bytes("one/0.ts", body, SEGMENT)
+
+    writing = asyncio.create_task(write())
+    while not writing.done():
+        assert await store.get_bytes("one/0.ts", bytes_max=1 << 20) in bodies
+    await writing
+    assert await listed(store) == [StoredObject("one/0.ts", len(bodies[-1]))]
+
+
+async def test_many_may_put_into_a_new_folder_at_once(store: ObjectStore) -> None:
+    keys = [f"one/source/{number}.ts" for number in range(20)]
+    await asyncio.gather(*(store.put_bytes(key, key.encode(), SEGMENT) for key in keys))
+    assert [stored.key for stored in await listed(store)] == sorted(keys)
 
 
 async def test_a_listing_is_complete_beyond_one_page(store: ObjectStore) -> None:
