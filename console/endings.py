@@ -14,7 +14,7 @@ USED_WRONGLY = 2
 DIFFERS = 3
 
 CODES = """Exit codes of every verb: 0 done; 1 not done, the error says why; 2 used wrongly; 3 done, and what was found
-differs from what is wanted (only the verbs whose help says so). `solo` ends as our processes do: 2 stuck while stopping."""
+differs from what is wanted (only the verbs whose help says so). `solo` ends as our processes do: 2 is stuck."""
 
 DEBUG_VARIABLE = "LIVESTREAM_LOG_LEVEL"
 

@@ -64,7 +64,7 @@ def init(
     except FileExistsError:
         raise fail(f"{path} is there already and is never replaced: edit it, or choose another --directory") from None
     except OSError as error:
-        raise fail(f"--directory {place}: {error.strerror or error}") from None
+        raise fail(f"--directory {place}: {_reason(error, place)}") from None
     except StackError as error:
         raise fail(str(error)) from None
     if as_json:
@@ -98,3 +98,9 @@ def _listen(http: str, rtmp: str) -> Listen:
         return Listen(http, rtmp)
     except StackError as error:
         raise fail(f"--rtmp-listen: {error}", code=USED_WRONGLY) from None
+
+
+def _reason(error: OSError, directory: Path) -> str:
+    """What the operating system says, with the file's name where it is another than the directory."""
+    elsewhere = error.filename is not None and Path(error.filename) != directory
+    return f"{error.filename}: {error.strerror}" if elsewhere else error.strerror or str(error)

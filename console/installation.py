@@ -9,10 +9,9 @@ from typing import Annotated
 
 import typer
 
-from deploy.local.env_file import EnvFileInvalid, read_env_file
+from deploy.local.env_file import ENV_FILE, EnvFileInvalid, read_env_file
 
 SERVICE_DIRECTORY = Path("/var/lib/livestream")
-ENV_FILE = "livestream.env"
 LOCK_FILE = "run/solo.lock"
 
 DirectoryOption = Annotated[

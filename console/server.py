@@ -18,7 +18,7 @@ from solo.settings import SoloSettings
 
 RTMP_PORT = 1935
 WEB_PORTS = {"http": 80, "https": 443}
-# Documentation's own network (RFC 5737): asking for the way there sends nothing and tells our address towards the world.
+# Documentation's own network (RFC 5737): asking for the way there sends nothing and tells which address of ours it has.
 FAR_AWAY = ("192.0.2.1", 9)
 
 HEAD = """\

@@ -37,7 +37,7 @@ def make() -> Credentials:
 
 
 def of_settings(settings: Mapping[str, str]) -> Credentials:
-    """Those that the LIVESTREAM_* settings of a server name: its engines are started with what its services were told."""
+    """Those that the LIVESTREAM_* settings of a server name: its engines get what its services were told."""
 
     def password(variable: str) -> str:
         return unquote(urlsplit(settings.get(variable, "")).password or "")

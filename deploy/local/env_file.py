@@ -1,4 +1,4 @@
-"""Reads and writes a settings file of `NAME=value` lines, as shells and systemd read it; a line that is not one is told."""
+"""Reads and writes a settings file of `NAME=value` lines, as shells and systemd do; whatever else is in it is told."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from dotenv.parser import Binding, parse_stream
 
 PREFIX = "LIVESTREAM_"
+ENV_FILE = "livestream.env"
+"""Its name in the directory of a server."""
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 OTHERS_MAY = stat.S_IRWXG | stat.S_IRWXO

@@ -18,8 +18,9 @@ from threading import Lock
 from typing import Literal
 
 from deploy.local import edge, places, ports, processes, services
-from deploy.local.credentials import Credentials, load_or_make
+from deploy.local.credentials import Credentials, load_or_make, of_settings
 from deploy.local.engines import ENGINE_PARTS
+from deploy.local.env_file import ENV_FILE, read_env_file
 from deploy.local.errors import PartFailed, PortsTaken, StackError
 from deploy.local.listen import Address, Listen, check_free
 from deploy.local.parts import PROFILES, Launch, Place, ProfileName
@@ -164,6 +165,9 @@ class Stack:
 
     @cached_property
     def _credentials(self) -> Credentials:
+        env_file = self.directory / ENV_FILE
+        if env_file.exists():  # a server for real use: its settings are the one source of its secrets
+            return of_settings(read_env_file(env_file))
         return load_or_make(self.directory / "secrets.json")
 
     def _record(self, part: str) -> Path:
@@ -179,17 +183,20 @@ class Stack:
     def _settle_ports(self, wanted: Sequence[str]) -> None:
         """Move to free ports while nothing runs; with parts running, a foreign program in the way is an error.
 
-        An address that was asked for does not move: that it is taken is an error in either case.
+        An address that was asked for does not move: that it is taken is an error in either case. Nor does any other
+        port of a stack that listens where it was asked to: the settings of its services name them.
         """
         running = [name for name in self.parts if processes.find(self._record(name))]
         current = ports.recorded(self.directory)
-        if not running or current is None:
+        if current is None or not (running or self._listen):
             current = ports.claim(self.directory, current.base if current else self._port_base)
         public = self._listen.addresses if self._listen else {}
         for name in (part for part in wanted if part not in running):
             for port_name in PARTS[name].ports:
                 if port_name in public:
                     check_free(name, PORT_USES[port_name], public[port_name])
+                elif self._listen:
+                    check_free(name, port_name, Address("127.0.0.1", current[port_name]))
                 elif not ports.is_free(current[port_name]):
                     raise PortsTaken(name, current[port_name])
 
