@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from console import dead_letters, generate, init, init_secrets, migrate, seed_followers, topics
+from console import dead_letters, generate, init, init_secrets, migrate, seed_followers, solo, topics
 from console.demo import verb as demo
 from console.endings import CODES, DEBUG_VARIABLE, tell_unexpected
 from runtime.logs import configure_logging
@@ -21,7 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-for verb in (init, migrate, generate, init_secrets, seed_followers, demo):
+for verb in (init, solo, migrate, generate, init_secrets, seed_followers, demo):
     app.add_typer(verb.app)
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")

@@ -107,6 +107,10 @@ class Stack:
             raise StackError(f"{part} does not run")
         return record.pid
 
+    def runs(self, part: str) -> bool:
+        """Whether a part's process is alive, healthy or not."""
+        return processes.find(self._record(part)) is not None
+
     def status(self) -> list[PartStatus]:
         """How every part is; the probes run side by side."""
         with ThreadPoolExecutor(len(self.parts)) as pool:
