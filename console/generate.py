@@ -20,7 +20,7 @@ from events.topics import EVENT_MODELS
 from notify.settings import NotifySettings
 from runtime.migrations import SCHEMAS
 from runtime.openapi import find_apis, openapi_document
-from runtime.schema_dump import dump_schemas
+from runtime.schema_dump import dump_schemas, schema_file
 from runtime.settings import ProcessSettings
 from runtime.settings_docs import configuration_page, env_example
 from streaming.settings import StreamingSettings
@@ -90,7 +90,7 @@ def _write_schemas() -> None:
         if not was_running:
             stack.stop("postgres")
     for schema, text in dumps.items():
-        path = Path(schema) / "sql" / "schema.sql"
+        path = schema_file(schema)
         if _differs(ROOT / path, text):
             (ROOT / path).write_text(text)
             typer.echo(f"wrote {path}")

@@ -1,7 +1,8 @@
 """The bus as the rest of the code sees it: records go in, messages come out by group and partition.
 
-Order holds within a partition, and records of one key share a partition. Delivery is at least once. Backends:
-``bus_kafka`` (production) and ``bus_memory`` (tests, one process); one conformance suite holds both.
+Order holds within a partition, and records of one key share a partition. Delivery is at least once. Offsets ascend
+within a partition; they may have holes. Backends: ``bus_kafka``, ``bus_postgres`` (no broker: the outbox is the log)
+and ``bus_memory`` (tests, one process); one conformance suite holds all.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -68,10 +69,10 @@ class BusUnavailable(BusError, ConnectionError):
 
 
 class UnknownTopic(BusUnavailable):
-    """The topic does not exist (yet). ``topic`` names it; `livestream topics create` makes it."""
+    """The topic does not exist (yet). ``topic`` names it; on Kafka, `livestream topics create` makes it."""
 
-    def __init__(self, topic: str) -> None:
-        super().__init__(f"topic {topic} does not exist: run `livestream topics create`")
+    def __init__(self, topic: str, *, remedy: str = "run `livestream topics create`") -> None:
+        super().__init__(f"topic {topic} does not exist: {remedy}")
         self.topic = topic
 
 

@@ -8,9 +8,11 @@ from eventbus.settings import BusSettings
 
 def open_bus(settings: BusSettings) -> AbstractAsyncContextManager[EventBus]:
     """The bus of a process; waits for what carries it, saying so."""
-    if settings.bus_backend == "postgres":
-        raise NotImplementedError
     # Imported when it is wanted: a process on Postgres need not load a Kafka client.
+    if settings.bus_backend == "postgres":
+        from eventbus import bus_postgres
+
+        return bus_postgres.open_bus(settings)
     from eventbus import bus_kafka
 
     return bus_kafka.open_bus(settings)

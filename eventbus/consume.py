@@ -108,7 +108,7 @@ class ConsumeLoop:
             try:
                 await self._consume(backoff)
             except BusUnavailable as error:
-                self._trouble = f"Kafka is away: {error}"
+                self._trouble = f"the bus is away: {error}"
                 log.warning("consume_lost_bus", group=self._group, reason=str(error), attempts=backoff.attempts)
             await backoff.wait()
 
@@ -184,7 +184,7 @@ class ConsumeLoop:
                 self._trouble = None
             except BusUnavailable as error:
                 unread = {}
-                self._trouble = f"Kafka is away: {error}"
+                self._trouble = f"the bus is away: {error}"
                 log.warning("consume_bus_silent", group=self._group, reason=str(error))
             now = time.monotonic()
             for partition, worker in list(self._workers.items()):

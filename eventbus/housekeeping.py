@@ -34,8 +34,10 @@ INBOX_KEEP = (
 class Housekeeping:
     """The round of one schema; remembers when the next is due."""
 
-    def __init__(self, schema: str) -> None:
+    def __init__(self, schema: str, *, outbox_keep: timedelta = OUTBOX_KEEP) -> None:
+        """``outbox_keep`` is how long an outbox partition stays after its end at least."""
         self._schema = schema
+        self._outbox_keep = outbox_keep
         self._due_at = 0.0
 
     async def when_due(self, connection: "Session") -> None:
@@ -43,19 +45,29 @@ class Housekeeping:
         if time.monotonic() < self._due_at:
             return
         self._due_at = time.monotonic() + INTERVAL_SECONDS * random.uniform(0.9, 1.1)  # noqa: S311  spreads load
+        # Asked before anything is dropped; it only ever grows.
+        done_id = await self.done_id(connection)
+        keep = self._outbox_keep
         try:
             async with connection.transaction():
                 await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_MS}ms'")
                 made = await QUERIES.make_partitions(connection, days_ahead=DAYS_AHEAD, weeks_ahead=WEEKS_AHEAD)
             async with connection.transaction():
                 await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_MS}ms'")
-                dropped = await QUERIES.drop_published_partitions(connection, keep=OUTBOX_KEEP)
+                dropped = await QUERIES.drop_done_partitions(connection, keep=keep, done_id=done_id)
                 dropped += await QUERIES.drop_old_inbox_partitions(connection, keep=INBOX_KEEP)
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
             self._due_at = time.monotonic() + RETRY_SECONDS
             log.info("bus_housekeeping_postponed", schema=self._schema)
             return
-        cleared = await QUERIES.clear_published_default(connection, keep=OUTBOX_KEEP, events_max=CLEARED_EVENTS_MAX)
+        cleared = await QUERIES.clear_done_default(
+            connection, keep=keep, done_id=done_id, events_max=CLEARED_EVENTS_MAX
+        )
         cleared += await QUERIES.clear_old_inbox_default(connection, keep=INBOX_KEEP, events_max=CLEARED_EVENTS_MAX)
         if made or dropped or cleared:
             log.info("bus_partitions_kept", schema=self._schema, made=made, dropped=dropped, cleared=cleared)
+
+    async def done_id(self, connection: "Session") -> int:
+        """The id up to which nobody needs the outbox any more."""
+        place: int = await QUERIES.read_place(connection)
+        return place

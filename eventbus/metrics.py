@@ -36,3 +36,8 @@ batch_seconds = Histogram(
 lag_messages = Gauge(
     "livestream_consume_lag_messages", "Messages published and not yet dealt with.", ("group", "topic", "partition")
 )
+group_oldest_unread_seconds = Gauge(
+    "livestream_bus_group_oldest_unread_seconds",
+    "Age of the oldest event that a group has not read, on the bus on Postgres.",
+    ("group", "topic"),
+)

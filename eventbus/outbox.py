@@ -7,6 +7,7 @@ the event by polling. There is no NOTIFY in the transaction: it serialises commi
 
 import asyncio
 import json
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -92,10 +93,34 @@ class Outbox:
 
 
 def headers_to_json(headers: Headers) -> str:
-    """Headers as the outbox keeps them: one JSON object, readable in SQL."""
-    return json.dumps({name: value.decode() for name, value in headers})
+    """Headers as the outbox keeps them: one JSON object, readable in SQL.
+
+    Names that repeat and values that are no text do not fit an object; such headers become an array of [name, text]
+    and [name, null, base64].
+    """
+    try:
+        texts = {name: value.decode() for name, value in headers}
+    except UnicodeDecodeError:
+        return _headers_to_array(headers)
+    if len(texts) < len(headers) or any("\x00" in text for text in texts.values()):  # jsonb knows no NUL
+        return _headers_to_array(headers)
+    return json.dumps(texts)
+
+
+def _headers_to_array(headers: Headers) -> str:
+    def item(name: str, value: bytes) -> list[str | None]:
+        try:
+            text = value.decode()
+        except UnicodeDecodeError:
+            return [name, None, b64encode(value).decode()]
+        return [name, None, b64encode(value).decode()] if "\x00" in text else [name, text]
+
+    return json.dumps([item(name, value) for name, value in headers])
 
 
 def headers_from_json(text: str) -> Headers:
     """The headers that ``headers_to_json`` wrote."""
-    return tuple([(name, value.encode()) for name, value in json.loads(text).items()])
+    kept = json.loads(text)
+    if isinstance(kept, dict):
+        return tuple([(name, value.encode()) for name, value in kept.items()])
+    return tuple([(item[0], b64decode(item[2]) if item[1] is None else item[1].encode()) for item in kept])

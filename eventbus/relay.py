@@ -53,9 +53,10 @@ RETRY_CEILING_SECONDS = 2.0
 
 
 class Batch(NamedTuple):
-    """Events in publishing order, and the id of the last."""
+    """Events in publishing order, how many they are, and the id of the last."""
 
     records: list[Record]
+    events: int
     last_id: int
 
 
@@ -63,6 +64,8 @@ class Relay:
     """Publishes one schema's outbox. A service; run one in every process that says events."""
 
     name = "relay"
+    batch_events_max = BATCH_EVENTS_MAX
+    poll_idle_seconds = POLL_IDLE_SECONDS
 
     def __init__(
         self, dsn: SecretStr, bus: Publisher, outbox: Outbox, *, schema: str, health: Health | None = None
@@ -117,7 +120,7 @@ class Relay:
             connection.terminate()
 
     async def _lead(self, connection: "Session") -> None:
-        housekeeping = Housekeeping(self._schema)
+        housekeeping = self._housekeeping()
         self._gaps = Gaps()
         place = await QUERIES.read_place(connection)
         batch = await self._read(connection, place)
@@ -128,14 +131,25 @@ class Relay:
                 await self._wait_for_events()
                 batch = await self._read(connection, place)
                 continue
-            following = await self._publish(connection, batch)
             place = batch.last_id
-            await QUERIES.store_place(connection, id=place)
-            batch = following
+            batch = await self._carry(connection, batch)
+
+    def _housekeeping(self) -> Housekeeping:
+        return Housekeeping(self._schema)
+
+    async def _look(self, connection: "Session", after_id: int) -> Sequence[asyncpg.Record]:
+        """The next events: ``id`` and ``oldest_open`` at least, and all that ``_records`` wants."""
+        rows: Sequence[asyncpg.Record] = await QUERIES.read_unpublished(
+            connection, id=after_id, events_max=self.batch_events_max
+        )
+        return rows
+
+    def _records(self, rows: Sequence[asyncpg.Record]) -> list[Record]:
+        return [Record(topic, key, data, headers_from_json(headers)) for _, topic, key, headers, data, _ in rows]
 
     async def _read(self, connection: "Session", after_id: int) -> Batch | None:
         self._said.clear()
-        rows = await QUERIES.read_unpublished(connection, id=after_id, events_max=BATCH_EVENTS_MAX)
+        rows = await self._look(connection, after_id)
         if not rows:
             return None
         self._busy_until = time.monotonic() + BUSY_FOR_SECONDS
@@ -145,10 +159,13 @@ class Relay:
             self._gaps.mark(ids[-1], transaction_id=await QUERIES.take_transaction_id(connection))
         if count == 0:
             return None
-        records = [
-            Record(topic, key, data, headers_from_json(headers)) for _, topic, key, headers, data, _ in rows[:count]
-        ]
-        return Batch(records, ids[count - 1])
+        return Batch(self._records(rows[:count]), count, ids[count - 1])
+
+    async def _carry(self, connection: "Session", batch: Batch) -> Batch | None:
+        """Have ``batch`` readable for consumers, remember that it is, and answer the following one."""
+        following = await self._publish(connection, batch)
+        await QUERIES.store_place(connection, id=batch.last_id)
+        return following
 
     async def _publish(self, connection: "Session", batch: Batch) -> Batch | None:
         """Publish ``batch`` until it is acknowledged, reading the following one meanwhile."""
@@ -161,14 +178,14 @@ class Relay:
                 if not publishing.done():
                     # Keeps the session, and with it the lock, alive; fails as soon as either is lost.
                     await self._measure(connection)
-                    self._trouble = self._trouble or "Kafka does not acknowledge"
+                    self._trouble = self._trouble or "the bus does not acknowledge"
             publishing.result()
         finally:
             if not publishing.done():
                 publishing.cancel()
                 await asyncio.wait({publishing})
         self._trouble = None
-        self._published.inc(len(batch.records))
+        self._published.inc(batch.events)
         self._publish_seconds.observe(time.monotonic() - started)
         return following
 
@@ -181,13 +198,13 @@ class Relay:
             except BusError as error:
                 # A refused record is waited on as well: an event that was said is never dropped. Outbox.say bounds the
                 # size, so a refusal means a broker that is set up wrongly, and that can be mended.
-                self._trouble = f"Kafka is away: {error}"
+                self._trouble = f"the bus is away: {error}"
                 log.warning("relay_cannot_publish", schema=self._schema, reason=str(error), attempts=backoff.attempts)
             await backoff.wait()
 
     async def _wait_for_events(self) -> None:
         busy = time.monotonic() < self._busy_until
-        seconds = POLL_GAP_SECONDS if self._gaps.open else POLL_BUSY_SECONDS if busy else POLL_IDLE_SECONDS
+        seconds = POLL_GAP_SECONDS if self._gaps.open else POLL_BUSY_SECONDS if busy else self.poll_idle_seconds
         try:
             async with asyncio.timeout(seconds):
                 await self._said.wait()

@@ -31,6 +31,7 @@ SCHEMAS: Mapping[str, tuple[str, ...]] = {
     "chat": ("eventbus", "chat"),
     "notify": ("eventbus", "notify"),
     "archive": ("eventbus", "archive"),
+    "bus": ("eventbus", "eventbus.groups"),
 }
 
 NO_TRANSACTION = "-- no transaction"

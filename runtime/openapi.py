@@ -45,7 +45,7 @@ def openapi_document(title: str, apis: Sequence[type], *, version: str = "1") ->
 
 def find_apis(package: str) -> list[type]:
     """The classes with endpoints that `<package>/api.py` defines, in their order; none when there is no such module."""
-    if find_spec(f"{package}.api") is None:
+    if find_spec(package) is None or find_spec(f"{package}.api") is None:
         return []
     defined = vars(import_module(f"{package}.api")).values()
     classes = [one for one in defined if isinstance(one, type) and one.__module__ == f"{package}.api"]

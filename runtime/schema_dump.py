@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import secrets
+from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import asyncpg
@@ -21,6 +22,11 @@ _HEADING = (
 
 class DumpFailed(Exception):
     """pg_dump did not do its work; the text is what it said."""
+
+
+def schema_file(schema: str) -> Path:
+    """Where the dump of `schema` is kept, from the checkout: beside the migrations that are its alone."""
+    return Path(*SCHEMAS[schema][-1].split("."), "sql", "schema.sql")
 
 
 async def dump_schema(dsn: SecretStr, schema: str) -> str:

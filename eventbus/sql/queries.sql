@@ -49,19 +49,23 @@ FROM (
 -- Make the partitions that will be needed; answers how many are new.
 SELECT make_bus_partitions(:days_ahead::integer, :weeks_ahead::integer);
 
--- name: drop_published_partitions$
--- Drop outbox partitions that are published and over; answers how many.
-SELECT drop_published_outbox_partitions(:keep::interval);
+-- name: slowest_reader$
+-- The id up to which every group has read these topics in this outbox; null when no group reads them.
+SELECT min(next_offset) - 1 FROM bus.group_cursor WHERE topic = ANY(:topics::text[]);
+
+-- name: drop_done_partitions$
+-- Drop outbox partitions that are over for long enough and hold nothing beyond an id; answers how many.
+SELECT drop_outbox_partitions(:keep::interval, :done_id::bigint);
 
 -- name: drop_old_inbox_partitions$
 -- Drop inbox partitions that nothing can be replayed from; answers how many.
 SELECT drop_old_inbox_partitions(:keep::interval);
 
--- name: clear_published_default!
--- Clear published events out of the default partition, a bounded number at a time.
+-- name: clear_done_default!
+-- Clear old events up to an id out of the default partition, a bounded number at a time.
 DELETE FROM outbox_default WHERE ctid = ANY (ARRAY(
-    SELECT o.ctid FROM outbox_default AS o, outbox_cursor AS c
-    WHERE o.id <= c.id AND o.created_at < now() - :keep::interval
+    SELECT o.ctid FROM outbox_default AS o
+    WHERE o.id <= :done_id::bigint AND o.created_at < now() - :keep::interval
     LIMIT :events_max::bigint
 ));
 
@@ -70,3 +74,114 @@ DELETE FROM outbox_default WHERE ctid = ANY (ARRAY(
 DELETE FROM inbox_default WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM inbox_default WHERE processed_at < now() - :keep::interval LIMIT :events_max::bigint
 ));
+
+-- name: append_records!
+-- Append records as they are, in the order of the arrays.
+INSERT INTO outbox (event_id, topic, key, type, headers, data)
+SELECT NULL, given.topic, given.key, NULL, given.headers, given.data
+FROM unnest(:topics::text[], :keys::bytea[], :headers::jsonb[], :data::bytea[])
+    WITH ORDINALITY AS given (topic, key, headers, data, position)
+ORDER BY given.position;
+
+-- name: read_unpublished_ids
+-- As read_unpublished, the ids alone: for a bus whose log is this outbox.
+SELECT id, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest_open
+FROM outbox
+WHERE id > :id::bigint
+ORDER BY id
+LIMIT :events_max::bigint;
+
+-- name: read_log
+-- The next records of some topics between two ids, up to a number of records and of bytes (the last may exceed it).
+SELECT log.id, log.topic, log.key, log.headers, log.data, log.created_at, log.bytes_before
+FROM (
+    SELECT
+        id, topic, key, headers, data, created_at,
+        coalesce(sum(octet_length(data)) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
+            AS bytes_before
+    FROM outbox
+    WHERE id > :after_id::bigint AND id <= :last_id::bigint AND topic = ANY(:topics::text[])
+    ORDER BY id
+    LIMIT :records_max::bigint
+) AS log
+WHERE log.bytes_before < :bytes_max::bigint
+ORDER BY log.id;
+
+-- name: read_log_keys
+-- Topics, keys and times of the records of some topics between two ids.
+SELECT id, topic, key, created_at
+FROM outbox
+WHERE id > :after_id::bigint AND id <= :last_id::bigint AND topic = ANY(:topics::text[])
+ORDER BY id
+LIMIT :records_max::bigint;
+
+-- name: read_newest_id$
+-- The newest id that is visible, 0 when there is none.
+SELECT coalesce((SELECT id FROM outbox ORDER BY id DESC LIMIT 1), 0);
+
+-- name: take_session_key$
+-- A number for the session of a process; its lock shows that the process lives.
+SELECT nextval('bus.session_key');
+
+-- name: lock_session_key$
+-- Hold the lock of a session key until the session ends; false if it is taken.
+SELECT pg_try_advisory_lock(1279874932, :session_key::integer);
+
+-- name: join_group$
+-- Become a member of a group; answers the member's id.
+SELECT bus.join_group(:group_name, :topics::text[], :session_key::integer, :silence_max::interval);
+
+-- name: beat
+-- Say that these members live, and hear who else does in their groups. A member that was struck off is not listed.
+WITH seen AS (
+    UPDATE bus.group_member SET seen_at = clock_timestamp() WHERE member_id = ANY(:member_ids::bigint[])
+)
+SELECT member.member_id, member.group_name, member.topics
+FROM bus.group_member AS member
+WHERE member.group_name = ANY(:group_names::text[])
+  AND (
+    member.member_id = ANY(:member_ids::bigint[])
+    OR bus.member_lives(member.session_key, member.seen_at, member.silence_max)
+  )
+ORDER BY member.member_id;
+
+-- name: claim_partitions
+-- Take those of the partitions that nobody alive works on; answers them with where to begin.
+SELECT claimed_topic AS topic, claimed_partition AS partition, claimed_offset AS next_offset
+FROM bus.claim_partitions(:member_id::bigint, :topics::text[], :partitions::integer[]);
+
+-- name: release_partitions!
+-- Let go of partitions.
+UPDATE bus.group_cursor AS c SET owner = NULL
+FROM unnest(:topics::text[], :partitions::integer[]) AS held (topic, partition)
+WHERE c.owner = :member_id::bigint AND c.topic = held.topic AND c.partition = held.partition
+  AND c.group_name = :group_name;
+
+-- name: leave_group!
+-- Let go of everything and be a member no longer.
+WITH gone AS (DELETE FROM bus.group_member WHERE member_id = :member_id::bigint)
+UPDATE bus.group_cursor SET owner = NULL WHERE group_name = :group_name AND owner = :member_id::bigint;
+
+-- name: move_cursors!
+-- Remember, per partition that is the member's, what to read next.
+UPDATE bus.group_cursor AS c SET next_offset = done.next_offset, moved_at = clock_timestamp()
+FROM unnest(:topics::text[], :partitions::integer[], :next_offsets::bigint[]) AS done (topic, partition, next_offset)
+WHERE c.group_name = :group_name AND c.owner = :member_id::bigint
+  AND c.topic = done.topic AND c.partition = done.partition;
+
+-- name: read_group_cursors
+-- How far every group is that reads some of these topics, and whether a member of it lives.
+SELECT
+    c.group_name, c.topic, c.partition, c.next_offset, c.moved_at,
+    EXISTS (
+        SELECT FROM bus.group_member AS m
+        WHERE m.member_id = c.owner AND bus.member_lives(m.session_key, m.seen_at, m.silence_max)
+    ) AS is_worked_on
+FROM bus.group_cursor AS c
+WHERE c.topic = ANY(:topics::text[])
+ORDER BY c.group_name, c.topic, c.partition
+LIMIT :cursors_max::bigint;
+
+-- name: forget_group$
+-- Forget a group that has no living member; answers how many partitions it had, or -1 if a member lives.
+SELECT bus.forget_group(:group_name);

@@ -21,6 +21,29 @@ BEGIN
 END
 $_$;
 
+CREATE FUNCTION drop_outbox_partitions(outbox_keep interval, done_id bigint) RETURNS integer
+    LANGUAGE plpgsql
+    AS $_$
+DECLARE
+    partition text;
+    undone boolean;
+    dropped integer := 0;
+BEGIN
+    FOR partition IN
+        SELECT child.relname FROM pg_inherits JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
+        WHERE pg_inherits.inhparent = 'outbox'::regclass AND child.relname ~ '^outbox_[0-9]{8}$'
+          AND (to_date(right(child.relname, 8), 'YYYYMMDD') + 1)::timestamp AT TIME ZONE 'UTC' < now() - outbox_keep
+        ORDER BY child.relname
+    LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE id > $1)', partition) INTO undone USING done_id;
+        CONTINUE WHEN undone;
+        EXECUTE format('DROP TABLE %I', partition);
+        dropped := dropped + 1;
+    END LOOP;
+    RETURN dropped;
+END
+$_$;
+
 CREATE FUNCTION drop_published_outbox_partitions(outbox_keep interval) RETURNS integer
     LANGUAGE plpgsql
     AS $_$
@@ -119,11 +142,11 @@ $$;
 CREATE FUNCTION next_outbox_id() RETURNS bigint
     LANGUAGE plpgsql
     AS $$
-BEGIN
-    PERFORM pg_current_xact_id();
-    RETURN nextval('outbox_id');
-END
-$$;
+        BEGIN
+            PERFORM pg_current_xact_id();
+            RETURN nextval('outbox_id');
+        END
+        $$;
 
 CREATE FUNCTION uuid7_floor(moment timestamp with time zone) RETURNS uuid
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -172,15 +195,17 @@ WITH (fillfactor='50');
 
 CREATE TABLE outbox (
     id bigint DEFAULT next_outbox_id() NOT NULL,
-    event_id uuid NOT NULL,
+    event_id uuid,
     topic text NOT NULL,
-    key bytea NOT NULL,
-    type text NOT NULL,
+    key bytea,
+    type text,
     headers jsonb NOT NULL,
-    data bytea NOT NULL,
+    data bytea,
     created_at timestamp with time zone DEFAULT now() NOT NULL
 )
 PARTITION BY RANGE (created_at);
+
+COMMENT ON COLUMN outbox.headers IS 'An object of names and texts; or, where names repeat or bytes are no text, an array of [name, text] and [name, null, base64].';
 
 CREATE TABLE outbox_cursor (
     single boolean DEFAULT true NOT NULL,
@@ -190,12 +215,12 @@ CREATE TABLE outbox_cursor (
 
 CREATE TABLE outbox_default (
     id bigint DEFAULT next_outbox_id() NOT NULL,
-    event_id uuid NOT NULL,
+    event_id uuid,
     topic text NOT NULL,
-    key bytea NOT NULL,
-    type text NOT NULL,
+    key bytea,
+    type text,
     headers jsonb NOT NULL,
-    data bytea NOT NULL,
+    data bytea,
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 

@@ -1,4 +1,4 @@
-"""What every bus does: the same suite over Kafka and over the twin in memory."""
+"""What every bus does: the same suite over Kafka, over Postgres and over the twin in memory."""
 
 import asyncio
 from collections import defaultdict
@@ -8,32 +8,55 @@ from datetime import timedelta
 
 import pytest
 
+from eventbus import bus_kafka, bus_postgres
 from eventbus.bus import CommitRefused, Consumer, EventBus, Message, Partition, Record, RecordRefused, UnknownTopic
-from eventbus.bus_kafka import open_bus
 from eventbus.bus_memory import MemoryBus
-from eventbus.settings import KafkaSettings
+from eventbus.outbox import Outbox
+from eventbus.settings import BusSettings, KafkaSettings
 from eventbus.topics_kafka import open_topics
 from events import Topic
+from runtime.postgres import open_pool
+from tests.engines import Database
+from tests.integration.eventbus.saying import running
 
 SINGLE = "single.v1"
 SHARED = "shared.v1"
 PARTITIONS = {SINGLE: 1, SHARED: 4}
+PRODUCERS = {SINGLE: "nobody in particular", SHARED: "streaming"}
 DEADLINE_SECONDS = 30.0
 
 
-@pytest.fixture(params=["memory", "kafka"])
+@pytest.fixture(params=["memory", "kafka", "postgres"])
 async def bus(request: pytest.FixtureRequest) -> AsyncIterator[EventBus]:
+    topics = [_topic(name, partitions) for name, partitions in PARTITIONS.items()]
     if request.param == "memory":
         yield MemoryBus(PARTITIONS)
+        return
+    if request.param == "postgres":
+        async with _postgres_bus(request.getfixturevalue("database"), topics) as postgres:
+            yield postgres
         return
     settings = KafkaSettings(
         kafka_bootstrap_servers=request.getfixturevalue("kafka_bootstrap_servers"),
         kafka_topic_prefix=request.getfixturevalue("topic_prefix"),
     )
-    async with open_topics(settings) as topics:
-        await topics.make([_topic(name, partitions) for name, partitions in PARTITIONS.items()])
-    async with open_bus(settings) as kafka:
+    async with open_topics(settings) as there:
+        await there.make(topics)
+    async with bus_kafka.open_bus(settings) as kafka:
         yield kafka
+
+
+@asynccontextmanager
+async def _postgres_bus(database: Database, topics: Sequence[Topic]) -> AsyncIterator[EventBus]:
+    """One topic's log is a service's outbox, with the service's relay; the other's is the bus's own."""
+    settings = BusSettings(bus_backend="postgres", postgres_dsn=database.dsn)
+    async with (
+        open_pool(settings, schema=PRODUCERS[SHARED]) as pool,
+        bus_postgres.open_bus(settings, topics=topics) as bus,
+    ):
+        outbox = Outbox(pool, source=PRODUCERS[SHARED])
+        async with running(bus.relay(database.dsn, outbox, schema=PRODUCERS[SHARED]).run()):
+            yield bus
 
 
 def _topic(name: str, partitions: int) -> Topic:
@@ -42,7 +65,7 @@ def _topic(name: str, partitions: int) -> Topic:
         key="any",
         partitions=partitions,
         retention=timedelta(hours=1),
-        producer="test",
+        producer=PRODUCERS[name],
         consumers=(),
         events=(),
     )
@@ -133,7 +156,8 @@ async def test_what_is_published_arrives_whole(bus: EventBus) -> None:
         await bus.publish([sent])
         [got] = await collect(consumer, 1)
     assert (got.topic, got.key, got.value, tuple(got.headers)) == tuple(sent)
-    assert (got.partition, got.offset) == (0, 0)
+    assert got.partition == 0
+    assert got.offset >= 0
     assert got.timestamp_ms > 1_700_000_000_000
 
 
@@ -244,6 +268,9 @@ async def test_unread_counts_what_was_not_fetched(bus: EventBus) -> None:
         assert await consumer.unread() == {Partition(SINGLE, 0): 0}
         consumer.pause(Partition(SINGLE, 0))
         await bus.publish(records(3, topic=SINGLE))
+        async with asyncio.timeout(DEADLINE_SECONDS):  # a record may be acknowledged a moment before it is readable
+            while await consumer.unread() == {Partition(SINGLE, 0): 0}:  # noqa: ASYNC110  the count has no event
+                await asyncio.sleep(0.01)
         assert await consumer.unread() == {Partition(SINGLE, 0): 3}
 
 
@@ -274,7 +301,9 @@ async def test_reading_ends_at_the_end_and_can_start_anywhere(bus: EventBus) -> 
     await bus.publish(records(30))
     assert {int(value or b"") for value in await _values(bus, SHARED)} == set(range(30))
     await bus.publish(records(30, topic=SINGLE))
-    assert [m.value async for m in bus.read(SINGLE, start={0: 28})] == [b"28", b"29"]
+    offsets = [message.offset async for message in bus.read(SINGLE)]
+    assert offsets == sorted(set(offsets)), "they ascend; holes are allowed"
+    assert [m.value async for m in bus.read(SINGLE, start={0: offsets[28]})] == [b"28", b"29"]
 
 
 async def _values(bus: EventBus, topic: str) -> Sequence[bytes | None]:

@@ -142,7 +142,7 @@ async def test_an_away_bus_is_waited_for_and_readiness_says_so(database: Databas
             if reason is not None:
                 break
             await asyncio.sleep(0.01)
-        assert reason == "Kafka is away: no broker"
+        assert reason == "the bus is away: no broker"
         published.away = False
         await until(lambda: len(published.records) == 1, what="the event")
         await asyncio.sleep(0.05)

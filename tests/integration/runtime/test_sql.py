@@ -8,7 +8,7 @@ import pytest
 
 from runtime.migrations import SCHEMAS, migrations_of
 from runtime.postgres import connect, load_queries
-from runtime.schema_dump import dump_schema
+from runtime.schema_dump import dump_schema, schema_file
 from tests.engines import Database
 
 CHECKOUT = Path(__file__).parents[3]
@@ -87,6 +87,6 @@ async def test_indexes_are_found_in_the_migrations(database: Database) -> None:
 
 @pytest.mark.parametrize("schema", SCHEMAS)
 async def test_the_committed_schema_is_what_the_migrations_make(schema: str, database: Database) -> None:
-    committed = CHECKOUT / schema / "sql" / "schema.sql"
+    committed = CHECKOUT / schema_file(schema)
     assert committed.exists(), "run `make generate`"
     assert committed.read_text() == await dump_schema(database.dsn, schema), "run `make generate`"
