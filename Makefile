@@ -6,6 +6,8 @@ MAKEFLAGS += --no-print-directory
 
 python := .venv/bin/python
 ARGS ?=
+# solo: Postgres, Redis, nginx and one process of ours. full: Kafka and MinIO too, and a process for each service.
+PROFILE ?= solo
 
 .PHONY: help
 help: ## list the targets
@@ -15,28 +17,30 @@ help: ## list the targets
 # --- run ---------------------------------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: ## one stream, end to end, verified from outside (KEEP=1 leaves everything running)
-	@began=$$(date +%s); deploy/local/setup; $(python) -m console demo --began $$began $(ARGS)
+demo: ## one stream, end to end, verified from outside (PROFILE=full: on Kafka and MinIO; KEEP=1 leaves it running)
+	@began=$$(date +%s); deploy/local/setup --for $(PROFILE); \
+	$(python) -m console demo --profile $(PROFILE) --began $$began $(ARGS)
 
 .PHONY: setup
 setup: ## install what is missing: packages, Python environment, Kafka, MinIO
 	@deploy/local/setup
 
 .PHONY: up
-up: setup ## start the engines and every service
-	@$(python) -m deploy.local up all
+up: ## start the engines and every service (PROFILE=full: on Kafka and MinIO)
+	@deploy/local/setup --for $(PROFILE)
+	@$(python) -m deploy.local --profile $(PROFILE) up all
 
 .PHONY: down
-down: setup-python ## stop everything that `make up` or a kept demo has started; data stays
-	@$(python) -m deploy.local down
+down: setup-run ## stop everything that `make up` or a kept demo has started; data stays (PROFILE=… for one of them)
+	@$(python) -m deploy.local $(if $(filter file,$(origin PROFILE)),,--profile $(PROFILE)) down
 
 .PHONY: status
-status: setup-python ## how every part is
-	@$(python) -m deploy.local status
+status: setup-run ## how every part is (PROFILE=full)
+	@$(python) -m deploy.local --profile $(PROFILE) status
 
 .PHONY: logs
-logs: setup-python ## the end of the logs (PART=chat-1 for one, FOLLOW=1 to go on)
-	@$(python) -m deploy.local logs $(PART) $(if $(filter-out 0,$(FOLLOW)),--follow)
+logs: setup-run ## the end of the logs (PART=nginx for one, FOLLOW=1 to go on, PROFILE=full)
+	@$(python) -m deploy.local --profile $(PROFILE) logs $(PART) $(if $(filter-out 0,$(FOLLOW)),--follow)
 
 # --- check -------------------------------------------------------------------------------------------------------------
 
@@ -88,10 +92,15 @@ lock: ## resolve the dependencies of pyproject.toml again, with hashes
 .PHONY: clean
 clean: ## stop everything and remove .local, .venv and caches; the per-user cache of Kafka and MinIO stays
 	@if [ -x $(python) ]; then \
-	  for stack in .local/test .local; do if [ -d $$stack/run ]; then $(python) -m deploy.local --directory $$stack down; fi; done; \
+	  if [ -d .local/test/run ]; then $(python) -m deploy.local --directory .local/test --profile full down; fi; \
+	  $(python) -m deploy.local down; \
 	fi
 	@rm -rf .local .venv build web/vendor .mypy_cache .ruff_cache .pytest_cache .hypothesis ./*.egg-info
 
 .PHONY: setup-python
 setup-python:
 	@deploy/local/setup --for unit
+
+.PHONY: setup-run
+setup-run:
+	@deploy/local/setup --for python

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -27,7 +28,7 @@ async def make_clip(path: Path) -> None:
     """A 20 s H.264/AAC clip in FLV, 1280x720 at 30 frames a second, a keyframe every 2 s. Made once."""
     if await asyncio.to_thread(path.exists):
         return
-    draft = path.with_suffix(".tmp.flv")
+    draft = path.with_suffix(f".{os.getpid()}.flv")
     await _run(
         "ffmpeg", "-hide_banner", "-loglevel", "error", "-y",
         "-f", "lavfi", "-i", f"testsrc2=size=1280x720:rate={FRAMES_PER_SECOND}:duration={CLIP_SECONDS}",

@@ -1,71 +1,51 @@
-"""What is said on Kafka while the story goes on: read as any consumer would, without a group of its own."""
+"""What is said on the bus while the story goes on: read from outside, without a group that would be left behind."""
 
 import asyncio
 import time
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
 from uuid import UUID
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-
 from console.demo.steps import StepFailed
+from eventbus.bus import BusUnavailable, EventBus
 from events import Envelope, Event, decode
 from events.topics import EVENT_MODELS, STREAMS
 
-FETCH_MS = 200
+READ_PAUSE_SECONDS = 0.01
 
 
 class Overheard:
-    """Everything said on the streams topic since it was entered, with the time at which it was heard."""
+    """What was said on the streams topic, with the time at which it was heard."""
 
-    def __init__(self, bootstrap_servers: str, topic_prefix: str) -> None:
-        self._topic = f"{topic_prefix}{STREAMS.name}"
-        self._consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False)
+    def __init__(self, bus: EventBus) -> None:
+        self._bus = bus
+        self._next_offsets = dict.fromkeys(range(STREAMS.partitions), 0)
         self._heard: list[tuple[Envelope[Event], float]] = []
-        self._news = asyncio.Condition()
 
-    async def __aenter__(self) -> Self:
-        await self._consumer.start()
-        partitions = [TopicPartition(self._topic, number) for number in range(STREAMS.partitions)]
-        self._consumer.assign(partitions)
-        await self._consumer.seek_to_end(*partitions)
-        self._stopping = False
-        self._task = asyncio.create_task(self._listen(), name="overheard")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stopping = True  # a fetch is never cancelled: it ends by its own timeout
-        await self._task
-        await self._consumer.stop()
-
-    def count(self, channel_id: UUID, event_type: str) -> int:
-        """How often this was said of a channel."""
+    async def count(self, channel_id: UUID, event_type: str) -> int:
+        """How often this was said of a channel up to now."""
+        await self._listen()
         return sum(_matches(envelope.event, event_type, channel_id=channel_id) for envelope, _ in self._heard)
 
     async def first(self, stream_id: UUID, event_type: str, *, within_seconds: float) -> float:
         """When this was first heard of a stream, in wall-clock seconds; StepFailed when it is not heard in time."""
-
-        def found() -> list[float]:
-            return [at for envelope, at in self._heard if _matches(envelope.event, event_type, stream_id=stream_id)]
-
-        async with self._news:
-            try:
-                await asyncio.wait_for(self._news.wait_for(lambda: bool(found())), timeout=within_seconds)
-            except TimeoutError:
-                raise StepFailed(f"{event_type} on {self._topic} within {within_seconds:g} s", "nothing") from None
-        return found()[0]
+        deadline = time.monotonic() + within_seconds
+        while True:
+            await self._listen()
+            for envelope, at_seconds in self._heard:
+                if _matches(envelope.event, event_type, stream_id=stream_id):
+                    return at_seconds
+            if time.monotonic() > deadline:
+                raise StepFailed(f"{event_type} on {STREAMS.name} within {within_seconds:g} s", "nothing")
+            await asyncio.sleep(READ_PAUSE_SECONDS)
 
     async def _listen(self) -> None:
-        while not self._stopping:
-            fetched = await self._consumer.getmany(timeout_ms=FETCH_MS)
-            at = time.time()
-            async with self._news:
-                for messages in fetched.values():
-                    self._heard += [(decode(EVENT_MODELS, one.value, one.headers), at) for one in messages]
-                self._news.notify_all()
+        """Read what is new."""
+        try:
+            async for message in self._bus.read(STREAMS.name, start=self._next_offsets):
+                self._next_offsets[message.partition] = message.offset + 1
+                self._heard.append((decode(EVENT_MODELS, message.value, message.headers), time.time()))
+        except BusUnavailable as error:
+            raise StepFailed(f"to read {STREAMS.name}", error) from error
 
 
 def _matches(event: Event, event_type: str, **fields: UUID) -> bool:

@@ -13,7 +13,7 @@ class DemoReport(BaseModel):
     model_config = ConfigDict(validate_assignment=True)
 
     ok: bool = False
-    profile: Literal["full"] = "full"
+    profile: Literal["solo", "full"] = "solo"
     publish_to_playlist_ms: int | None = None
     publish_to_event_ms: int | None = None
     publish_to_first_online_follower_ms: int | None = None

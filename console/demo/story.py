@@ -19,6 +19,8 @@ from console.demo.overheard import Overheard
 from console.demo.people import Origin
 from console.demo.report import DemoReport
 from console.demo.steps import Steps, check, eventually
+from eventbus.bus_configured import open_bus
+from eventbus.settings import BusSettings
 
 DROP_AT_CLIP_SECONDS = 10.0
 DROP_SECONDS = 3.0
@@ -29,12 +31,11 @@ FOLLOWERS_A_PAGE = 1_000
 
 @dataclass(frozen=True)
 class Place:
-    """Where the story plays: addresses of a running system, and where a clip and a report may be kept."""
+    """Where the story plays: addresses of a running system, and where a clip may be kept."""
 
     public_url: str
     postgres_dsn: str
-    kafka_bootstrap_servers: str
-    kafka_topic_prefix: str
+    bus: BusSettings
     gateway_urls: tuple[str, ...]
     directory: Path
 
@@ -65,9 +66,7 @@ class Story:
             self._origin = Origin(session, self._place.public_url)
             self._database = await asyncpg.connect(self._place.postgres_dsn, command_timeout=10)
             exits.push_async_callback(self._database.close)
-            self._overheard = await exits.enter_async_context(
-                Overheard(self._place.kafka_bootstrap_servers, self._place.kafka_topic_prefix)
-            )
+            self._overheard = Overheard(await exits.enter_async_context(open_bus(self._place.bus)))
             self._cast = Cast(self._origin, self._place.postgres_dsn)
             exits.push_async_callback(self._cast.leave)
             await self._set_the_scene()
@@ -91,7 +90,8 @@ class Story:
             await cast.take_seats()
             split = [await self._connections(url) for url in self._place.gateway_urls]
             check(all(split), "viewers on every gateway", split)
-            remarks.append(f"{' + '.join(map(str, split))} on {len(split)} gateways")
+            gateways = "1 gateway" if len(split) == 1 else f"{len(split)} gateways"
+            remarks.append(f"{' + '.join(map(str, split))} on {gateways}")
         self.told.secrets = cast.secrets()
 
     async def _go_live(self, exits: AsyncExitStack) -> None:
@@ -157,7 +157,7 @@ class Story:
             check(len(mine) == 1, f"one notice in the inbox of {listener.person.username}", mine)
 
     async def _chat(self) -> None:
-        async with self._steps.step("everybody says something; everybody reads all of it, on both gateways") as remarks:
+        async with self._steps.step("everybody says something; everybody reads all of it") as remarks:
             viewers = self._cast.viewers
             sent = await self._cast.everybody_speaks()
             complete = len(viewers) * len(sent)
@@ -183,7 +183,7 @@ class Story:
             streams = await self._database.fetchval(
                 "SELECT count(*) FROM streaming.streams WHERE channel_id = $1", self._cast.streamer.user_id
             )
-            started = self._overheard.count(self._cast.streamer.user_id, "stream.started")
+            started = await self._overheard.count(self._cast.streamer.user_id, "stream.started")
             check(streams == 1 and started == 1, "one stream and one stream.started", (streams, started))
             self._report.streams_created = streams
             self._report.notices_per_follower_max = await self._most_notices()
@@ -194,9 +194,7 @@ class Story:
 
     async def _end(self) -> None:
         stream_id, url = self.told.stream_id, f"{self._origin.url}/recordings/{self.told.stream_id}/master.m3u8"
-        async with self._steps.step(
-            "the streamer ends the stream; the recording plays from the object store"
-        ) as remarks:
+        async with self._steps.step("the streamer ends the stream; its recording plays") as remarks:
             ended_at_seconds = time.time()
             await self._origin.call("POST", f"/api/streams/{stream_id}/end", person=self._cast.streamer)
             await eventually("a playable recording", self._recording, _is_playable, within_seconds=20)
