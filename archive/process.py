@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from archive.errors import ProcessFailed, ProcessOutputTooLarge, ProcessTimedOut
 
@@ -24,6 +25,13 @@ KILLED_SECONDS_MAX = 2.0
 
 # What the child may know of us: where programs are. Our environment holds secrets.
 _ENVIRONMENT_KEPT = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
+
+# Where the kernel groups tasks by session (sched_autogroup_enabled, Debian's default), `nice` counts among the child's
+# own tasks alone: four encoders on two cores leave us a third of one, with it as without it. What holds between
+# sessions is the group's own value, in this file (sched(7), "The autogroup feature").
+_AUTOGROUP = "/proc/{pid}/autogroup"
+# The kernel takes such a change ten times a second from all of us who are not root, and says "again" to the rest.
+_AUTOGROUP_RETRY_SECONDS = 0.2
 
 # A user namespace of its own (-U, mapped to our user by -r) with a network namespace that has no interface up (-n).
 _WITHOUT_NETWORK = ("unshare", "--user", "--map-root-user", "--net")
@@ -58,7 +66,7 @@ def confined(argv: Sequence[str], limits: Limits, *, without_network: bool) -> l
         # If we are killed the child goes with us: another worker takes the job, and two encoders would be one too many.
         *("setpriv", "--pdeathsig", "KILL", "--"),
         # Live work on the same machine goes first.
-        *("nice", "-n", str(limits.nice)),
+        *("nice", "-n", str(limits.nice)),  # and see _AUTOGROUP
         "prlimit",
         f"--as={limits.memory_bytes}",
         f"--fsize={limits.file_bytes}",
@@ -131,7 +139,9 @@ class _Child:
             async with asyncio.TaskGroup() as drains:
                 drains.create_task(self._drain_stdout())
                 drains.create_task(self._drain_stderr())
+                standing_back = drains.create_task(self._stand_back())
                 stopped_because = await self._wait()
+                standing_back.cancel()
                 if stopped_because is not None:
                     await self._stop()
         finally:
@@ -150,6 +160,19 @@ class _Child:
         if exit_code != 0:
             raise ProcessFailed(self._program, -1 if exit_code is None else exit_code, tail)
         return Finished(bytes(self._stdout), tail, seconds)
+
+    async def _stand_back(self) -> None:
+        """Make the child's session as nice as the child; where the kernel has no such thing, `nice` is enough."""
+        pid = self._process.pid
+        while self._process.returncode is None and _has_own_session(pid):
+            try:
+                Path(_AUTOGROUP.format(pid=pid)).write_text(str(self._limits.nice))  # noqa: ASYNC240  no disk behind it
+            except BlockingIOError:
+                await asyncio.sleep(_AUTOGROUP_RETRY_SECONDS)
+            except OSError:
+                return
+            else:
+                return
 
     async def _wait(self) -> str | None:
         """Wait for the end within the limits; the answer is the limit that was passed, or None."""
@@ -203,6 +226,13 @@ class _Child:
             self._heard_at = time.monotonic()
             self._stderr += piece
             del self._stderr[:-STDERR_TAIL_BYTES_MAX]
+
+
+def _has_own_session(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
 
 
 def _last_lines(stderr: bytes) -> str:

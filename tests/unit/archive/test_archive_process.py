@@ -152,6 +152,27 @@ async def test_memory_and_cpu_are_limited() -> None:
         await RUNNER.run(python("while True: pass"), replace(LIMITS, cpu_seconds=1))
 
 
+def own_group() -> str:
+    return Path("/proc/self/autogroup").read_text()
+
+
+@pytest.mark.skipif(
+    not Path("/proc/sys/kernel/sched_autogroup_enabled").exists()
+    or Path("/proc/sys/kernel/sched_autogroup_enabled").read_text().strip() != "1",
+    reason="this kernel does not group tasks by session",
+)
+async def test_a_child_stands_back_for_other_sessions_too() -> None:
+    code = (
+        "import os, time; from tests.unit.archive.test_archive_process import own_group; end = time.monotonic() + 5\n"
+        "while 'nice 17' not in own_group() and time.monotonic() < end: time.sleep(0.01)\n"
+        "print(own_group(), os.nice(0))"
+    )
+    before = own_group()
+    finished = await RUNNER.run(python(code), replace(LIMITS, nice=17))
+    assert finished.stdout.decode().split()[1:] == ["nice", "17", "17"]
+    assert own_group() == before, "ours is another"
+
+
 async def test_the_child_knows_nothing_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIVESTREAM_ARCHIVE_S3_SECRET_ACCESS_KEY", "hush")
     finished = await RUNNER.run(["env"], LIMITS)
