@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, Self, TypeVar
 
 import structlog
 
@@ -40,7 +40,7 @@ class DiskObjects:
         self._files = DiskFiles(root, modes)
         self._threads = ThreadPoolExecutor(threads_max, thread_name_prefix="objects-disk")
 
-    async def __aenter__(self) -> DiskObjects:
+    async def __aenter__(self) -> Self:
         await self._in_thread("prepare", self._files.prepare)
         return self
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from archive.errors import MediaRefused
+from archive.errors import MediaRefused, ProcessError, StoreUnavailable
 from archive.ffmpeg import rendition_arguments, sound_arguments
 from archive.jobs import LeasedChunk
 from archive.ladder import Rendition, SourceSegment
@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 SILENCE_SECONDS = 30.0
 STOP_GRACE_SECONDS = 2.0
 OUTPUT_BYTES_FLOOR = 64 << 20
+# With less than this left, an encoder that failed may have failed for that.
+WORK_BYTES_MIN = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +60,18 @@ class Transcoder:
         self._work_directory = work_directory
 
     async def make(self, chunk: LeasedChunk, segments: Sequence[SourceSegment], rendition: Rendition) -> MadeChunk:
-        """Make and store the chunk. Raises MediaRefused, ProcessError, ObjectStoreError; leaves no file behind."""
+        """Make and store the chunk. Raises MediaRefused, ProcessError, ObjectStoreError; leaves no file behind.
+
+        A full work directory is StoreUnavailable too: waiting is the cure, and it is no fault of the media.
+        """
         with tempfile.TemporaryDirectory(dir=self._work_directory, prefix="chunk-") as directory:
             source, target = Path(directory) / "source.ts", Path(directory) / "rendition.ts"
             await self._fetch(chunk, segments, source)
-            facts = await probe(self._runner, source)
-            if facts.has_video:
-                frames = await self._encode(chunk, rendition, source, target)
-                codecs = await self._judge(facts, rendition, target)
-            else:
-                frames, codecs = 0, None
-                await self._runner.run(sound_arguments(source, target), self._limits(chunk, rendition))
+            try:
+                frames, codecs = await self._convert(chunk, rendition, source, target)
+            except (ProcessError, MediaRefused) as error:
+                await asyncio.to_thread(blame_a_full_disk, self._work_directory, error)
+                raise
             key = rendition_key(chunk.stream_id, rendition.name, chunk_name(chunk.number, chunk.fence))
             await self._objects.put_file(key, target, SEGMENT)
             size_bytes = (await asyncio.to_thread(target.stat)).st_size
@@ -86,6 +89,16 @@ class Transcoder:
                 raise MediaRefused(f"segment {segment.sequence} has {size_bytes} bytes, not {segment.size_bytes}")
             pieces.append(piece)
         await asyncio.to_thread(_join, pieces, source)
+
+    async def _convert(
+        self, chunk: LeasedChunk, rendition: Rendition, source: Path, target: Path
+    ) -> tuple[int, str | None]:
+        facts = await probe(self._runner, source)
+        if not facts.has_video:
+            await self._runner.run(sound_arguments(source, target), self._limits(chunk, rendition))
+            return 0, None
+        frames = await self._encode(chunk, rendition, source, target)
+        return frames, await self._judge(facts, rendition, target)
 
     async def _encode(self, chunk: LeasedChunk, rendition: Rendition, source: Path, target: Path) -> int:
         progress = ProgressReader()
@@ -115,6 +128,13 @@ class Transcoder:
             memory_bytes=self._budget.memory_bytes_max,
             file_bytes=OUTPUT_BYTES_FLOOR + 4 * expected_bytes,
         )
+
+
+def blame_a_full_disk(work_directory: Path, error: Exception) -> None:
+    """Raise StoreUnavailable if there is no room where ``error`` came from; an encoder does not tell it apart."""
+    if shutil.disk_usage(work_directory).free < WORK_BYTES_MIN:
+        reason = f"the disk of {work_directory} is full: free space on it (LIVESTREAM_ARCHIVE_WORK_DIRECTORY)"
+        raise StoreUnavailable("make a rendition", reason) from error
 
 
 def _join(pieces: Sequence[Path], target: Path) -> None:
