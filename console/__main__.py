@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from console import dead_letters, generate, init, init_secrets, migrate, seed_followers, solo, topics
+from console import dead_letters, generate, groups, init, init_secrets, migrate, seed_followers, solo, topics
 from console.demo import verb as demo
+from console.doctor import verb as doctor
 from console.endings import CODES, DEBUG_VARIABLE, tell_unexpected
 from runtime.logs import configure_logging
 
@@ -21,10 +22,12 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-for verb in (init, solo, migrate, generate, init_secrets, seed_followers, demo):
+for verb in (init, solo, doctor, migrate, generate, init_secrets, seed_followers, demo):
     app.add_typer(verb.app)
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(groups.app, name="groups")
+app.add_typer(objects.app, name="objects")
 
 
 @app.callback()

@@ -20,7 +20,7 @@ from typing import Literal
 from deploy.local import edge, places, ports, processes, services
 from deploy.local.credentials import Credentials, load_or_make, of_settings
 from deploy.local.engines import ENGINE_PARTS
-from deploy.local.env_file import ENV_FILE, read_env_file
+from deploy.local.env_file import ENV_FILE, PREFIX, read_env_file
 from deploy.local.errors import PartFailed, PortsTaken, StackError
 from deploy.local.listen import Address, Listen, check_free
 from deploy.local.parts import PROFILES, Launch, Place, ProfileName
@@ -246,11 +246,18 @@ class Stack:
         processes.start(
             self._record(name),
             launch.argv,
-            {**services.inherited_environment(), **launch.environment},
+            {**self._inherited(name), **launch.environment},
             directory=launch.directory or self.directory,
             log=log,
             fingerprint=launch.fingerprint(),
         )
+
+    def _inherited(self, name: str) -> dict[str, str]:
+        """What a part is told beside its own settings; an engine has no business with those of our services."""
+        inherited = services.inherited_environment()
+        if name in self.services:
+            return inherited
+        return {variable: value for variable, value in inherited.items() if not variable.startswith(PREFIX)}
 
     def _wait_healthy(self, name: str, launch: Launch) -> None:
         deadline = time.monotonic() + launch.ready_seconds_max
