@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from console import dead_letters, generate, groups, init, init_secrets, migrate, seed_followers, solo, topics
+from console import dead_letters, generate, groups, init, init_secrets, migrate, objects, seed_followers, solo, topics
 from console.demo import verb as demo
 from console.doctor import verb as doctor
 from console.endings import CODES, DEBUG_VARIABLE, tell_unexpected

@@ -8,10 +8,9 @@ from typing import Annotated, TypeVar
 import typer
 
 from eventbus.bus import BusError
-from eventbus.bus_kafka import open_bus
+from eventbus.bus_configured import open_bus_of_environment
 from eventbus.dead_letters import DeadLetter, DeadLetters, NoSuchDeadLetter, NotReplayable
-from eventbus.settings import KafkaSettings
-from runtime.settings import SettingsInvalid, load_settings
+from runtime.settings import SettingsInvalid
 
 app = typer.Typer(help="Look at messages that were set aside, and replay them.", no_args_is_help=True)
 
@@ -30,7 +29,7 @@ def list_letters(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many, the newest.")] = 100,
     as_json: JsonOption = False,
 ) -> None:
-    """Show dead letters, oldest first. Exit 0, also when there are none; 1: Kafka could not be asked.
+    """Show dead letters, oldest first. Exit 0, also when there are none; 1: the bus could not be asked.
 
     Examples:
 
@@ -55,7 +54,7 @@ def show(
     id: Annotated[str, typer.Argument(help="As `list` shows it, for example 0:17.")],  # noqa: A002  its name in --help
     as_json: JsonOption = False,
 ) -> None:
-    """Show one dead letter whole. Exit 0; 1: there is none with this id, or Kafka could not be asked.
+    """Show one dead letter whole. Exit 0; 1: there is none with this id, or the bus could not be asked.
 
     Examples:
 
@@ -88,7 +87,7 @@ def replay(
 ) -> None:
     """Publish originals again for the group that set them aside. Its inbox makes a second replay harmless.
 
-    Exit 0: replayed (or nothing to replay); 1: an id is unknown, a letter is not whole, or Kafka could not be asked;
+    Exit 0: replayed (or nothing to replay); 1: an id is unknown, a letter is not whole, or the bus could not be asked;
     2: neither ids nor --all given.
 
     Examples:
@@ -121,7 +120,7 @@ def replay(
 
 def _run(work: Callable[[DeadLetters], Awaitable[T]]) -> T:
     async def with_bus() -> T:
-        async with open_bus(load_settings(KafkaSettings)) as bus:
+        async with open_bus_of_environment() as bus:
             return await work(DeadLetters(bus))
 
     try:

@@ -1,8 +1,9 @@
-"""``livestream topics``: make the topics of the contract in Kafka, and see how what is there differs from it."""
+"""``livestream topics``: make the topics of the contract on the bus, and see how what is there differs from it."""
 
 import asyncio
 import json
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -10,20 +11,37 @@ from rich.console import Console
 from rich.table import Table
 
 from eventbus.bus import BusError
-from eventbus.settings import KafkaSettings
-from eventbus.topics_kafka import Change, TopicRefused, TopicState, drift_of, open_topics
+from eventbus.settings import BusChoice, KafkaSettings
 from events import TOPICS
 from runtime.settings import SettingsInvalid, load_settings
 
 app = typer.Typer(help="Make and look at the topics of the contract.", no_args_is_help=True)
 
 T = TypeVar("T")
+NOTHING_TO_MAKE = "nothing to make: on Postgres its log is an outbox"
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Topic:
+    """A topic of the contract as it is on the bus."""
+
+    name: str
+    partitions: int | None
+    drift: tuple[str, ...]
+    done: str = ""
+
+
+class _Refused(Exception):
+    """The text is for the operator."""
 
 
 @app.command()
 def create(as_json: JsonOption = False) -> None:
     """Create missing topics and add missing partitions; report settings that differ. Waits for Kafka.
+
+    On Postgres there is nothing to make: a topic's log is the outbox of the service that says it, which
+    `livestream migrate` makes.
 
     Exit 0: every topic is there as the contract says; 1: Kafka refused; 3: all are there, but some differ.
 
@@ -33,20 +51,20 @@ def create(as_json: JsonOption = False) -> None:
 
         livestream topics create --json
     """
-    changes = _run(_create())
+    topics = _run(_topics(make=True))
     if as_json:
-        rows = [{"topic": one.topic, "done": one.done, "drift": list(one.drift)} for one in changes]
+        rows = [{"topic": one.name, "done": one.done, "drift": list(one.drift)} for one in topics]
         typer.echo(json.dumps(rows))
     else:
-        for one in changes:
-            typer.echo(f"{one.topic}: {one.done}" + "".join(f"; {sentence}" for sentence in one.drift))
-    if any(one.drift for one in changes):
+        for one in topics:
+            typer.echo(f"{one.name}: {one.done}" + "".join(f"; {sentence}" for sentence in one.drift))
+    if any(one.drift for one in topics):
         raise typer.Exit(3)
 
 
 @app.command("list")
 def list_topics(as_json: JsonOption = False) -> None:
-    """Show every topic of the contract and how the one in Kafka differs. Waits for Kafka.
+    """Show every topic of the contract and how the one in Kafka differs (on Postgres none can). Waits for Kafka.
 
     Exit 0: no difference; 3: some are missing or differ.
 
@@ -56,13 +74,13 @@ def list_topics(as_json: JsonOption = False) -> None:
 
         livestream topics list --json
     """
-    states = _run(_states())
-    drifts = {topic.name: _drift(states, topic.name) for topic in TOPICS}
+    found = _run(_topics(make=False))
     if as_json:
-        typer.echo(json.dumps([_row(name, states.get(name), drift) for name, drift in drifts.items()]))
+        rows = [{"topic": one.name, "partitions": one.partitions, "drift": list(one.drift)} for one in found]
+        typer.echo(json.dumps(rows))
     else:
         table = Table("topic", "key", "partitions", "retention", "said by", "heard by", "differs")
-        for topic in TOPICS:
+        for topic, one in zip(TOPICS, found, strict=True):
             table.add_row(
                 topic.name,
                 topic.key,
@@ -70,30 +88,33 @@ def list_topics(as_json: JsonOption = False) -> None:
                 f"{topic.retention.days} d",
                 topic.producer,
                 ", ".join(topic.consumers),
-                "; ".join(drifts[topic.name]) or "no",
+                "; ".join(one.drift) or "no",
             )
         Console().print(table)
-    if any(drifts.values()):
+    if any(one.drift for one in found):
         raise typer.Exit(3)
 
 
-def _drift(states: dict[str, TopicState], name: str) -> tuple[str, ...]:
-    topic = next(topic for topic in TOPICS if topic.name == name)
-    return drift_of(topic, states[name]) if name in states else ("missing",)
+async def _topics(*, make: bool) -> list[_Topic]:
+    if load_settings(BusChoice).bus_backend == "postgres":
+        return [_Topic(topic.name, topic.partitions, (), NOTHING_TO_MAKE) for topic in TOPICS]
+    # Imported when it is wanted: this package is loaded by every verb, and `livestream solo` needs no Kafka client.
+    from eventbus.topics_kafka import TopicRefused, drift_of, open_topics
 
-
-def _row(name: str, state: TopicState | None, drift: tuple[str, ...]) -> dict[str, object]:
-    return {"topic": name, "partitions": None if state is None else state.partitions, "drift": list(drift)}
-
-
-async def _create() -> list[Change]:
-    async with open_topics(load_settings(KafkaSettings)) as topics:
-        return await topics.make(TOPICS)
-
-
-async def _states() -> dict[str, TopicState]:
-    async with open_topics(load_settings(KafkaSettings)) as topics:
-        return await topics.states(TOPICS)
+    async with open_topics(load_settings(KafkaSettings)) as there:
+        done: dict[str, str] = {}
+        if make:
+            try:
+                done = {one.topic: one.done for one in await there.make(TOPICS)}
+            except TopicRefused as refused:
+                raise _Refused(str(refused)) from refused
+        states = await there.states(TOPICS)
+    return [
+        _Topic(topic.name, states[topic.name].partitions, drift_of(topic, states[topic.name]), done.get(topic.name, ""))
+        if topic.name in states
+        else _Topic(topic.name, None, ("missing",))
+        for topic in TOPICS
+    ]
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
@@ -101,6 +122,6 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except SettingsInvalid as invalid:
         typer.echo("\n".join(invalid.lines), err=True)
-    except (BusError, TopicRefused) as error:
+    except (BusError, _Refused) as error:
         typer.echo(str(error), err=True)
     raise typer.Exit(1)

@@ -11,7 +11,7 @@ import asyncpg
 from pydantic import SecretStr
 
 from eventbus.bus import Record
-from eventbus.group_backlog import GroupBacklog
+from eventbus.group_backlog import BacklogWatch
 from eventbus.housekeeping import OUTBOX_KEEP, Housekeeping
 from eventbus.outbox import QUERIES, Outbox
 from eventbus.relay import Batch, Relay
@@ -47,7 +47,7 @@ class Sequencer(Relay):
         super().__init__(dsn, _Nowhere(), outbox, schema=schema, health=health)
         self._topics = tuple(topics)
         self._on_readable = on_readable
-        self._backlog = GroupBacklog(schema, self._topics)
+        self._backlog = BacklogWatch(schema, self._topics)
 
     async def _look(self, connection: "Session", after_id: int) -> Sequence[asyncpg.Record]:
         rows: Sequence[asyncpg.Record] = await QUERIES.read_unpublished_ids(
@@ -66,7 +66,7 @@ class Sequencer(Relay):
 
     async def _measure(self, connection: "Session") -> None:
         await super()._measure(connection)
-        await self._backlog.measure(connection)
+        await self._backlog.when_due(connection)
 
     def _housekeeping(self) -> Housekeeping:
         return LogHousekeeping(self._schema, self._topics)

@@ -25,12 +25,17 @@ class KafkaSettings(ProcessSettings):
     )
 
 
-class BusSettings(PostgresSettings, KafkaSettings):
-    """A process on the bus. On Postgres, the bus is in the database of the services."""
+class BusChoice(ProcessSettings):
+    """Which bus there is; what it needs is in the settings of the bus."""
 
     bus_backend: Literal["kafka", "postgres"] = Field(
         default="kafka", description="What carries the events: Kafka, or the Postgres that the services use anyway."
     )
+
+
+class BusSettings(BusChoice, PostgresSettings, KafkaSettings):
+    """A process on the bus. On Postgres, the bus is in the database of the services."""
+
     kafka_bootstrap_servers: str = Field(
         default="",
         description="Kafka brokers to ask first, as host:port, separated by commas; needed for the bus kafka.",
