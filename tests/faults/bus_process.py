@@ -6,23 +6,18 @@ Prints `ready` once it leads, or has its partitions. Reads its settings from the
 import asyncio
 import sys
 
-from eventbus.bus_kafka import open_bus
+from eventbus.bus_configured import open_bus
 from eventbus.consume import ConsumeLoop, Subscription
 from eventbus.outbox import Outbox, Transaction
-from eventbus.relay import Relay
-from eventbus.settings import KafkaSettings
+from eventbus.settings import BusSettings
 from events import Envelope, StreamStarted
 from runtime.logs import configure_logging
 from runtime.postgres import open_pool
-from runtime.settings import PostgresSettings, load_settings
+from runtime.settings import load_settings
 from tests.integration.eventbus.saying import until
 
 SCHEMA = "streaming"
 GROUP = "streaming-killed"
-
-
-class Settings(PostgresSettings, KafkaSettings):
-    """What the process needs."""
 
 
 async def note_effect(transaction: Transaction, envelope: Envelope[StreamStarted]) -> None:
@@ -34,13 +29,13 @@ async def note_effect(transaction: Transaction, envelope: Envelope[StreamStarted
     )
 
 
-async def serve(part: str, settings: Settings) -> None:
+async def serve(part: str, settings: BusSettings) -> None:
     """Run the part until killed."""
     async with open_pool(settings, schema=SCHEMA) as pool, open_bus(settings) as bus:
         outbox = Outbox(pool, source=SCHEMA)
         if part == "relay":
             print("ready", flush=True)  # noqa: T201  the test waits for it
-            await Relay(settings.postgres_dsn, bus, outbox, schema=SCHEMA).run()
+            await bus.relay(settings.postgres_dsn, outbox, schema=SCHEMA).run()
         loop = ConsumeLoop(bus, outbox, Subscription(GROUP, {StreamStarted: note_effect}, batch_messages_max=20))
         consuming = asyncio.create_task(loop.run())
         await until(lambda: bool(loop.partitions), what="partitions")
@@ -50,4 +45,4 @@ async def serve(part: str, settings: Settings) -> None:
 
 if __name__ == "__main__":
     configure_logging(service="bus-process", stream=sys.stderr)
-    asyncio.run(serve(sys.argv[1], load_settings(Settings)))
+    asyncio.run(serve(sys.argv[1], load_settings(BusSettings)))

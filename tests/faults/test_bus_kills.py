@@ -1,4 +1,4 @@
-"""SIGKILL of the relay and of a consumer at random points, under load: nothing is lost, effects happen once."""
+"""SIGKILL of the relay and of a consumer of either bus at random points, under load: nothing lost, nothing twice."""
 
 import asyncio
 import os
@@ -11,15 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from eventbus.bus_kafka import open_bus
+from eventbus.bus_configured import open_bus
 from eventbus.outbox import Outbox
-from eventbus.relay import Relay
-from eventbus.settings import KafkaSettings
+from eventbus.settings import BusSettings
 from eventbus.topics_kafka import open_topics
 from events import DEAD_LETTERS
 from events.topics import STREAMS
 from runtime.postgres import Pool, open_pool
-from runtime.settings import PostgresSettings
 from tests.conftest import FaultPlan
 from tests.engines import Database
 from tests.faults.bus_process import SCHEMA
@@ -38,7 +36,7 @@ class Scene:
     """Engines, topics, and a writer that never stops."""
 
     database: Database
-    kafka: KafkaSettings
+    settings: BusSettings
     pool: Pool
     outbox: Outbox
     said: int = 0
@@ -47,9 +45,10 @@ class Scene:
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("LIVESTREAM_")},
             "LIVESTREAM_POSTGRES_DSN": self.database.url,
-            "LIVESTREAM_KAFKA_BOOTSTRAP_SERVERS": self.kafka.kafka_bootstrap_servers,
-            "LIVESTREAM_KAFKA_TOPIC_PREFIX": self.kafka.kafka_topic_prefix,
-            "LIVESTREAM_KAFKA_SESSION_TIMEOUT_SECONDS": str(self.kafka.kafka_session_timeout_seconds),
+            "LIVESTREAM_BUS_BACKEND": self.settings.bus_backend,
+            "LIVESTREAM_KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka_bootstrap_servers,
+            "LIVESTREAM_KAFKA_TOPIC_PREFIX": self.settings.kafka_topic_prefix,
+            "LIVESTREAM_KAFKA_SESSION_TIMEOUT_SECONDS": str(self.settings.kafka_session_timeout_seconds),
         }
 
     @asynccontextmanager
@@ -102,18 +101,22 @@ class Scene:
                 await asyncio.sleep(chance.uniform(0, LIFE_SECONDS_MAX))  # the point at which it dies
 
 
-@pytest.fixture
-async def scene(database: Database, kafka_bootstrap_servers: str, topic_prefix: str) -> AsyncIterator[Scene]:
-    kafka = KafkaSettings(
-        kafka_bootstrap_servers=kafka_bootstrap_servers,
-        kafka_topic_prefix=topic_prefix,
-        kafka_session_timeout_seconds=6,  # what a dead member holds is waited for so long, at every point
-    )
-    async with open_topics(kafka) as topics:
-        await topics.make([replace(STREAMS, partitions=2), DEAD_LETTERS])
-    async with open_pool(PostgresSettings(postgres_dsn=database.dsn), schema=SCHEMA) as pool:
+@pytest.fixture(params=["kafka", "postgres"])
+async def scene(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[Scene]:
+    if request.param == "postgres":
+        settings = BusSettings(bus_backend="postgres", postgres_dsn=database.dsn)
+    else:
+        settings = BusSettings(
+            postgres_dsn=database.dsn,
+            kafka_bootstrap_servers=request.getfixturevalue("kafka_bootstrap_servers"),
+            kafka_topic_prefix=request.getfixturevalue("topic_prefix"),
+            kafka_session_timeout_seconds=6,  # what a dead member holds is waited for so long, at every point
+        )
+        async with open_topics(settings) as topics:
+            await topics.make([replace(STREAMS, partitions=2), DEAD_LETTERS])
+    async with open_pool(settings, schema=SCHEMA) as pool:
         await pool.execute("CREATE TABLE effects (id bigserial, channel integer NOT NULL, number integer NOT NULL)")
-        yield Scene(database, kafka, pool, Outbox(pool, source=SCHEMA))
+        yield Scene(database, settings, pool, Outbox(pool, source=SCHEMA))
 
 
 async def test_a_relay_that_is_killed_loses_nothing_and_keeps_the_order(
@@ -121,7 +124,7 @@ async def test_a_relay_that_is_killed_loses_nothing_and_keeps_the_order(
 ) -> None:
     async with scene.speaking():
         await scene.kill_at_random_points("relay", fault_plan, tmp_path / "log")
-    async with scene.process("relay", tmp_path / "log"), open_bus(scene.kafka) as bus:
+    async with scene.process("relay", tmp_path / "log"), open_bus(scene.settings) as bus:
         last = await scene.pool.fetchval("SELECT max(id) FROM outbox")
 
         async def caught_up() -> bool:
@@ -139,7 +142,10 @@ async def test_a_relay_that_is_killed_loses_nothing_and_keeps_the_order(
 async def test_a_consumer_that_is_killed_loses_nothing_and_does_nothing_twice(
     scene: Scene, fault_plan: FaultPlan, tmp_path: Path
 ) -> None:
-    async with open_bus(scene.kafka) as bus, running(Relay(scene.database.dsn, bus, scene.outbox, schema=SCHEMA).run()):
+    async with (
+        open_bus(scene.settings) as bus,
+        running(bus.relay(scene.database.dsn, scene.outbox, schema=SCHEMA).run()),
+    ):
         async with scene.speaking():
             await scene.kill_at_random_points("consume", fault_plan, tmp_path / "log")
         wanted = scene.said * CHANNELS
