@@ -6,6 +6,7 @@ found differs from what is wanted (only the verbs whose help says so). ``solo`` 
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +14,8 @@ import typer
 from console import dead_letters, generate, groups, init, init_secrets, migrate, objects, seed_followers, solo, topics
 from console.demo import verb as demo
 from console.doctor import verb as doctor
-from console.endings import CODES, DEBUG_VARIABLE, tell_unexpected
+from console.endings import CODES, DEBUG_VARIABLE, fail, tell_unexpected
+from console.installation import EnvFileInvalid, load_env_file
 from runtime.logs import configure_logging
 
 app = typer.Typer(
@@ -22,8 +24,9 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-for verb in (init, solo, doctor, migrate, generate, init_secrets, seed_followers, demo):
+for verb in (init, solo, doctor, generate, init_secrets, seed_followers, demo):
     app.add_typer(verb.app)
+app.add_typer(migrate.app, name="migrate")
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(groups.app, name="groups")
@@ -33,8 +36,17 @@ app.add_typer(objects.app, name="objects")
 @app.callback()
 def livestream(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and every log line.")] = False,
+    env_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Read settings from a file first; variables of the environment win."),
+    ] = None,
 ) -> None:
     """LiveStream: the backend for live streaming that you run yourself."""
+    if env_file is not None:
+        try:
+            load_env_file(env_file)
+        except EnvFileInvalid as wrong:
+            raise fail(wrong.lines) from None
     if debug:
         os.environ[DEBUG_VARIABLE] = "debug"
     # Standard output is for answers alone; what happens on the way is for whoever watches.

@@ -60,6 +60,8 @@ def generate(
 ) -> None:
     """Write the generated files: event schemas, AsyncAPI, OpenAPI, settings and their pages.
 
+    Exit 0: all are written, or with --check, all are current; 1: not.
+
     Examples:
 
         livestream generate

@@ -1,6 +1,7 @@
 """``livestream init-secrets``: make the random secrets of an installation, as files for its services and engines."""
 
 import base64
+import json
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from console.endings import fail
 
 # Only the owner reads them: the services and Redis run as the user that wrote them, Postgres and MinIO start as root.
 FILE_MODE = 0o400
@@ -42,18 +45,27 @@ def init_secrets(
     directory: Annotated[Path, typer.Argument(help="Where the files go; made if it is missing.")],
     postgres: Annotated[str, typer.Option(help="Postgres, as host:port/database.")] = "postgres:5432/livestream",
     redis: Annotated[str, typer.Option(help="Redis, as host:port/number.")] = "redis:6379/0",
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON for programs: names, never secrets.")] = False,
 ) -> None:
-    """Write every secret that is not there yet; a file that exists is never touched. Exit 0: all are there; 1: not.
+    """Write every secret that is not there yet, for a server in containers; a file that exists is never touched.
 
-    Example:
+    A solo server needs none of this: `livestream init` writes its one settings file.
+
+    Exit 0: all are there; 1: not.
+
+    Examples:
 
         livestream init-secrets /etc/livestream/secrets
+
+        livestream init-secrets /etc/livestream/secrets --postgres db.example.org:5432/livestream --json
     """
     try:
         made = write_secrets(directory, postgres=postgres, redis=redis)
     except OSError as error:
-        typer.echo(f"init-secrets: {error}", err=True)
-        raise typer.Exit(1) from None
+        raise fail(f"init-secrets: {error}") from None
+    if as_json:
+        typer.echo(json.dumps({"directory": str(directory), "made": made}))
+        return
     for name in made:
         typer.echo(f"made {name}")
     if not made:

@@ -49,13 +49,13 @@ def env_file_of(directory: Path) -> Path:
     return directory / ENV_FILE
 
 
-def load_env_file(directory: Path) -> list[str]:
-    """Put the directory's settings into the environment, where nothing of that name is set; the answer: which won.
+def load_env_file(path: Path) -> list[str]:
+    """Put a file's settings into the environment, where nothing of that name is set; the answer: what was, otherwise.
 
     Raises EnvFileInvalid.
     """
     overridden = []
-    for name, value in read_env_file(env_file_of(directory)).items():
+    for name, value in read_env_file(path).items():
         if os.environ.setdefault(name, value) != value:
             overridden.append(name)
     return overridden

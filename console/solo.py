@@ -16,7 +16,7 @@ import typer
 from console.doctor.programs import check_programs
 from console.endings import fail
 from console.engine_watch import EngineWatch
-from console.installation import DirectoryOption, EnvFileInvalid, InUse, directory_of, held, load_env_file
+from console.installation import DirectoryOption, EnvFileInvalid, InUse, directory_of, env_file_of, held, load_env_file
 from console.server import ServerSettings, own_engines, stack_of
 from deploy.local.errors import StackError
 from deploy.local.listen import Address, check_free
@@ -64,7 +64,7 @@ def solo(directory: DirectoryOption = None) -> None:
     """
     place = directory_of(directory)
     try:
-        overridden = load_env_file(place)
+        overridden = load_env_file(env_file_of(place))
         _speak_to_people()
         settings = load_settings(ServerSettings)
         with held(place):

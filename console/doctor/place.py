@@ -43,7 +43,7 @@ def read_settings(directory: Path) -> tuple[ServerSettings | None, list[Finding]
     if not path.exists():
         return None, [warn("settings", f"no {path} yet", f"livestream init --directory {directory}")]
     try:
-        load_env_file(directory)
+        load_env_file(path)
         settings = load_settings(ServerSettings)
         _ = settings.listen
     except (EnvFileInvalid, SettingsInvalid) as wrong:
