@@ -76,8 +76,10 @@ class PostgresBus:
         *,
         topics: Sequence[Topic] = TOPICS,
         silence_seconds_max: float = MEMBER_SILENCE_SECONDS_MAX,
+        read_wait_seconds_max: float = READ_WAIT_SECONDS_MAX,
     ) -> None:
         """``pool`` sees the schema ``bus``; ``dsn`` reaches the same database directly, not through a pooler."""
+        self._read_wait_seconds_max = read_wait_seconds_max
         self._pool = pool
         self._dsn = dsn
         self._topics = {topic.name: topic for topic in topics}
@@ -244,14 +246,14 @@ class PostgresBus:
         moved = asyncio.Event()
         self._watermarks.listen(moved.set)
         try:
-            async with asyncio.timeout(READ_WAIT_SECONDS_MAX):
+            async with asyncio.timeout(self._read_wait_seconds_max):
                 while self._watermarks[schema] < record_id:
                     moved.clear()
                     await moved.wait()
         except TimeoutError as error:
             raise BusUnavailable(
                 f"the outbox of {schema} is not readable up to its end:"
-                f" its relay does not run, or a transaction has been open for {READ_WAIT_SECONDS_MAX:g} s"
+                f" its relay does not run, or a transaction has been open for {self._read_wait_seconds_max:g} s"
             ) from error
         finally:
             self._watermarks.unlisten(moved.set)

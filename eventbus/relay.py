@@ -25,6 +25,7 @@ from pydantic import SecretStr
 
 from eventbus import metrics
 from eventbus.bus import BusError, BusUnavailable, Publisher, Record
+from eventbus.carrier import MOVING, CarriedElsewhere
 from eventbus.gaps import Gaps
 from eventbus.housekeeping import Housekeeping
 from eventbus.outbox import QUERIES, Outbox, headers_from_json
@@ -64,6 +65,8 @@ class Relay:
     """Publishes one schema's outbox. A service; run one in every process that says events."""
 
     name = "relay"
+    carriers: tuple[str, ...] = ("kafka", MOVING)
+    """With which of these the relay may lead (``eventbus.carrier``)."""
     batch_events_max = BATCH_EVENTS_MAX
     poll_idle_seconds = POLL_IDLE_SECONDS
 
@@ -110,6 +113,7 @@ class Relay:
             while not await QUERIES.take_leadership(connection, schema=self._schema):
                 self._trouble = None
                 await asyncio.sleep(STANDBY_POLL_SECONDS)
+            await self._require_carrier(connection)
             log.info("relay_leads", schema=self._schema)
             metrics.relay_leads.labels(self._schema).set(1)
             self._trouble = None
@@ -118,6 +122,12 @@ class Relay:
         finally:
             # A session that cannot say goodbye is cut off; the lock goes with it either way.
             connection.terminate()
+
+    async def _require_carrier(self, connection: "Session") -> None:
+        """Raise CarriedElsewhere rather than lead events to where nobody hears them: the last to know of a move."""
+        carrier = await QUERIES.read_carrier(connection)
+        if carrier is not None and carrier not in self.carriers:
+            raise CarriedElsewhere(carrier, self.carriers[0])
 
     async def _lead(self, connection: "Session") -> None:
         housekeeping = self._housekeeping()

@@ -30,6 +30,7 @@ class Sequencer(Relay):
     """Moves the cursor of one schema's outbox, up to which consumers read. A service."""
 
     name = "relay"
+    carriers = ("postgres",)
     batch_events_max = BATCH_IDS_MAX
     poll_idle_seconds = POLL_IDLE_SECONDS
 

@@ -185,3 +185,40 @@ LIMIT :cursors_max::bigint;
 -- name: forget_group$
 -- Forget a group that has no living member; answers how many partitions it had, or -1 if a member lives.
 SELECT bus.forget_group(:group_name);
+
+-- name: claim_carrier$
+-- Have this bus carry the events if none does yet; answers the one that does, or null while another is just claiming.
+WITH claimed AS (
+    INSERT INTO bus.carrier (backend) VALUES (:backend) ON CONFLICT DO NOTHING RETURNING carrier.backend
+)
+SELECT claimed.backend FROM claimed
+UNION ALL
+SELECT carrier.backend FROM bus.carrier
+LIMIT 1;
+
+-- name: read_carrier$
+-- Which bus carries the events; null while none does.
+SELECT carrier.backend FROM bus.carrier;
+
+-- name: lock_carrier$
+-- As read_carrier; nobody joins a group on Postgres until the transaction ends.
+SELECT carrier.backend FROM bus.carrier FOR UPDATE;
+
+-- name: begin_move!
+-- Say that the events are on their way, and which outboxes are to be carried from their beginning.
+UPDATE bus.carrier SET backend = 'moving', unmoved = :schemas::text[], since = now();
+
+-- name: take_unmoved$
+-- True once after begin_move for each of its schemas: carry its outbox from the beginning.
+UPDATE bus.carrier SET unmoved = array_remove(unmoved, :schema) WHERE :schema = ANY(unmoved) RETURNING true;
+
+-- name: end_move!
+-- Say that Kafka carries the events.
+UPDATE bus.carrier SET backend = 'kafka', since = now();
+
+-- name: read_event_ids
+-- The next records of a topic, by id: which event each is; null for a record that is none of the contract's.
+SELECT id, event_id FROM outbox
+WHERE id > :after_id::bigint AND topic = :topic
+ORDER BY id
+LIMIT :records_max::bigint;
