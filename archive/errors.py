@@ -13,6 +13,7 @@
     │   ├── InvalidKey              a key outside the alphabet; traversal ends here
     │   ├── ObjectMissing
     │   ├── ObjectTooLarge
+    │   ├── ObjectDamaged           its bytes are not those that were written down
     │   └── StoreUnavailable        the store did not answer, or answered with an error
     └── LeaseLost                   another worker has the job now
 """
@@ -87,6 +88,15 @@ class ObjectTooLarge(ObjectStoreError):
         super().__init__(f"object {key} is larger than {bytes_max} bytes")
         self.key = key
         self.bytes_max = bytes_max
+
+
+class ObjectDamaged(ObjectStoreError):
+    """The object is missing or is not what was written down of it."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f"object {key} {reason}")
+        self.key = key
+        self.reason = reason
 
 
 class StoreUnavailable(ObjectStoreError):

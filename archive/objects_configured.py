@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
 from archive.errors import StoreUnavailable
 from archive.objects import ObjectStore
 from archive.objects_disk import DiskObjects
-from archive.objects_s3 import S3Objects, S3Place
 from archive.settings import ObjectSettings
 from runtime.backoff import Backoff
+
+if TYPE_CHECKING:
+    from archive.objects_s3 import S3Objects
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +39,11 @@ async def open_objects(settings: ObjectSettings) -> AsyncIterator[ObjectStore]:
         await store.__aexit__(None, None, None)
 
 
+def open_store(settings: ObjectSettings) -> AbstractAsyncContextManager[ObjectStore]:
+    """The same for a command: raises StoreUnavailable at once. Raises ValueError when settings are missing."""
+    return _store(settings)
+
+
 def _store(settings: ObjectSettings) -> S3Objects | DiskObjects:
     if settings.archive_object_store == "disk":
         return disk_objects(settings, settings.archive_disk_directory)
@@ -56,5 +64,8 @@ def s3_objects(settings: ObjectSettings) -> S3Objects:
             "the object store s3 needs LIVESTREAM_ARCHIVE_S3_ENDPOINT_URL, LIVESTREAM_ARCHIVE_S3_ACCESS_KEY_ID and "
             "LIVESTREAM_ARCHIVE_S3_SECRET_ACCESS_KEY"
         )
+    # Imported when it is wanted: who keeps recordings on disk need not load the client, which is a large one.
+    from archive.objects_s3 import S3Objects, S3Place
+
     place = S3Place(endpoint_url, settings.archive_s3_bucket, key_id, secret, region=settings.archive_s3_region)
     return S3Objects(place, public_read=settings.archive_s3_public_read)

@@ -18,10 +18,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Literal, Protocol, TypeVar, get_args
 from uuid import uuid4
 
-from archive.errors import ObjectMissing, ObjectStoreError, StoreUnavailable
+from archive.errors import ObjectDamaged, ObjectMissing, ObjectStoreError, StoreUnavailable
 from archive.objects import EVERYTHING, INDEX, MASTER, ObjectStore, StoredObject, kind_of
 from runtime.backoff import Backoff
 
@@ -73,28 +73,49 @@ class NotTheSame(ObjectStoreError):
         self.key = key
 
 
+class Source(Protocol):
+    """What can be copied from: any ObjectStore, and what lists and gives objects like one."""
+
+    def list(self, prefix: str = EVERYTHING) -> AsyncIterator[StoredObject]:
+        """See ObjectStore."""
+        ...
+
+    async def get_file(self, key: str, path: Path) -> int:
+        """See ObjectStore."""
+        ...
+
+
 class Copy:
-    """One run over all objects below a prefix."""
+    """One run over all objects below a prefix.
+
+    ``sha256_of`` tells what an object of the source must be, in hex, where that was written down; another one, or none,
+    ends the copy with ObjectDamaged.
+    """
 
     def __init__(
         self,
-        source: ObjectStore,
+        source: Source,
         target: ObjectStore,
         *,
         workers: int,
         read_back: bool = False,
+        sha256_of: Callable[[StoredObject], str | None] = lambda _stored: None,
         on_object: OnObject = lambda _stored, _outcome: None,
     ) -> None:
         self._source = source
         self._target = target
         self._workers = workers
         self._read_back = read_back
+        self._sha256_of = sha256_of
         self._on_object = on_object
         self._report = CopyReport()
         self._incomplete: set[str] = set()
 
     async def run(self, prefix: str = EVERYTHING) -> CopyReport:
-        """Copy. Raises StoreUnavailable when a store does not answer for long; what was copied until then stays."""
+        """Copy. Raises ObjectDamaged, and StoreUnavailable when a store does not answer for long.
+
+        What was copied until then stays.
+        """
         with tempfile.TemporaryDirectory(prefix="livestream-copy-") as directory:
             for wanted in (is_media, is_media_playlist, is_master):
                 await self._pass(self._source.list(prefix), wanted, Path(directory))
@@ -126,7 +147,7 @@ class Copy:
         if not is_media(stored.key) and recording in self._incomplete:
             return "skipped"
         try:
-            return await patiently(partial(self._copy, stored.key, work))
+            return await patiently(partial(self._copy, stored, work))
         except NotTheSame as error:
             self._incomplete.add(recording)
             if len(self._report.failures) < FAILURES_KEPT_MAX:
@@ -135,11 +156,16 @@ class Copy:
         finally:
             await asyncio.to_thread(work.unlink, missing_ok=True)
 
-    async def _copy(self, key: str, work: Path) -> Outcome:
+    async def _copy(self, stored: StoredObject, work: Path) -> Outcome:
+        key, promised = stored.key, self._sha256_of(stored)
         try:
             wanted = await fetched(self._source, key, work)
         except ObjectMissing:
+            if promised is not None:
+                raise ObjectDamaged(key, "is missing") from None
             return "gone"
+        if promised is not None and wanted.sha256 != promised:
+            raise ObjectDamaged(key, "has other bytes than were written down")
         if await self._is_there(key, wanted, work):
             return "there"
         await self._target.put_file(key, work, kind_of(key))
@@ -178,7 +204,7 @@ def is_media(key: str) -> bool:
     return not is_master(key) and not is_media_playlist(key)
 
 
-async def fetched(store: ObjectStore, key: str, path: Path) -> Digest:
+async def fetched(store: Source, key: str, path: Path) -> Digest:
     """Write the object to ``path``, and say what it is. Raises ObjectMissing, StoreUnavailable."""
     await store.get_file(key, path)
     return await asyncio.to_thread(digest_of, path)

@@ -227,3 +227,20 @@ select count(*) from chunks where state in ('pending', 'leased');
 -- Jobs that were done and whose objects the store does not have.
 update chunks set state = 'pending', due_at = now(), size_bytes = null
 where stream_id = :stream_id and rendition = :rendition and number = any(:numbers::integer[]) and state = 'done';
+
+-- name: list_named_objects
+-- Every object that a row or a playlist names, in the order of the keys; the size where a row knows it.
+select o.key, o.size_bytes
+from (
+    select s.stream_id || '/source/' || s.sequence || '.ts' as key, s.size_bytes from segments as s
+    union all
+    select c.stream_id || '/' || c.rendition || '/' || c.number || '-' || c.fence || '.ts', c.size_bytes
+    from chunks as c where c.state = 'done'
+    union all
+    select n.stream_id || '/' || n.name || '/index.m3u8', null
+    from renditions as n join recordings as r on r.stream_id = n.stream_id
+    where n.state = 'ready' and r.published_at is not null
+    union all
+    select r.stream_id || '/master.m3u8', null from recordings as r where r.published_at is not null
+) as o
+order by o.key collate "C";
