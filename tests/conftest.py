@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import Stack
+from deploy.local import Listen, ProfileName, Stack
 from tests import engines
 
 TIERS = ("unit", "conformance", "contract", "integration", "e2e", "faults")
@@ -150,8 +150,9 @@ StackMaker = Callable[..., Stack]
 def _make_stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackMaker]:
     made: list[Stack] = []
 
-    def make(*parts: str) -> Stack:
-        stack = Stack(tmp_path_factory.mktemp("stack"), port_base=engines.OWN_PORT_BASE)
+    def make(*parts: str, profile: ProfileName = "full", listen: Listen | None = None) -> Stack:
+        directory = tmp_path_factory.mktemp("stack")
+        stack = Stack(directory, profile=profile, port_base=engines.OWN_PORT_BASE, listen=listen)
         made.append(stack)
         stack.up(parts, say=lambda _: None)
         return stack
