@@ -11,7 +11,20 @@ from typing import Annotated
 
 import typer
 
-from console import dead_letters, generate, groups, init, init_secrets, migrate, objects, seed_followers, solo, topics
+from console import (
+    backup,
+    dead_letters,
+    generate,
+    groups,
+    init,
+    init_secrets,
+    migrate,
+    objects,
+    restore,
+    seed_followers,
+    solo,
+    topics,
+)
 from console.demo import verb as demo
 from console.doctor import verb as doctor
 from console.endings import CODES, DEBUG_VARIABLE, fail, tell_unexpected
@@ -24,7 +37,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-for verb in (init, solo, doctor, generate, init_secrets, seed_followers, demo):
+for verb in (init, solo, doctor, backup, restore, generate, init_secrets, seed_followers, demo):
     app.add_typer(verb.app)
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(topics.app, name="topics")

@@ -14,7 +14,6 @@ from console.backups.settings import BackupSettings
 from console.backups.verifying import verify as verify_backup
 from console.backups.wording import told_errors
 from console.endings import DIFFERS, USED_WRONGLY, fail
-from console.installation import DirectoryOption
 from console.progress import Say, waiting
 from console.server_settings import load_for
 
@@ -43,7 +42,6 @@ def backup(
         bool, typer.Option("--verify", help="Make none; read the newest in DIR (or DIR itself) and compare it.")
     ] = False,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Objects read at the same time.")] = 4,
-    directory: DirectoryOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON for programs.")] = False,
 ) -> None:
     """Back up the database and the recordings while the server runs; unchanged recordings take no room again.
@@ -60,14 +58,14 @@ def backup(
 
         livestream backup /mnt/backup
 
-        livestream backup /mnt/backup --with-settings /var/lib/livestream/livestream.env --keep 7
+        livestream --env-file livestream.env backup /mnt/backup --with-settings livestream.env --keep 7
 
         livestream backup /mnt/backup --verify --json
     """
     if verify:
         _verify(root, as_json=as_json)
         return
-    settings = load_for(BackupSettings, directory)
+    settings = load_for(BackupSettings)
     chosen = settings.archive_object_store == "disk" if with_objects is None else with_objects
     with told_errors(), waiting("backing up", quiet=as_json) as say:
         made = asyncio.run(_make(settings, root.resolve(), Wishes(chosen, with_settings, workers, keep), say))

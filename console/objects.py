@@ -16,7 +16,6 @@ from archive.objects_configured import disk_objects, s3_objects
 from archive.objects_copy import Copy, CopyReport, Outcome
 from archive.settings import ObjectSettings
 from console.endings import NOT_DONE, USED_WRONGLY, fail
-from console.installation import DirectoryOption
 from console.progress import Say, waiting
 from console.server_settings import load_for
 
@@ -41,7 +40,6 @@ def copy(
     read_back: Annotated[
         bool, typer.Option("--read-back", help="Read every object back from S3 too, instead of trusting its MD5.")
     ] = False,
-    directory: DirectoryOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON for programs.")] = False,
 ) -> None:
     """Copy every object from one store to another, verified; repeat it to resume, or to bring over what is new.
@@ -62,7 +60,7 @@ def copy(
         livestream objects copy --from s3 --to disk:/mnt/backup --read-back --json
     """
     _check(source, target, prefix)
-    settings = load_for(ObjectSettings, directory)
+    settings = load_for(ObjectSettings)
     started = time.monotonic()
     try:
         with waiting("copying objects", quiet=as_json) as say:

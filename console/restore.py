@@ -13,7 +13,6 @@ from console.backups.restoring import Restored, require_empty_directory, restore
 from console.backups.settings import BackupSettings
 from console.backups.wording import told_errors
 from console.endings import DIFFERS
-from console.installation import DirectoryOption
 from console.progress import Say, waiting
 from console.server_settings import load_for
 
@@ -27,7 +26,6 @@ def restore(
         bool, typer.Option("--resume", help="Go on with a restore of the same backup that was interrupted.")
     ] = False,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Objects copied at the same time.")] = 4,
-    directory: DirectoryOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON for programs.")] = False,
 ) -> None:
     """Restore a backup into the database and the object store of the settings; both must be empty.
@@ -43,11 +41,11 @@ def restore(
 
         livestream restore /mnt/backup
 
-        livestream restore /mnt/backup/20261123T013200Z --directory /srv/livestream --json
+        livestream --env-file /srv/livestream/livestream.env restore /mnt/backup/20261123T013200Z --json
 
         livestream restore /mnt/backup --resume
     """
-    settings = load_for(BackupSettings, directory)
+    settings = load_for(BackupSettings)
     with told_errors(), waiting("restoring", quiet=as_json) as say:
         restored = asyncio.run(_restore(settings, path.resolve(), workers=workers, resume=resume, say=say))
     if as_json:
