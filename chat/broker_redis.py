@@ -17,6 +17,7 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from chat.broker import Allowance, Entry, Listener, Position, Published, Reading, Retention
 from chat.broker_redis_link import RedisLink
 from chat.errors import BrokerUnavailable, SentTooOften
+from runtime.cancellation import raise_if_cancelled
 from runtime.unavailable import UNAVAILABLE
 
 COMMAND_SECONDS_MAX = 3.0
@@ -94,7 +95,9 @@ class RedisBroker:
     async def _run(self, script: Any, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:  # noqa: ANN401  Lua answers anything
         try:
             async with asyncio.timeout(COMMAND_SECONDS_MAX):
-                return await script(keys=keys, args=arguments)
+                answer = await script(keys=keys, args=arguments)
+            raise_if_cancelled()
+            return answer
         except _AWAY as error:
             raise _unavailable(error) from error
 

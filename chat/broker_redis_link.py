@@ -68,6 +68,7 @@ class RedisLink:
         async with asyncio.timeout(CONNECT_SECONDS_MAX):
             connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py: *args untyped
         try:
+            raise_if_cancelled()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(connection), name="chat-link-read")
                 # Here and not in a task: a group that only waits loses count of who cancelled it (Python 3.11).

@@ -88,6 +88,8 @@ class Gateway:
         random.shuffle(leaving)
         seconds = min(self._settings.chat_drain_seconds, self._settings.stop_grace_seconds / 2)
         log.info("chat_draining", connections=len(leaving), seconds=seconds)
+        if not leaving:
+            return
         steps = max(1, int(seconds / DRAIN_STEP_SECONDS))
         for step in range(steps):
             for connection in leaving[step::steps]:

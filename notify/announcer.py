@@ -82,6 +82,7 @@ class Announcer:
         """Say what is unsaid, in its order, until cancelled."""
         backoff = Backoff(RETRY_FIRST_SECONDS, RETRY_CEILING_SECONDS)
         while True:
+            raise_if_cancelled()
             await self._fell_behind.wait()
             if not self._unsaid:
                 self._fell_behind.clear()

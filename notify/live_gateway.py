@@ -106,6 +106,7 @@ class LiveGateway:
             await pubsub.subscribe(*self._channels.all())
             heard_at = loop.time()
             while True:
+                raise_if_cancelled()
                 # a third of the limit, so that a ping is out, and its answer could be in, before the limit is reached
                 message = await pubsub.get_message(timeout=self._silence_seconds_max / 3)
                 if message is not None:

@@ -1,0 +1,170 @@
+"""The one process as its owner meets it: it migrates, serves every route, stops in time, and says what is wrong."""
+
+import asyncio
+import json
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from itertools import count
+from pathlib import Path
+from uuid import uuid4
+
+import aiohttp
+import pytest
+
+from deploy.local.places import CHECKOUT
+from runtime.migrations import SCHEMAS
+from runtime.postgres import connect
+from tests.engines import Database
+from tests.integration.solo.running import Solo, running_solo
+from tests.unit.solo.test_solo_settings import NEEDED
+
+Start = Callable[..., AbstractAsyncContextManager[Solo]]
+
+NOT_DOCUMENTED = (("GET", "/chat"), ("POST", "/hooks/ingest/nginx-rtmp/{secret}"))
+STOP_SECONDS_MAX = 4.0
+"""Half of the grace: nobody is connected."""
+
+
+@pytest.fixture
+def settings(empty_database: Database, redis_url: str, tmp_path: Path) -> dict[str, str]:
+    """A database with nothing in it, and directories of the test's own."""
+    return NEEDED | {
+        "LIVESTREAM_POSTGRES_DSN": empty_database.url,
+        "LIVESTREAM_REDIS_URL": redis_url,
+        "LIVESTREAM_HTTP_PORT": "0",
+        "LIVESTREAM_NOTIFY_REDIS_PREFIX": empty_database.name,
+        "LIVESTREAM_ARCHIVE_DISK_DIRECTORY": str(tmp_path / "recordings"),
+        "LIVESTREAM_ARCHIVE_WORK_DIRECTORY": str(tmp_path / "work"),
+        "LIVESTREAM_ARCHIVE_HLS_DIRECTORY": str(_made(tmp_path / "hls")),
+    }
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+async def start(settings: dict[str, str], tmp_path: Path) -> AsyncIterator[Start]:
+    """Starts the process, with variables besides."""
+    runs = count(1)
+    yield lambda **more: running_solo({**settings, **more}, tmp_path / f"solo-{next(runs)}.log")
+
+
+async def test_it_migrates_serves_every_route_and_stops_in_time(start: Start, settings: dict[str, str]) -> None:
+    async with start() as solo:
+        await solo.ready()
+        assert {line["schema"] for line in solo.said("migration_applied")} == set(SCHEMAS)
+        documented = json.loads((CHECKOUT / "docs/openapi.json").read_text())["paths"]
+        routes = [(method.upper(), path) for path, methods in documented.items() for method in methods]
+        async with aiohttp.ClientSession() as session:
+            for method, path in (*routes, *NOT_DOCUMENTED):
+                await _is_served(session, solo, method, path)
+            metrics = await (await session.get(f"{solo.url}/metrics")).text()
+        # the template that answered: of two routes that fit a path, only one is meant
+        for method, path in (*routes, *NOT_DOCUMENTED):
+            assert f'livestream_http_request_seconds_count{{method="{method}",route="{path}"' in metrics
+        began = asyncio.get_running_loop().time()
+        assert await solo.stop() == 0
+        assert asyncio.get_running_loop().time() - began < STOP_SECONDS_MAX
+        assert [
+            line for line in solo.lines() if line["level"] in ("warning", "error") and "request" not in line["event"]
+        ] == []
+
+    async with start() as again:
+        await again.ready()
+        assert again.said("migration_applied") == []
+        assert await again.stop() == 0
+
+
+async def _is_served(session: aiohttp.ClientSession, solo: Solo, method: str, path: str) -> None:
+    address = path.replace("{secret}", "wrong")
+    for name in ("stream_id", "channel_id", "user_id"):
+        address = address.replace(f"{{{name}}}", str(uuid4()))
+    async with session.request(method, solo.url + address) as answer:
+        body = await answer.text()
+        assert answer.status < 500, (method, path, body)
+        assert answer.status != 405, (method, path, body)
+        assert "no such path" not in body, (method, path)
+
+
+async def test_every_line_of_a_part_says_which(start: Start) -> None:
+    async with start() as solo:
+        await solo.ready()
+        leading = {line.get("part", "bus"): line["schema"] for line in solo.said("relay_leads")}
+        assert leading == {schema: schema for schema in SCHEMAS}
+
+
+async def test_a_failing_part_stops_the_process_with_exit_code_1(start: Start, empty_database: Database) -> None:
+    async with start() as solo:
+        await solo.ready()
+        connection = await connect(empty_database.dsn, schema="streaming")
+        await connection.execute("ALTER TABLE open_streams RENAME TO elsewhere")  # the reaper reads it every second
+        await connection.close()
+        assert await solo.ended() == 1
+        [failed] = solo.said("service_failed")
+        assert failed["failed_service"].startswith("streaming-")
+
+
+async def test_a_database_that_is_not_ours_to_migrate_is_one_line(start: Start, empty_database: Database) -> None:
+    async with start() as solo:
+        await solo.ready()
+        await solo.stop()
+    connection = await connect(empty_database.dsn, schema="notify")
+    await connection.execute("UPDATE applied_migrations SET checksum = 'another' WHERE source = 'notify'")
+    await connection.close()
+    async with start() as solo:
+        assert await solo.ended() == 1
+        [line] = [line for line in solo.lines() if line["level"] == "error"]
+        assert line["event"] == "process_refused"
+        assert "notify/0001" in line["reason"]
+        assert "was edited after it was applied" in line["reason"]
+        assert "exception" not in line
+
+
+async def test_a_taken_port_is_one_line_that_names_the_setting(start: Start) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        async with start(LIVESTREAM_HTTP_PORT=str(port)) as solo:
+            assert await solo.ended() == 1
+    [line] = [line for line in solo.lines() if line["level"] == "error"]
+    assert line["event"] == "process_refused"
+    assert f"127.0.0.1:{port} is in use" in line["reason"]
+    assert "LIVESTREAM_HTTP_PORT" in line["reason"]
+    assert "exception" not in line
+
+
+async def test_a_directory_that_cannot_be_made_is_one_line(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    async with start(LIVESTREAM_ARCHIVE_WORK_DIRECTORY=str(tmp_path / "file/work")) as solo:
+        assert await solo.ended() == 1
+    [line] = [line for line in solo.lines() if line["level"] == "error"]
+    assert line["event"] == "process_refused"
+    assert str(tmp_path / "file") in line["reason"]
+
+
+async def test_wrong_credentials_are_one_line_without_them(start: Start, settings: dict[str, str]) -> None:
+    wrong = settings["LIVESTREAM_POSTGRES_DSN"].rpartition("/")[0] + "/nowhere"
+    async with start(LIVESTREAM_POSTGRES_DSN=wrong) as solo:
+        assert await solo.ended() == 1
+    [line] = [line for line in solo.lines() if line["level"] == "error"]
+    assert line["event"] == "process_refused"
+    assert "LIVESTREAM_POSTGRES_DSN" in line["reason"]
+    assert wrong not in solo.log.read_text()
+
+
+async def test_it_loads_no_client_of_what_it_does_not_use() -> None:
+    """What is not loaded takes no memory: the clients of Kafka and S3, and the tools for people."""
+    code = (
+        "import sys, solo.__main__, eventbus.bus_postgres\n"
+        "print([name for name in ('aiokafka', 'boto3', 'botocore', 'typer', 'console') if name in sys.modules])"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code), cwd=CHECKOUT, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert output.decode().strip() == "[]"
