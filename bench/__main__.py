@@ -1,4 +1,7 @@
-"""``python -m bench [NAME] [--json]``: list the benches, or run one. Exit 0: bars hold; 3: one missed; 2: no such."""
+"""``python -m bench [NAME] [--backend NAME] [--json]``: list the benches, or run one.
+
+Exit 0: bars hold; 3: one missed; 2: no such bench, or backend of it.
+"""
 
 import argparse
 import asyncio
@@ -11,7 +14,8 @@ from contextlib import contextmanager
 import uvloop
 from rich.console import Console
 
-from bench import consume, outbox, stream_start
+from bench import bus, consume, outbox, stream_start
+from bench.bus_scene import BACKENDS
 from bench.report import Bar, Bench, Say, bars_hold, keep, row_of, show
 from deploy.local.places import CHECKOUT
 
@@ -23,6 +27,7 @@ BENCHES = {
     for bench in (
         outbox.BENCH,
         consume.BENCH,
+        bus.BENCH,
         Bench(
             name="stream_start",
             description="Hook to answer at 50 starts a second; RTMP publish to the last of 20 followers told.",
@@ -38,6 +43,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description="Measure what the project promises.")
     parser.add_argument("name", nargs="?", help="the bench to run; without it, all are listed")
     parser.add_argument("--json", action="store_true", help="print one line of JSON at the end")
+    parser.add_argument(
+        "--backend", action="append", choices=BACKENDS, help="only with this bus (of the bench bus); may be repeated"
+    )
     arguments = parser.parse_args()
     if arguments.name is None:
         _list()
@@ -45,7 +53,12 @@ def main() -> int:
     if arguments.name not in BENCHES:
         print(f"no bench {arguments.name!r}; there are: {', '.join(BENCHES)}", file=sys.stderr)
         return NO_SUCH
-    return _run(BENCHES[arguments.name], as_json=arguments.json)
+    bench = BENCHES[arguments.name]
+    if arguments.backend:
+        if bench.of_backends is None:
+            parser.error(f"the bench {bench.name} has no backends to choose from")
+        bench = bench.of_backends(arguments.backend)
+    return _run(bench, as_json=arguments.json)
 
 
 @contextmanager

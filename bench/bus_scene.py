@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import time_ns
+from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -17,20 +18,21 @@ from pydantic import SecretStr
 from bench.report import Say
 from deploy.local import Stack
 from eventbus.bus import EventBus
-from eventbus.bus_kafka import open_bus
+from eventbus.bus_configured import open_bus
 from eventbus.outbox import Outbox
-from eventbus.settings import KafkaSettings
+from eventbus.settings import BusSettings
 from eventbus.topics_kafka import open_topics
 from events import TOPICS, StreamStarted
 from runtime.ids import uuid7
 from runtime.migrations import migrate
 from runtime.postgres import Pool, open_pool
-from runtime.settings import PostgresSettings
 
 PORT_BASE = 21_000
 SCHEMA = "streaming"
-ENGINES = ("postgres", "kafka")
 CONNECTIONS_MAX = 20
+
+Backend = Literal["kafka", "postgres"]
+BACKENDS: tuple[Backend, ...] = ("postgres", "kafka")
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,15 @@ class Scene:
     """Engines that run, with everything made on them."""
 
     stack: Stack
-    dsn: SecretStr
-    kafka: KafkaSettings
+    engines: tuple[str, ...]
+    settings: BusSettings
     pool: Pool
     bus: EventBus
+
+    @property
+    def dsn(self) -> SecretStr:
+        """The database."""
+        return self.settings.postgres_dsn
 
     @property
     def outbox(self) -> Outbox:
@@ -49,28 +56,32 @@ class Scene:
         return Outbox(self.pool, source=SCHEMA)
 
     def engines_cpu_seconds(self) -> float:
-        """What Postgres and Kafka have used so far, all their processes together."""
-        return sum(_tree_cpu_seconds(psutil.Process(self.stack.pid(engine))) for engine in ENGINES)
+        """What the engines have used so far, all their processes together."""
+        return sum(_tree_cpu_seconds(psutil.Process(self.stack.pid(engine))) for engine in self.engines)
 
 
 @asynccontextmanager
-async def open_scene(directory: Path, say: Say) -> AsyncIterator[Scene]:
-    """Start Postgres and Kafka below ``directory``; everything is stopped on leaving."""
+async def open_scene(directory: Path, say: Say, *, backend: Backend = "kafka") -> AsyncIterator[Scene]:
+    """Start what the bus needs below ``directory``; everything is stopped on leaving."""
     stack = Stack(directory, port_base=PORT_BASE)
-    await asyncio.to_thread(stack.up, ENGINES, say=say)
+    engines = ("postgres",) if backend == "postgres" else ("postgres", "kafka")
+    await asyncio.to_thread(stack.up, engines, say=say)
     try:
         environment = stack.environment()
         dsn = SecretStr(await _fresh_database(environment["LIVESTREAM_POSTGRES_DSN"]))
         await migrate(dsn)
-        kafka = KafkaSettings(
+        settings = BusSettings(
+            bus_backend=backend,
+            postgres_dsn=dsn,
+            postgres_connections_max=CONNECTIONS_MAX,
             kafka_bootstrap_servers=environment["LIVESTREAM_KAFKA_BOOTSTRAP_SERVERS"],
             kafka_topic_prefix=f"bench{time_ns()}.",
         )
-        async with open_topics(kafka) as topics:
-            await topics.make(TOPICS)
-        settings = PostgresSettings(postgres_dsn=dsn, postgres_connections_max=CONNECTIONS_MAX)
-        async with open_pool(settings, schema=SCHEMA) as pool, open_bus(kafka) as bus:
-            yield Scene(stack, dsn, kafka, pool, bus)
+        if backend == "kafka":
+            async with open_topics(settings) as topics:
+                await topics.make(TOPICS)
+        async with open_pool(settings, schema=SCHEMA) as pool, open_bus(settings) as bus:
+            yield Scene(stack, engines, settings, pool, bus)
     finally:
         await asyncio.to_thread(stack.down)
 

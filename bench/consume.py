@@ -121,9 +121,9 @@ async def _consume(
 
 async def _consume_plainly(scene: Scene) -> float:
     consumer = AIOKafkaConsumer(
-        scene.kafka.kafka_topic_prefix + topic_of(StreamStarted).name,
-        bootstrap_servers=scene.kafka.kafka_bootstrap_servers,
-        group_id=scene.kafka.kafka_topic_prefix + "bench-plain",
+        scene.settings.kafka_topic_prefix + topic_of(StreamStarted).name,
+        bootstrap_servers=scene.settings.kafka_bootstrap_servers,
+        group_id=scene.settings.kafka_topic_prefix + "bench-plain",
         auto_offset_reset="earliest",
         enable_auto_commit=False,
     )

@@ -158,9 +158,9 @@ async def _measure_plain_producer(scene: Scene, say: Say) -> float:
     """The limit: no outbox, no database; each record handed to the client, waited for a thousand at a time."""
     say("limit: the same records through a plain producer")
     records = [_record(event) for event in events(DRAIN_EVENTS // 2)]
-    prefix = scene.kafka.kafka_topic_prefix
+    prefix = scene.settings.kafka_topic_prefix
     producer = AIOKafkaProducer(
-        bootstrap_servers=scene.kafka.kafka_bootstrap_servers, enable_idempotence=True, acks="all", linger_ms=0
+        bootstrap_servers=scene.settings.kafka_bootstrap_servers, enable_idempotence=True, acks="all", linger_ms=0
     )
     await producer.start()
     try:

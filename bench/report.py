@@ -71,6 +71,8 @@ class Bench:
     description: str
     bars: Sequence[Bar]
     measure: Callable[[Path, Say], Awaitable[Measured]]
+    of_backends: "Callable[[Sequence[str]], Bench] | None" = None
+    """The same bench for some of its backends alone; None where there is nothing to choose."""
 
 
 def row_of(bench: Bench, outcome: Measured) -> dict[str, object]:
