@@ -19,7 +19,6 @@ from uuid import UUID
 from eventbus import bus_kafka
 from eventbus.bus import EventBus, Headers
 from eventbus.carrier import claim
-from eventbus.group_backlog import read_backlogs
 from eventbus.log_postgres import BUS_SCHEMA, log_schema, of_schema
 from eventbus.outbox import QUERIES, Outbox
 from eventbus.relay import Relay
@@ -123,9 +122,8 @@ async def _begin(pool: Pool) -> bool:
         await claim(connection, "postgres")
         carrier = await QUERIES.lock_carrier(connection)
         if carrier == "postgres":
-            backlogs = await read_backlogs(connection, TOPICS)
-            if living := sorted({one.group for one in backlogs if one.worked_on}):
-                raise StillRunning(living)
+            if living := await QUERIES.read_living_groups(connection):
+                raise StillRunning([row["group_name"] for row in living])
             await QUERIES.begin_move(connection, schemas=schemas_of(TOPICS))
         return bool(carrier != "kafka")
 

@@ -204,6 +204,12 @@ SELECT carrier.backend FROM bus.carrier;
 -- As read_carrier; nobody joins a group on Postgres until the transaction ends.
 SELECT carrier.backend FROM bus.carrier FOR UPDATE;
 
+-- name: read_living_groups
+-- Groups with a member that lives, whether it has partitions yet or not.
+SELECT DISTINCT m.group_name FROM bus.group_member AS m
+WHERE bus.member_lives(m.session_key, m.seen_at, m.silence_max)
+ORDER BY m.group_name;
+
 -- name: begin_move!
 -- Say that the events are on their way, and which outboxes are to be carried from their beginning.
 UPDATE bus.carrier SET backend = 'moving', unmoved = :schemas::text[], since = now();

@@ -141,6 +141,7 @@ async def test_a_setting_alone_does_not_move_anybody(both: BusSettings, on_kafka
 
 async def test_nothing_moves_while_a_process_runs(both: BusSettings, effects: Pool, outbox: Outbox) -> None:
     async with consuming(both, outbox, subscription()):
+        await eventually(lambda: _joined(effects), what="a member")
         with pytest.raises(StillRunning, match=GROUP):
             await move_to_kafka(both)
         await say(outbox, range(2))
@@ -148,15 +149,26 @@ async def test_nothing_moves_while_a_process_runs(both: BusSettings, effects: Po
     assert await effects.fetchval("SELECT backend FROM bus.carrier") == "postgres"
 
 
-async def test_who_missed_the_move_can_neither_join_nor_lead(both: BusSettings, outbox: Outbox) -> None:
-    """A process that was frozen over the move has its bus open already."""
-    async with bus_postgres.open_bus(both) as stale:
-        await move_to_kafka(both)
+async def test_who_missed_the_move_can_neither_lead_nor_join(both: BusSettings, pool: Pool, outbox: Outbox) -> None:
+    """A process that is frozen over the move loses its sessions, and finds the world changed when it wakes."""
+    async with bus_postgres.open_bus(both) as stale, bus_postgres.open_bus(both) as woken:
+        await pool.execute("INSERT INTO bus.carrier (backend) VALUES ('postgres')")
+        moving = asyncio.create_task(move_to_kafka(both))
+
+        async def begun() -> bool:
+            return bool(await pool.fetchval("SELECT backend = 'moving' FROM bus.carrier"))
+
+        await eventually(begun, what="the move has begun")
+        assert not moving.done()  # one of the two still leads the relay of the schema `bus`
+        await pool.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)"
+            " WHERE locktype = 'advisory' AND datname = current_database() AND query NOT LIKE '%pg_try_advisory_lock%'"
+        )
+        await moving
         with pytest.raises(CarriedElsewhere):
             await stale.relay(both.postgres_dsn, outbox, schema="streaming").run()
-        loop = ConsumeLoop(stale, outbox, subscription())
-        with pytest.raises(Exception, match="no longer on Postgres"):
-            await asyncio.wait_for(loop.run(), timeout=20)
+        with pytest.raises(Exception, match=r"no longer on Postgres|events are on"):
+            await asyncio.wait_for(ConsumeLoop(woken, outbox, subscription()).run(), timeout=20)
 
 
 async def test_a_killed_move_goes_on_and_leaves_nothing_out(
@@ -198,6 +210,10 @@ async def test_what_kafka_lacks_is_found_and_carried_by_the_next_run(
         await move_to_kafka(both)
     assert (raised.value.topic, raised.value.missing_records) == (STREAMS.name, 5 * CHANNELS)
     assert (await move_to_kafka(both)).records[STREAMS.name] == 5 * CHANNELS
+
+
+async def _joined(pool: Pool) -> bool:
+    return bool(await pool.fetchval("SELECT EXISTS (SELECT FROM bus.group_member)"))
 
 
 async def _relayed(pool: Pool) -> bool:
