@@ -5,7 +5,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from eventbus.bus import EventBus
 from eventbus.carrier import claim_carrier
-from eventbus.settings import BusSettings
+from eventbus.settings import BusChoice, BusSettings, KafkaSettings
+from runtime.settings import load_settings
 
 
 def open_bus(settings: BusSettings) -> AbstractAsyncContextManager[EventBus]:
@@ -26,3 +27,12 @@ async def _open_bus(settings: BusSettings) -> AsyncIterator[EventBus]:
         from eventbus import bus_kafka as backend  # type: ignore[no-redef]  # the other of two modules alike
     async with backend.open_bus(settings) as bus:
         yield bus
+
+
+def open_bus_of_environment() -> AbstractAsyncContextManager[EventBus]:
+    """The bus for a command that needs nothing else: on Kafka it does without Postgres. Raises SettingsInvalid."""
+    if load_settings(BusChoice).bus_backend == "postgres":
+        return open_bus(load_settings(BusSettings))
+    from eventbus import bus_kafka
+
+    return bus_kafka.open_bus(load_settings(KafkaSettings))
