@@ -133,6 +133,7 @@ async def assemble_worker(settings: ArchiveSettings, shared: Shared, health: Hea
         shared.runner,
         EncoderBudget(
             threads=settings.archive_worker_threads,
+            nice=settings.archive_worker_nice,
             seconds_max=settings.archive_worker_job_seconds_max,
             memory_bytes_max=settings.archive_worker_job_memory_bytes_max,
         ),

@@ -81,6 +81,12 @@ class ArchiveSettings(HttpSettings, BusSettings, ObjectSettings):
         default=2, ge=1, le=64, description="Jobs that one worker does at the same time."
     )
     archive_worker_threads: int = Field(default=1, ge=1, le=64, description="Threads that one job's encoder uses.")
+    archive_worker_nice: int = Field(
+        default=19,
+        ge=0,
+        le=19,
+        description="How far encoders stand back for everything else on the machine (nice); 19: for all of it.",
+    )
     archive_worker_lease_seconds: float = Field(
         default=30.0, ge=1, le=600, description="After this a silent worker's job is given to another."
     )

@@ -34,6 +34,7 @@ class EncoderBudget:
     """What one job's encoder may take."""
 
     threads: int = 1
+    nice: int = 19
     seconds_max: float = 300.0
     memory_bytes_max: int = 4 << 30
 
@@ -127,6 +128,7 @@ class Transcoder:
             cpu_seconds=int(self._budget.seconds_max * (self._budget.threads + 1)),
             memory_bytes=self._budget.memory_bytes_max,
             file_bytes=OUTPUT_BYTES_FLOOR + 4 * expected_bytes,
+            nice=self._budget.nice,
         )
 
 
