@@ -7,8 +7,12 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -16,8 +20,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis.asyncio import Redis
 
-from deploy.local import PartFailed, Stack
+from deploy.local import AddressTaken, Listen, PartFailed, Stack
 from deploy.local.errors import PortsTaken
+from deploy.local.places import CHECKOUT
 from tests.engines import S3, Database
 
 
@@ -162,3 +167,91 @@ def test_a_running_part_whose_configuration_has_changed_is_restarted(own_stack: 
     Stack(stack.directory).up(["nginx", "redis"], say=lambda _: None)
     assert stack.pid("nginx") != before["nginx"]
     assert stack.pid("redis") == before["redis"]
+
+
+# --- solo, and addresses that were asked for --------------------------------------------------------------------------
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nothing listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def test_solo_runs_keeps_what_it_has_and_comes_back_after_a_kill(own_stack: Callable[..., Stack]) -> None:
+    stack = own_stack("postgres", "redis", "nginx", "solo", profile="solo")
+    assert {status.name: status.state for status in stack.status()} == dict.fromkeys(stack.parts, "running")
+
+    async def accounts() -> object:
+        connection = await asyncpg.connect(stack.environment()["LIVESTREAM_POSTGRES_DSN"])
+        try:
+            return await connection.fetchval("SELECT count(*) FROM accounts.users")
+        finally:
+            await connection.close()
+
+    register(stack)
+    for part in stack.parts:
+        stack.kill(part)
+    assert {status.state for status in stack.status()} == {"stopped"}
+    stack.up(stack.parts, say=lambda _: None)
+    assert asyncio.run(accounts()) == 1
+
+
+def register(stack: Stack) -> None:
+    """Register somebody through the edge."""
+    person = json.dumps({"username": "ann", "password": "correct horse battery"}).encode()
+    request = urllib.request.Request(  # noqa: S310  a loopback address of ours
+        f"{stack.environment()['LIVESTREAM_PUBLIC_URL']}/api/auth/register",
+        person,
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        assert answer.status == 201
+
+
+def test_some_parts_of_solo_may_be_left_to_others(own_stack: Callable[..., Stack]) -> None:
+    stack = own_stack("nginx", profile="solo")
+    assert {status.name for status in stack.status() if status.state == "running"} == {"nginx"}
+    stack.up(["nginx", "redis"], say=lambda _: None)
+    assert {status.name for status in stack.status() if status.state == "running"} == {"nginx", "redis"}
+
+
+def test_the_edge_and_ingest_listen_where_they_are_asked_to(own_stack: Callable[..., Stack]) -> None:
+    http, rtmp = free_ports(2)
+    listen = Listen(http=f"127.0.0.1:{http}", rtmp=f"127.0.0.2:{rtmp}")
+    stack = own_stack("nginx", profile="solo", listen=listen)
+    shown = {str(address) for status in stack.status() if status.name == "nginx" for address in status.addresses}
+    assert {f"127.0.0.1:{http}", f"127.0.0.2:{rtmp}"} < shown
+    push = urlsplit(stack.environment()["LIVESTREAM_STREAMING_INGEST_PUSH_URL"])
+    for place in (("127.0.0.1", http), ("127.0.0.2", rtmp), (push.hostname, push.port)):
+        socket.create_connection(place, 5).close()
+    for port in (stack.ports["edge"], rtmp):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 5)
+
+
+@pytest.mark.parametrize("use", ["HTTP", "RTMP"])
+def test_an_address_that_was_asked_for_and_is_taken_is_told_in_one_line(
+    own_stack: Callable[..., Stack], use: str
+) -> None:
+    free, taken = free_ports(2)
+    with foreign_program(taken), pytest.raises(AddressTaken, match=f"{use}.*port {taken} is in use") as told:
+        asked = {"HTTP": (taken, free), "RTMP": (free, taken)}[use]
+        listen = Listen(http=f"127.0.0.1:{asked[0]}", rtmp=f"127.0.0.1:{asked[1]}")
+        own_stack("nginx", profile="solo", listen=listen)
+    assert "\n" not in str(told.value)
+
+
+def test_the_command_line_says_it_and_exits_1(own_stack: Callable[..., Stack]) -> None:
+    stack = own_stack("redis", profile="solo")
+    argv = [sys.executable, "-m", "deploy.local", "--profile", "solo", "--directory", str(stack.directory)]
+    with foreign_program(stack.ports["postgres"]):
+        done = subprocess.run([*argv, "up", "postgres"], capture_output=True, text=True, check=False, cwd=CHECKOUT)
+    assert done.returncode == 1
+    assert f"port {stack.ports['postgres']} of postgres is taken" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert subprocess.run([*argv, "down"], check=False, cwd=CHECKOUT, capture_output=True).returncode == 0
+    assert {status.state for status in stack.status()} == {"stopped"}
