@@ -8,11 +8,13 @@ import typer
 
 from console.endings import fail
 from console.progress import waiting
+from console.solo_to_full import solo_to_full
 from runtime.migrations import Applied, MigrationError
 from runtime.migrations import migrate as apply_migrations
 from runtime.settings import PostgresSettings, SettingsInvalid, load_settings
 
 app = typer.Typer(help="Bring the database up to what the code expects.", invoke_without_command=True)
+app.command("solo-to-full")(solo_to_full)
 
 
 @app.callback(invoke_without_command=True)
