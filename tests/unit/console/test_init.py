@@ -1,4 +1,4 @@
-"""`livestream init`: a whole settings file with secrets of its own, private, never replaced, and nothing for bad input."""
+"""`livestream init`: a whole settings file with secrets of its own, private, never replaced; nothing for bad input."""
 
 from __future__ import annotations
 
@@ -54,7 +54,12 @@ def test_only_the_owner_may_read_it_and_the_secrets_are_nowhere_else(tmp_path: P
     assert stat.S_IMODE(place.stat().st_mode) == 0o700
     assert stat.S_IMODE((place / "livestream.env").stat().st_mode) == 0o600
     secrets = of_settings(read_env_file(place / "livestream.env"))
-    for secret in (secrets.postgres_password, secrets.redis_password, secrets.accounts_key_secret, secrets.ingest_secret):
+    for secret in (
+        secrets.postgres_password,
+        secrets.redis_password,
+        secrets.accounts_key_secret,
+        secrets.ingest_secret,
+    ):
         assert len(secret) > 30
         assert secret not in result.output
     files = [path for path in place.rglob("*") if path.is_file()]
@@ -65,7 +70,9 @@ def test_the_engines_are_given_what_the_file_says(tmp_path: Path, monkeypatch: p
     place = tmp_path / "server"
     init("--directory", place)
     settings = settings_in(place, monkeypatch)
-    assert stack_of(place, settings).environment()["LIVESTREAM_POSTGRES_DSN"] == settings.postgres_dsn.get_secret_value()
+    assert (
+        stack_of(place, settings).environment()["LIVESTREAM_POSTGRES_DSN"] == settings.postgres_dsn.get_secret_value()
+    )
     assert not (place / "secrets.json").exists(), "a second source of secrets"
 
 
@@ -163,7 +170,7 @@ def test_a_shell_reads_the_file_as_we_do(tmp_path: Path) -> None:
     assert seen == read_env_file(path)
 
 
-# --- the file ----------------------------------------------------------------------------------------------------------
+# --- the file ---
 
 
 @pytest.mark.parametrize(
@@ -208,7 +215,9 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
 
 
 def test_credentials_are_read_out_of_addresses() -> None:
-    found = of_settings({"LIVESTREAM_POSTGRES_DSN": "postgresql://u:a%2Fb@h/d", "LIVESTREAM_REDIS_URL": "redis://:r@h/0"})
+    found = of_settings(
+        {"LIVESTREAM_POSTGRES_DSN": "postgresql://u:a%2Fb@h/d", "LIVESTREAM_REDIS_URL": "redis://:r@h/0"}
+    )
     assert found == Credentials("a/b", "r", "", "", "", "")
 
 
