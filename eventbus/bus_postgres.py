@@ -282,7 +282,7 @@ def open_bus(settings: BusSettings, *, topics: Sequence[Topic] = TOPICS) -> Abst
 @asynccontextmanager
 async def _open_bus(settings: BusSettings, topics: Sequence[Topic]) -> AsyncIterator[EventBus]:
     own = settings.model_copy(update={"postgres_connections_max": CONNECTIONS_MAX})
-    async with open_pool(own, schema=BUS_SCHEMA) as pool:
+    async with open_pool(own, schema=BUS_SCHEMA, stateless=True) as pool:
         await wait_until_migrated(pool, schema=BUS_SCHEMA)
         bus = PostgresBus(pool, settings.postgres_dsn, topics=topics)
         try:

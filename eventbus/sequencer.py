@@ -63,6 +63,8 @@ class Sequencer(Relay):
         await QUERIES.store_place(connection, id=batch.last_id)
         self._on_readable(self._schema, batch.last_id)
         self._published.inc(batch.events)
+        if batch.events < self.batch_events_max and not self._gaps.open:
+            return None  # there was nothing beyond, and what was said since wakes us
         return await self._read(connection, batch.last_id)
 
     async def _measure(self, connection: "Session") -> None:

@@ -31,13 +31,17 @@ CONNECTION_IDLE_SECONDS_MAX = 300.0
 CLOSE_TIMEOUT_SECONDS = 2.0
 
 
-def open_pool(settings: PostgresSettings, *, schema: str) -> AbstractAsyncContextManager[Pool]:
-    """A pool whose connections see `schema` alone; waits for the server, saying so. Closed on leaving."""
-    return _open_pool(settings, schema)
+def open_pool(settings: PostgresSettings, *, schema: str, stateless: bool = False) -> AbstractAsyncContextManager[Pool]:
+    """A pool whose connections see `schema` alone; waits for the server, saying so. Closed on leaving.
+
+    `stateless` connections are not reset when they are given back, which saves a statement each time: for users who run
+    single statements, and change nothing of a session.
+    """
+    return _open_pool(settings, schema, stateless=stateless)
 
 
 @asynccontextmanager
-async def _open_pool(settings: PostgresSettings, schema: str) -> AsyncIterator[Pool]:
+async def _open_pool(settings: PostgresSettings, schema: str, *, stateless: bool) -> AsyncIterator[Pool]:
     timeout_seconds = settings.postgres_command_timeout_seconds
 
     async def create() -> Pool:
@@ -49,6 +53,7 @@ async def _open_pool(settings: PostgresSettings, schema: str) -> AsyncIterator[P
             command_timeout=timeout_seconds,
             timeout=CONNECT_TIMEOUT_SECONDS,
             server_settings=_server_settings(schema, timeout_seconds),
+            reset=_leave_as_it_is if stateless else None,
         )
 
     pool = await wait_for("postgres", create)
@@ -61,6 +66,10 @@ async def _open_pool(settings: PostgresSettings, schema: str) -> AsyncIterator[P
         except TimeoutError:
             # Postgres does not answer, or somebody holds on to a connection; a process must be able to end all the same
             pool.terminate()
+
+
+async def _leave_as_it_is(_connection: Connection) -> None:
+    """Nothing."""
 
 
 async def connect(

@@ -1,30 +1,31 @@
-"""Kafka frozen, killed and restarted, Postgres restarted: everything resumes without a restart of ours."""
+"""Engines frozen, killed and restarted under either bus: everything resumes without a restart of ours."""
 
 import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import asyncpg
+import psutil
 import pytest
 from pydantic import SecretStr
 
 from deploy.local import Stack
 from eventbus.bus import EventBus
-from eventbus.bus_kafka import open_bus
+from eventbus.bus_configured import open_bus
 from eventbus.consume import ConsumeLoop, Subscription
 from eventbus.outbox import Outbox, Transaction
-from eventbus.relay import Relay
-from eventbus.settings import KafkaSettings
+from eventbus.settings import BusSettings
 from eventbus.topics_kafka import open_topics
 from events import DEAD_LETTERS, TOPICS, Envelope, StreamStarted
 from runtime.health import Health
 from runtime.migrations import migrate
 from runtime.postgres import Pool, open_pool
-from runtime.settings import PostgresSettings
+from runtime.service import Service
 from runtime.unavailable import is_unavailable
 from tests.integration.eventbus.saying import eventually, numbered, running
 
@@ -104,34 +105,58 @@ async def note_effect(transaction: Transaction, envelope: Envelope[StreamStarted
 
 
 @asynccontextmanager
-async def open_scene(stack: Stack) -> AsyncIterator[Scene]:
+async def open_scene(stack: Stack, backend: Literal["kafka", "postgres"]) -> AsyncIterator[Scene]:
     environment = stack.environment()
-    dsn = SecretStr(environment["LIVESTREAM_POSTGRES_DSN"])
-    await migrate(dsn)
-    kafka = KafkaSettings(
-        kafka_bootstrap_servers=environment["LIVESTREAM_KAFKA_BOOTSTRAP_SERVERS"], kafka_topic_prefix=""
+    settings = BusSettings(
+        bus_backend=backend,
+        postgres_dsn=SecretStr(environment["LIVESTREAM_POSTGRES_DSN"]),
+        kafka_bootstrap_servers=environment["LIVESTREAM_KAFKA_BOOTSTRAP_SERVERS"],
     )
-    async with open_topics(kafka) as topics:
-        await topics.make(TOPICS)
-    async with open_pool(PostgresSettings(postgres_dsn=dsn), schema=SCHEMA) as pool, open_bus(kafka) as bus:
+    await migrate(settings.postgres_dsn)
+    if backend == "kafka":
+        async with open_topics(settings) as topics:
+            await topics.make(TOPICS)
+    async with open_pool(settings, schema=SCHEMA) as pool, open_bus(settings) as bus:
         await pool.execute("CREATE TABLE effects (id bigserial, channel integer NOT NULL, number integer NOT NULL)")
-        scene = Scene(stack, pool, bus, Outbox(pool, source=SCHEMA))
-        yield scene
+        yield Scene(stack, pool, bus, Outbox(pool, source=SCHEMA))
+
+
+def services(scene: Scene) -> tuple[Service, ConsumeLoop]:
+    """What a process of ours runs."""
+    dsn = SecretStr(scene.stack.environment()["LIVESTREAM_POSTGRES_DSN"])
+    relay = scene.bus.relay(dsn, scene.outbox, schema=SCHEMA, health=scene.health)
+    subscription = Subscription("streaming-faults", {StreamStarted: note_effect})
+    return relay, ConsumeLoop(scene.bus, scene.outbox, subscription, health=scene.health)
+
+
+async def assert_everything_took_effect_once(scene: Scene) -> None:
+    rows = await scene.pool.fetch(
+        "SELECT channel, array_agg(number ORDER BY id) AS numbers FROM effects GROUP BY channel"
+    )
+    assert {row["channel"]: list(row["numbers"]) for row in rows} == {
+        channel: list(range(scene.said)) for channel in range(CHANNELS)
+    }
+    assert not [message async for message in scene.bus.read(DEAD_LETTERS.name)]
+
+
+@contextmanager
+def frozen_postgres(stack: Stack) -> Iterator[None]:
+    """The server and every backend of it stand still."""
+    server = psutil.Process(stack.pid("postgres"))
+    stopped = [server, *server.children()]
+    for process in stopped:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in stopped:
+            process.resume()
 
 
 async def test_every_engine_may_freeze_die_and_return(own_stack: Callable[..., Stack]) -> None:
     stack = await asyncio.to_thread(own_stack, "postgres", "kafka")
-    async with open_scene(stack) as scene:
-        relay = Relay(
-            SecretStr(stack.environment()["LIVESTREAM_POSTGRES_DSN"]),
-            scene.bus,
-            scene.outbox,
-            schema=SCHEMA,
-            health=scene.health,
-        )
-        loop = ConsumeLoop(
-            scene.bus, scene.outbox, Subscription("streaming-faults", {StreamStarted: note_effect}), health=scene.health
-        )
+    async with open_scene(stack, "kafka") as scene:
+        relay, loop = services(scene)
         async with running(relay.run(), loop.run(), scene.speak()):
             await asyncio.sleep(1)  # some traffic before
             await scene.wait_until_caught_up()
@@ -164,10 +189,35 @@ async def test_every_engine_may_freeze_die_and_return(own_stack: Callable[..., S
         os.kill(stack.pid("kafka"), signal.SIGCONT)
         async with running(relay.run(), loop.run()):
             await scene.wait_until_caught_up()
-        rows = await scene.pool.fetch(
-            "SELECT channel, array_agg(number ORDER BY id) AS numbers FROM effects GROUP BY channel"
-        )
-        assert {row["channel"]: list(row["numbers"]) for row in rows} == {
-            channel: list(range(scene.said)) for channel in range(CHANNELS)
-        }
-        assert not [message async for message in scene.bus.read(DEAD_LETTERS.name)]
+        await assert_everything_took_effect_once(scene)
+
+
+async def test_postgres_may_freeze_die_and_return_under_the_bus_on_it(own_stack: Callable[..., Stack]) -> None:
+    stack = await asyncio.to_thread(own_stack, "postgres")
+    async with open_scene(stack, "postgres") as scene:
+        relay, loop = services(scene)
+        async with running(relay.run(), loop.run(), scene.speak()):
+            await asyncio.sleep(1)  # some traffic before
+            await scene.wait_until_caught_up()
+
+            with frozen_postgres(stack):
+                await scene.wait_until_unready()
+            await scene.wait_until_caught_up()
+
+            await asyncio.to_thread(stack.kill, "postgres")
+            await scene.wait_until_unready()
+            await asyncio.to_thread(stack.start, "postgres")
+            await scene.wait_until_caught_up()
+
+            scene.enough.set()
+            await scene.silent.wait()
+            await scene.wait_until_caught_up()
+        await assert_everything_took_effect_once(scene)
+
+        with ExitStack() as frozen:
+            async with running(relay.run(), loop.run()):
+                await scene.wait_until_caught_up()
+                frozen.enter_context(frozen_postgres(stack))
+                stopping_at = time.monotonic()
+            stopped_after_seconds = time.monotonic() - stopping_at
+        assert stopped_after_seconds < STOP_SECONDS_MAX, "a frozen Postgres holds up no farewell"

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import random
+import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from eventbus.bus_configured import open_bus
+from eventbus.group_session import BEAT_SECONDS, MEMBER_SILENCE_SECONDS_MAX
 from eventbus.outbox import Outbox
 from eventbus.settings import BusSettings
 from eventbus.topics_kafka import open_topics
@@ -161,3 +164,36 @@ async def test_a_consumer_that_is_killed_loses_nothing_and_does_nothing_twice(
     )
     effects = {row["channel"]: list(row["numbers"]) for row in rows}
     assert effects == {channel: list(range(scene.said)) for channel in range(CHANNELS)}
+
+
+@pytest.mark.parametrize("scene", ["postgres"], indirect=True)
+async def test_what_a_dead_member_worked_on_is_taken_over(scene: Scene, tmp_path: Path) -> None:
+    """On Postgres: at once from a killed process, after the silence from a frozen one, which can do no harm later."""
+    log = tmp_path / "log"
+    async with (
+        open_bus(scene.settings) as bus,
+        running(bus.relay(scene.database.dsn, scene.outbox, schema=SCHEMA).run()),
+        scene.speaking(),
+        scene.process("consume", log) as frozen,
+    ):
+        frozen.send_signal(signal.SIGSTOP)
+        frozen_at = time.monotonic()
+        async with scene.process("consume", log) as killed:
+            assert time.monotonic() - frozen_at > MEMBER_SILENCE_SECONDS_MAX - BEAT_SECONDS
+            frozen.send_signal(signal.SIGCONT)  # believes that the partitions are its own, for a moment
+            killed.kill()
+            await killed.wait()
+            killed_at = time.monotonic()
+
+            async def is_taken() -> bool:
+                owners = await scene.pool.fetch("SELECT DISTINCT owner FROM bus.group_cursor")
+                living = await scene.pool.fetch("SELECT member_id FROM bus.group_member")
+                return len(living) == 1 and [row["owner"] for row in owners] == [living[0]["member_id"]]
+
+            await eventually(is_taken, what="the one that was frozen has everything")
+            assert time.monotonic() - killed_at < MEMBER_SILENCE_SECONDS_MAX / 2
+    rows = await scene.pool.fetch(
+        "SELECT channel, array_agg(number ORDER BY id) AS numbers FROM effects GROUP BY channel"
+    )
+    for row in rows:
+        assert list(row["numbers"]) == list(range(len(row["numbers"]))), "each once, in order"
