@@ -114,7 +114,9 @@ async def require_empty(dsn: SecretStr) -> str:
 
 async def dump(dsn: SecretStr, target: Path, *, schemas: Sequence[str], snapshot: str, server_version: str) -> None:
     """Dump our schemas as of the snapshot. Raises ToolMissing, ToolFailed."""
-    arguments = ["--format=custom", f"--snapshot={snapshot}", "--no-password", f"--file={target}"]
+    # Unlogged tables hold who is connected; nobody is, after a restore.
+    arguments = ["--format=custom", "--no-unlogged-table-data", "--no-password"]
+    arguments += [f"--snapshot={snapshot}", f"--file={target}"]
     arguments += [f"--schema={schema}" for schema in schemas]
     address = address_of(dsn)
     await _run("pg_dump", [*arguments, f"--dbname={address.url}"], address, server_version)

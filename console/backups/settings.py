@@ -1,8 +1,9 @@
 """What a backup must know: the database, and where the objects are."""
 
 from archive.settings import ObjectSettings
-from eventbus.settings import BusSettings
+from eventbus.settings import BusChoice
+from runtime.settings import PostgresSettings
 
 
-class BackupSettings(BusSettings, ObjectSettings):
+class BackupSettings(PostgresSettings, BusChoice, ObjectSettings):
     """Settings of ``livestream backup`` and ``livestream restore``."""
