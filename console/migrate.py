@@ -13,7 +13,7 @@ from runtime.migrations import Applied, MigrationError
 from runtime.migrations import migrate as apply_migrations
 from runtime.settings import PostgresSettings, SettingsInvalid, load_settings
 
-app = typer.Typer(help="Bring the database up to what the code expects.", invoke_without_command=True)
+app = typer.Typer()
 app.command("solo-to-full")(solo_to_full)
 
 
