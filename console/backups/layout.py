@@ -142,7 +142,8 @@ def free_name(root: Path, now: datetime) -> str:
     """The name of a backup that is made now."""
     stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     name, number = stamp, 1
-    while (root / name).exists():
+    # Not that of a run that was killed either, which is still there for the next one to learn from.
+    while (root / name).exists() or (root / f"{UNFINISHED_PREFIX}{name}").exists():
         number += 1
         name = f"{stamp}-{number}"
     return name

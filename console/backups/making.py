@@ -25,7 +25,7 @@ from archive.objects import ObjectStore, StoredObject
 from archive.objects_copy import fetched, patiently
 from archive.store import QUERIES
 from console.backups import layout, postgres
-from console.backups.errors import BackupError, NothingToBackUp
+from console.backups.errors import NothingToBackUp
 from console.backups.layout import Entry, Header, ObjectsPart
 from console.backups.settings import BackupSettings
 
@@ -96,8 +96,6 @@ async def make_backup(settings: BackupSettings, objects: ObjectStore, root: Path
         name = layout.free_name(root, now)
         leftovers = layout.unfinished_below(root)
         work = root / f"{layout.UNFINISHED_PREFIX}{name}"
-        if work in leftovers:
-            raise BackupError(f"{work}: is there already; run it again")
         work.mkdir(mode=layout.FOLDER_MODE)
         say("dumping the database")
         snapshot = await _dump(settings, work)
