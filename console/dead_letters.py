@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from console.progress import waiting
 from eventbus.bus import BusError
 from eventbus.bus_configured import open_bus_of_environment
 from eventbus.dead_letters import DeadLetter, DeadLetters, NoSuchDeadLetter, NotReplayable
@@ -37,7 +38,7 @@ def list_letters(
 
         livestream dead-letters list --group notify-streams --json
     """
-    letters = _run(lambda dead: dead.all(group=group, topic=topic))
+    letters = _run(lambda dead: dead.all(group=group, topic=topic), as_json=as_json)
     shown = [letter for letter in letters if include_replayed or letter.replayed_at is None][-limit:]
     if as_json:
         typer.echo(json.dumps([_summary(letter) for letter in shown]))
@@ -62,7 +63,7 @@ def show(
 
         livestream dead-letters show 0:17 --json
     """
-    letter = _run(lambda dead: dead.find(id))
+    letter = _run(lambda dead: dead.find(id), as_json=as_json)
     whole = _whole(letter)
     if as_json:
         typer.echo(json.dumps(whole))
@@ -108,7 +109,7 @@ def replay(
             await dead.replay(letters)
         return letters
 
-    letters = _run(work)
+    letters = _run(work, as_json=as_json)
     if as_json:
         typer.echo(json.dumps({"dry_run": dry_run, "replayed": [_summary(letter) for letter in letters]}))
         return
@@ -118,13 +119,14 @@ def replay(
         typer.echo("nothing to replay")
 
 
-def _run(work: Callable[[DeadLetters], Awaitable[T]]) -> T:
+def _run(work: Callable[[DeadLetters], Awaitable[T]], *, as_json: bool) -> T:
     async def with_bus() -> T:
         async with open_bus_of_environment() as bus:
             return await work(DeadLetters(bus))
 
     try:
-        return asyncio.run(with_bus())
+        with waiting("asking the bus", quiet=as_json):
+            return asyncio.run(with_bus())
     except SettingsInvalid as invalid:
         typer.echo("\n".join(invalid.lines), err=True)
     except (BusError, NoSuchDeadLetter, NotReplayable) as error:

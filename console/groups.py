@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from console.progress import waiting
 from eventbus.group_backlog import BEHIND_AFTER_SECONDS, Backlog, read_backlogs
 from eventbus.log_postgres import BUS_SCHEMA
 from eventbus.outbox import QUERIES
@@ -52,7 +53,7 @@ def list_groups(as_json: JsonOption = False) -> None:
         async with pool.acquire() as connection:
             return await read_backlogs(connection, TOPICS)
 
-    backlogs = _run(work)
+    backlogs = _run(work, as_json=as_json)
     now = datetime.now(UTC)
     if as_json:
         typer.echo(json.dumps([_row(one, now) for one in backlogs]))
@@ -94,7 +95,7 @@ def forget(
             raise _Refused(f"no group {name}: `livestream groups list` shows them")
         return forgotten
 
-    forgotten = _run(work)
+    forgotten = _run(work, as_json=as_json)
     if as_json:
         typer.echo(json.dumps({"group": name, "partitions": forgotten}))
     else:
@@ -112,7 +113,7 @@ def _row(backlog: Backlog, now: datetime) -> dict[str, object]:
     }
 
 
-def _run(work: Callable[[Pool], Awaitable[T]]) -> T:
+def _run(work: Callable[[Pool], Awaitable[T]], *, as_json: bool) -> T:
     async def with_pool() -> T:
         if load_settings(BusChoice).bus_backend != "postgres":
             raise _Refused(ON_KAFKA)
@@ -122,7 +123,8 @@ def _run(work: Callable[[Pool], Awaitable[T]]) -> T:
             return await work(pool)
 
     try:
-        return asyncio.run(with_pool())
+        with waiting("asking Postgres", quiet=as_json):
+            return asyncio.run(with_pool())
     except SettingsInvalid as invalid:
         typer.echo("\n".join(invalid.lines), err=True)
     except (_Refused, StaleSchema, OSError, asyncpg.PostgresError) as error:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from console.progress import waiting
 from eventbus.bus import BusError
 from eventbus.settings import BusChoice, KafkaSettings
 from events import TOPICS
@@ -51,7 +52,7 @@ def create(as_json: JsonOption = False) -> None:
 
         livestream topics create --json
     """
-    topics = _run(_topics(make=True))
+    topics = _run(_topics(make=True), as_json=as_json)
     if as_json:
         rows = [{"topic": one.name, "done": one.done, "drift": list(one.drift)} for one in topics]
         typer.echo(json.dumps(rows))
@@ -74,7 +75,7 @@ def list_topics(as_json: JsonOption = False) -> None:
 
         livestream topics list --json
     """
-    found = _run(_topics(make=False))
+    found = _run(_topics(make=False), as_json=as_json)
     if as_json:
         rows = [{"topic": one.name, "partitions": one.partitions, "drift": list(one.drift)} for one in found]
         typer.echo(json.dumps(rows))
@@ -117,9 +118,10 @@ async def _topics(*, make: bool) -> list[_Topic]:
     ]
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
+def _run(work: Coroutine[Any, Any, T], *, as_json: bool) -> T:
     try:
-        return asyncio.run(work)
+        with waiting("asking the bus", quiet=as_json):
+            return asyncio.run(work)
     except SettingsInvalid as invalid:
         typer.echo("\n".join(invalid.lines), err=True)
     except (BusError, _Refused) as error:

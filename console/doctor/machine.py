@@ -1,4 +1,4 @@
-"""Has the machine what a server needs: room on the disk, memory, open files, a clock that is right?"""
+"""Checks what a server needs of its machine: room on the disk, memory, open files, a clock that is right."""
 
 import ctypes
 import os

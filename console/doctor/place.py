@@ -1,4 +1,4 @@
-"""Is the server's directory as it must be: its modes, its settings, its addresses free or its own?"""
+"""Checks the server's directory: its modes, its settings, and that its addresses are free or its own."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""Are the programs there that a server runs, and new enough? One function asks, a pure one judges the answer."""
+"""Checks the programs that a server runs, there and new enough; one function asks, a pure one judges the answer."""
 
 import os
 import pwd

@@ -1,4 +1,4 @@
-"""Are the engines and services that run well: reachable, migrated, of one time, and nobody behind?"""
+"""Checks the engines and services that run: reachable, migrated, of one time, and nobody behind."""
 
 import asyncio
 import time
