@@ -44,8 +44,8 @@ class PortsTaken(StackError):
         self.part = part
         self.port = port
         super().__init__(
-            f"port {port} of {part} is taken by another program while other parts of this stack run\n"
-            "next: run `make down`, then `make up`, which moves the whole stack to free ports"
+            f"port {port} of {part} is taken by another program while other parts of this stack run: "
+            f"stop it (`ss -ltnp 'sport = :{port}'` names it), or `make down` and start again, to move to free ports"
         )
 
 

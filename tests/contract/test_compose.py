@@ -88,11 +88,13 @@ def settings_type(part: Part) -> type[ProcessSettings]:
     if arguments[1] == "deploy.container.edge":
         return EdgeSettings
     module = importlib.import_module(f"{arguments[1]}.settings")
-    [found] = [
+    classes = [
         member
         for _, member in inspect.getmembers(module, inspect.isclass)
         if issubclass(member, ProcessSettings) and member.__module__ == module.__name__
     ]
+    # A process has all of its module's settings: the one class that no other of them builds on.
+    [found] = [one for one in classes if not any(other is not one and issubclass(other, one) for other in classes)]
     return found
 
 

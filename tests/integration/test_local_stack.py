@@ -208,7 +208,7 @@ def register(stack: Stack) -> None:
         person,
         {"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  that address
         assert answer.status == 201
 
 
