@@ -112,15 +112,22 @@ async def _record(connection: asyncpg.Connection[asyncpg.Record], root: Path, st
     for sequence in range(SEGMENTS):
         body = os.urandom(30_000)
         write(root / stream_id / "source" / f"{sequence}.ts", body)
-        await connection.execute(
-            "INSERT INTO archive.segments (stream_id, sequence, duration_ms, size_bytes, discontinuity)"
-            " VALUES ($1, $2, 2000, $3, false)",
-            stream_id,
-            sequence,
-            len(body),
-        )
+        await note_segment(connection, stream_id, sequence, len(body))
     write(root / stream_id / "source" / "index.m3u8", b"".join(b"%d.ts\n" % number for number in range(SEGMENTS)))
     write(root / stream_id / "master.m3u8", b"source/index.m3u8\n")
+
+
+async def note_segment(
+    connection: asyncpg.Connection[asyncpg.Record], stream_id: str, sequence: int, size_bytes: int
+) -> None:
+    """The row that names a segment."""
+    await connection.execute(
+        "INSERT INTO archive.segments (stream_id, sequence, duration_ms, size_bytes, discontinuity)"
+        " VALUES ($1, $2, 2000, $3, false)",
+        stream_id,
+        sequence,
+        size_bytes,
+    )
 
 
 def write(path: Path, body: bytes) -> None:

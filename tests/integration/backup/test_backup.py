@@ -17,11 +17,22 @@ import asyncpg
 import pytest
 
 from console.backups import layout
+from runtime.ids import uuid7
 from runtime.migrations import migrate
 from tests.conftest import FaultPlan
 from tests.engines import Database
 from tests.integration.archive.house import until
-from tests.integration.backup.lived_in import RECORDINGS, SEGMENTS, Server, command, files_of, live_in, rows_of
+from tests.integration.backup.lived_in import (
+    RECORDINGS,
+    SEGMENTS,
+    Server,
+    command,
+    files_of,
+    live_in,
+    note_segment,
+    rows_of,
+    write,
+)
 
 OBJECTS = RECORDINGS * (SEGMENTS + 2)
 
@@ -245,6 +256,29 @@ def test_a_backup_of_an_empty_database_or_inside_of_the_recordings_is_refused(
     assert (ended.returncode, "is inside of the recordings" in ended.stderr) == (2, True)
     ended = server.livestream("restore", str(root))
     assert (ended.returncode, "there is no whole backup here" in ended.stderr) == (1, True)
+
+
+async def test_a_backup_of_a_running_server_has_all_that_its_database_names(server: Server, root: Path) -> None:
+    stream_id, stop = str(uuid7()), asyncio.Event()
+
+    async def ship() -> None:
+        """As the shipper does it: the object, then the row."""
+        connection = await asyncpg.connect(server.database.url)
+        try:
+            sequence = 0
+            while not stop.is_set():
+                write(server.recordings / stream_id / "source" / f"{sequence}.ts", b"x" * (sequence + 1))
+                await note_segment(connection, stream_id, sequence, sequence + 1)
+                sequence += 1
+        finally:
+            await connection.close()
+
+    shipping = asyncio.create_task(ship())
+    said = await asyncio.to_thread(made, server, root)
+    stop.set()
+    await shipping
+    assert said["objects"]["absent"] == []
+    assert said["objects"]["count"] > OBJECTS
 
 
 async def test_two_backups_at_once_in_one_directory_are_refused(server: Server, root: Path) -> None:
