@@ -23,6 +23,7 @@ from runtime.openapi import find_apis, openapi_document
 from runtime.schema_dump import dump_schemas, schema_file
 from runtime.settings import ProcessSettings
 from runtime.settings_docs import configuration_page, env_example
+from solo.settings import SoloSettings
 from streaming.settings import StreamingSettings
 
 ROOT = Path(__file__).parent.parent
@@ -35,6 +36,7 @@ PROCESSES: tuple[tuple[str, type[ProcessSettings]], ...] = (
     ("archive", ArchiveSettings),
     ("edge", EdgeSettings),
 )
+SOLO = ("solo", SoloSettings)
 
 app = typer.Typer()
 
@@ -45,8 +47,8 @@ def documents() -> Mapping[Path, Callable[[], str]]:
         Path("events/asyncapi.json"): lambda: to_json(asyncapi_document()),
         Path("docs/events.md"): events_page,
         Path("docs/openapi.json"): _openapi_text,
-        Path("docs/configuration.md"): lambda: configuration_page(PROCESSES),
-        Path("deploy/env.example"): lambda: env_example(PROCESSES),
+        Path("docs/configuration.md"): lambda: configuration_page(PROCESSES, SOLO),
+        Path("deploy/env.example"): lambda: env_example(PROCESSES, SOLO),
     }
     for model in EVENT_MODELS.values():
         files[Path(f"events/schemas/{model.type}.json")] = partial(_schema_text, model)
