@@ -9,8 +9,9 @@ from pydantic import Field
 
 from deploy.local import credentials, services
 from deploy.local.env_file import assignment
+from deploy.local.errors import StackError
 from deploy.local.listen import Listen, parse
-from deploy.local.parts import PROFILES, Place
+from deploy.local.parts import PROFILES, DiskRecordings, Place, Recordings, S3Recordings
 from deploy.local.stack import Stack
 from runtime.settings import variable_name
 from runtime.settings_docs import settings_of
@@ -44,8 +45,19 @@ class ServerSettings(SoloSettings):
 
 
 def stack_of(directory: Path, settings: ServerSettings) -> Stack:
-    """The engines of a server; raises AddressWrong."""
-    return Stack(directory, profile="solo", listen=settings.listen)
+    """The engines of a server; raises AddressWrong, StackError."""
+    written, read = directory / "hls", settings.archive_hls_directory
+    if read.resolve() != written.resolve():
+        raise StackError(f"{variable_name('archive_hls_directory')} is {read}: set it to {written}, where nginx writes")
+    return Stack(directory, profile="solo", listen=settings.listen, recordings=recordings_of(settings))
+
+
+def recordings_of(settings: ServerSettings) -> Recordings:
+    """Where the edge gets recordings from: where the archive puts them."""
+    if settings.archive_object_store == "disk":
+        return DiskRecordings(settings.archive_disk_directory)
+    assert settings.archive_s3_endpoint_url is not None  # noqa: S101  the settings are complete
+    return S3Recordings(settings.archive_s3_endpoint_url, settings.archive_s3_bucket)
 
 
 def own_engines(stack: Stack, settings: ServerSettings) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ from urllib.parse import quote
 from pydantic import Field, SecretStr
 
 from deploy.local.credentials import write_private
-from deploy.local.edge import TEMPLATE, render
+from deploy.local.edge import TEMPLATE, render, s3_values
+from deploy.local.parts import S3Recordings
 from runtime.settings import ProcessSettings, SettingsInvalid, load_settings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -90,8 +91,7 @@ def nginx_configuration(settings: EdgeSettings) -> str:
             "NOTIFY": settings.edge_notify,
             "ARCHIVE": settings.edge_archive,
             "CHAT_SERVERS": " ".join(f"server {server};" for server in settings.edge_chat.split(",")),
-            "S3": settings.edge_object_store,
-            "S3_BUCKET": settings.edge_bucket,
+            **s3_values(S3Recordings(f"http://{settings.edge_object_store}", settings.edge_bucket)),
         },
         recordings="s3",
     )

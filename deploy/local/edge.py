@@ -6,20 +6,25 @@ import os
 import re
 from collections.abc import Mapping
 from typing import Literal
+from urllib.parse import urlsplit
 
 from deploy.local import places
 from deploy.local.errors import StackError
 from deploy.local.listen import Address
-from deploy.local.parts import API_SERVICES, Place
+from deploy.local.parts import API_SERVICES, DiskRecordings, Place, S3Recordings
 
 TEMPLATE = places.CHECKOUT / "deploy/nginx.conf"
 PLACEHOLDER = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 # A section of the template that holds for one kind of recordings only: "# only: disk", its lines, "# end only".
 SECTION = re.compile(r"^ *# only: (\w+)\n(.*?)^ *# end only\n", re.MULTILINE | re.DOTALL)
 
-S3_BUCKET = "recordings"
+# Paths become words of the configuration: nothing that nginx would read as more than a name gets in.
+PLAIN_PATH = re.compile(r"[\w./+@=~-]+")
+
 UPDATE_SECONDS = 5
 LOOPBACK = "127.0.0.1"
+DEFAULT_PORTS = {"http": 80, "https": 443}
+CERTIFICATE_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"  # Debian's ca-certificates
 
 
 def render(template: str, values: Mapping[str, str], *, recordings: Literal["disk", "s3"]) -> str:
@@ -27,6 +32,9 @@ def render(template: str, values: Mapping[str, str], *, recordings: Literal["dis
 
     Raises StackError for a placeholder without a value, or a value that nothing uses.
     """
+    for name, value in values.items():
+        if name.endswith("_DIRECTORY") and not PLAIN_PATH.fullmatch(value):
+            raise StackError(f"{value!r} cannot be told to nginx: only letters, digits and ._/+@=~- in directory names")
     chosen = SECTION.sub(lambda section: section[2] if section[1] == recordings else "", template)
     body = "\n".join(line for line in chosen.splitlines() if not line.lstrip().startswith("#"))
     wanted = set(PLACEHOLDER.findall(body))
@@ -74,8 +82,24 @@ def nginx_configuration(place: Place) -> str:
         **{service.upper(): str(place.address(place.profile.apis[service])) for service in API_SERVICES},
         "CHAT_SERVERS": " ".join(f"server {place.address(part)};" for part in place.profile.gateways),
     }
-    if place.profile.recordings == "disk":
-        values["RECORDINGS_DIRECTORY"] = str(place.recordings_directory)
-    else:
-        values |= {"S3": str(place.address("minio")), "S3_BUCKET": S3_BUCKET}
-    return render(TEMPLATE.read_text(), values, recordings=place.profile.recordings)
+    recordings = place.recordings
+    if isinstance(recordings, DiskRecordings):
+        values["RECORDINGS_DIRECTORY"] = str(recordings.directory)
+        return render(TEMPLATE.read_text(), values, recordings="disk")
+    return render(TEMPLATE.read_text(), values | s3_values(recordings), recordings="s3")
+
+
+def s3_values(recordings: S3Recordings) -> dict[str, str]:
+    """What the template wants to know of an object store."""
+    endpoint = urlsplit(recordings.endpoint_url)
+    port = endpoint.port or DEFAULT_PORTS[endpoint.scheme]
+    tls = (
+        f"proxy_ssl_server_name on; proxy_ssl_name {endpoint.hostname}; proxy_ssl_verify on; proxy_ssl_verify_depth 3;"
+        f" proxy_ssl_trusted_certificate {CERTIFICATE_AUTHORITIES};"
+    )
+    return {
+        "S3": f"{endpoint.hostname}:{port}",
+        "S3_BUCKET": recordings.bucket,
+        "S3_SCHEME": endpoint.scheme,
+        "S3_TLS": tls if endpoint.scheme == "https" else "",
+    }

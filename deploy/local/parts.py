@@ -28,6 +28,25 @@ SERVICES = (
 ALL = ENGINES + SERVICES
 
 ProfileName = Literal["solo", "full"]
+S3_BUCKET = "recordings"
+
+
+@dataclass(frozen=True)
+class DiskRecordings:
+    """Recordings are files below a directory."""
+
+    directory: Path
+
+
+@dataclass(frozen=True)
+class S3Recordings:
+    """Recordings are objects of a bucket that anybody may read by key."""
+
+    endpoint_url: str
+    bucket: str
+
+
+Recordings = DiskRecordings | S3Recordings
 
 
 @dataclass(frozen=True)
@@ -80,6 +99,17 @@ class Place:
     credentials: Credentials
     profile: Profile
     listen: Listen | None = None
+    # Where a server's settings say that they are; else where the profile keeps them.
+    kept_recordings: Recordings | None = None
+
+    @property
+    def recordings(self) -> Recordings:
+        """Where the edge gets recordings from."""
+        if self.kept_recordings is not None:
+            return self.kept_recordings
+        if self.profile.recordings == "disk":
+            return DiskRecordings(self.recordings_directory)
+        return S3Recordings(self.url("minio"), S3_BUCKET)
 
     def state(self, part: str) -> Path:
         """The directory of a part's own files."""

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from deploy.local import edge, places, probes
 from deploy.local.engines import POSTGRES_ROLE
-from deploy.local.parts import Launch, Part, Place
+from deploy.local.parts import S3_BUCKET, Launch, Part, Place
 from deploy.local.processes import run_to_end
 
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -71,7 +71,7 @@ def _on_kafka_and_s3(place: Place) -> dict[str, str]:
         "LIVESTREAM_KAFKA_BOOTSTRAP_SERVERS": str(place.address("kafka")),
         "LIVESTREAM_ARCHIVE_OBJECT_STORE": "s3",
         "LIVESTREAM_ARCHIVE_S3_ENDPOINT_URL": place.url("minio"),
-        "LIVESTREAM_ARCHIVE_S3_BUCKET": edge.S3_BUCKET,
+        "LIVESTREAM_ARCHIVE_S3_BUCKET": S3_BUCKET,
         "LIVESTREAM_ARCHIVE_S3_ACCESS_KEY_ID": place.credentials.s3_access_key_id,
         "LIVESTREAM_ARCHIVE_S3_SECRET_ACCESS_KEY": place.credentials.s3_secret_access_key,
     }

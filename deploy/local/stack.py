@@ -23,7 +23,7 @@ from deploy.local.engines import ENGINE_PARTS
 from deploy.local.env_file import ENV_FILE, PREFIX, read_env_file
 from deploy.local.errors import PartFailed, PortsTaken, StackError
 from deploy.local.listen import Address, Listen, check_free
-from deploy.local.parts import PROFILES, Launch, Place, ProfileName
+from deploy.local.parts import PROFILES, Launch, Place, ProfileName, Recordings
 from deploy.local.ports import Ports
 
 Say = Callable[[str], None]
@@ -61,11 +61,13 @@ class Stack:
         profile: ProfileName = "full",
         port_base: int | None = None,
         listen: Listen | None = None,
+        recordings: Recordings | None = None,
     ) -> None:
         self.directory = (directory or places.stack_directory(profile)).resolve()
         self.profile = PROFILES[profile]
         self._port_base = port_base or ports.BASE
         self._listen = listen
+        self._recordings = recordings
         for path in (self.directory, self.directory / "run", self.directory / "log"):
             path.mkdir(parents=True, exist_ok=True)
 
@@ -165,7 +167,7 @@ class Stack:
 
     @property
     def _place(self) -> Place:
-        return Place(self.directory, self.ports, self._credentials, self.profile, self._listen)
+        return Place(self.directory, self.ports, self._credentials, self.profile, self._listen, self._recordings)
 
     @cached_property
     def _credentials(self) -> Credentials:
