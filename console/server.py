@@ -22,6 +22,9 @@ WEB_PORTS = {"http": 80, "https": 443}
 # Documentation's own network (RFC 5737): asking for the way there sends nothing and tells which address of ours it has.
 FAR_AWAY = ("192.0.2.1", 9)
 
+# What nginx and our process must agree on; nginx has it from where the server lives and listens.
+TOLD_TO_NGINX = ("streaming_ingest_control_url", "streaming_ingest_push_url", "streaming_ingest_stat_url")
+
 HEAD = """\
 # Settings of this server, made by `livestream init`. It holds secrets: keep it to yourself (mode 600), and keep a copy.
 # NAME=value lines, as shells and systemd read them. A variable of the same name in the environment wins.
@@ -58,6 +61,21 @@ def recordings_of(settings: ServerSettings) -> Recordings:
         return DiskRecordings(settings.archive_disk_directory)
     assert settings.archive_s3_endpoint_url is not None  # noqa: S101  the settings are complete
     return S3Recordings(settings.archive_s3_endpoint_url, settings.archive_s3_bucket)
+
+
+def misfits(stack: Stack, settings: ServerSettings) -> list[str]:
+    """A line for every setting that says something else than what the server's nginx is told."""
+    told = stack.environment()
+    wanted = {
+        "http_host": "127.0.0.1",
+        "http_port": str(stack.ports["solo"]),
+        **{name: told[variable_name(name)] for name in TOLD_TO_NGINX},
+    }
+    return [
+        f"{variable_name(name)} is {getattr(settings, name)}: set it to {value}, which this server's nginx goes by"
+        for name, value in wanted.items()
+        if str(getattr(settings, name)) != value
+    ]
 
 
 def own_engines(stack: Stack, settings: ServerSettings) -> tuple[str, ...]:

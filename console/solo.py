@@ -17,7 +17,7 @@ from console.doctor.programs import check_programs
 from console.endings import fail
 from console.engine_watch import EngineWatch
 from console.installation import DirectoryOption, EnvFileInvalid, InUse, directory_of, env_file_of, held, load_env_file
-from console.server import ServerSettings, own_engines, stack_of
+from console.server import ServerSettings, misfits, own_engines, stack_of
 from deploy.local.errors import StackError
 from deploy.local.listen import Address, check_free
 from deploy.local.stack import Stack
@@ -85,6 +85,8 @@ def run_server(directory: Path, settings: ServerSettings, overridden: list[str])
     """
     configure_logging(service="solo", level=settings.log_level, log_format=settings.log_format)
     stack = stack_of(directory, settings)
+    if wrong := misfits(stack, settings):
+        raise CannotStart(wrong)
     engines = own_engines(stack, settings)
     check_room(directory)
     check_parts(engines)

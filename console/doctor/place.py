@@ -7,7 +7,7 @@ from pathlib import Path
 
 from console.doctor.finding import Finding, fail, ok, warn
 from console.installation import env_file_of, is_held, load_env_file
-from console.server import ServerSettings, own_engines, stack_of
+from console.server import ServerSettings, misfits, own_engines, stack_of
 from deploy.local.env_file import OTHERS_MAY, EnvFileInvalid
 from deploy.local.errors import StackError
 from deploy.local.listen import Address, check_free
@@ -45,11 +45,13 @@ def read_settings(directory: Path) -> tuple[ServerSettings | None, list[Finding]
     try:
         load_env_file(path)
         settings = load_settings(ServerSettings)
-        _ = settings.listen
+        unfit = misfits(stack_of(directory, settings), settings)
     except (EnvFileInvalid, SettingsInvalid) as wrong:
         return None, [fail("settings", line, f"edit {path}") for line in wrong.lines]
     except StackError as error:
         return None, [fail("settings", str(error), f"edit {path}")]
+    if unfit:
+        return None, [fail("settings", line, f"edit {path}") for line in unfit]
     return settings, [ok("settings", f"{path} ({stat.S_IMODE(path.stat().st_mode):04o})")]
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -93,6 +94,17 @@ def test_no_secret_is_in_a_log(running: Server) -> None:
     for variable in ("LIVESTREAM_ACCOUNTS_KEY_SECRET", "LIVESTREAM_STREAMING_INGEST_SECRET", "LIVESTREAM_POSTGRES_DSN"):
         secret = running.settings[variable].partition("@")[0].rpartition(":")[2]
         assert not any(secret in text for text in texts), variable
+
+
+def test_a_proxy_on_this_machine_may_say_who_the_client_is(running: Server) -> None:
+    """It ends TLS in front of the edge; without this all its viewers would share one address, and one's limits."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{running.http_port}/api/streams", headers={"X-Forwarded-For": "203.0.113.9"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  our own address
+        assert answer.status == 200
+    log = running.directory / "log/nginx.log"
+    until("the edge has noted it", lambda: '"address":"203.0.113.9"' in log.read_text())
 
 
 # --- start and stop ---

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from console.init import app
 from console.installation import directory_of
-from console.server import ServerSettings, own_engines, stack_of
+from console.server import ServerSettings, misfits, own_engines, stack_of
 from deploy.local.credentials import Credentials, of_settings
 from deploy.local.env_file import EnvFileInvalid, assignment, parse_env, read_env_file, write_new
 from runtime.settings import unknown_variables
@@ -83,6 +83,27 @@ def test_an_engine_elsewhere_is_not_our_own(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("LIVESTREAM_POSTGRES_DSN", "postgresql://livestream:x@db.example.org/livestream")
     settings = ServerSettings()
     assert own_engines(stack_of(place, settings), settings) == ("redis", "nginx")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("LIVESTREAM_HTTP_PORT", "18123", 1),
+        ("LIVESTREAM_STREAMING_INGEST_PUSH_URL", "rtmp://127.0.0.1:1/hls", 1),
+        ("LIVESTREAM_EDGE_RTMP_LISTEN", "127.0.0.1:11935", 1),
+        ("LIVESTREAM_ARCHIVE_DISK_DIRECTORY", "/srv/recordings", 0),
+    ],
+)
+def test_what_nginx_is_told_otherwise_is_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: int
+) -> None:
+    place = tmp_path / "server"
+    init("--directory", place)
+    settings = settings_in(place, monkeypatch)
+    assert misfits(stack_of(place, settings), settings) == []
+    monkeypatch.setenv(variable, value)
+    settings = ServerSettings()
+    assert len(misfits(stack_of(place, settings), settings)) == told
 
 
 def test_two_servers_share_neither_secrets_nor_ports(tmp_path: Path) -> None:
