@@ -16,6 +16,7 @@ from console.backups.wording import told_errors
 from console.endings import DIFFERS, USED_WRONGLY, fail
 from console.progress import Say, waiting
 from console.server_settings import load_for
+from console.stopped_server import ServerOption, own_postgres
 
 app = typer.Typer()
 
@@ -42,6 +43,7 @@ def backup(
         bool, typer.Option("--verify", help="Make none; read the newest in DIR (or DIR itself) and compare it.")
     ] = False,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Objects read at the same time.")] = 4,
+    directory: ServerOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON for programs.")] = False,
 ) -> None:
     """Back up the database and the recordings while the server runs; unchanged recordings take no room again.
@@ -49,7 +51,7 @@ def backup(
     Each backup is a directory of its own below DIR with all that belongs to it; it gets its name when it is whole.
     Restore it with `livestream restore`. Not in it: what Redis and the live segments on disk hold, and, unless
     --with-settings names it, the settings file. Keep that safe: without its LIVESTREAM_ACCOUNTS_KEY_SECRET the signing
-    keys in the database cannot be read, and everybody has to log in again.
+    keys in the database cannot be read, and a restored server does not start.
 
     Exit 0: the backup is made (or whole, with --verify); 1: not; 2: used wrongly; 3: it is made, but the store lacks
     objects that the database names.
@@ -58,17 +60,20 @@ def backup(
 
         livestream backup /mnt/backup
 
-        livestream --env-file livestream.env backup /mnt/backup --with-settings livestream.env --keep 7
+        livestream backup /mnt/backup --directory /var/lib/livestream --keep 7
+
+        livestream --env-file livestream.env backup /mnt/backup --with-settings livestream.env
 
         livestream backup /mnt/backup --verify --json
     """
     if verify:
         _verify(root, as_json=as_json)
         return
-    settings = load_for(BackupSettings)
-    chosen = settings.archive_object_store == "disk" if with_objects is None else with_objects
-    with told_errors(), waiting("backing up", quiet=as_json) as say:
-        made = asyncio.run(_make(settings, root.resolve(), Wishes(chosen, with_settings, workers, keep), say))
+    with own_postgres(directory, server_must_be_stopped=False), told_errors():
+        settings = load_for(BackupSettings)
+        chosen = settings.archive_object_store == "disk" if with_objects is None else with_objects
+        with waiting("backing up", quiet=as_json) as say:
+            made = asyncio.run(_make(settings, root.resolve(), Wishes(chosen, with_settings, workers, keep), say))
     if as_json:
         typer.echo(json.dumps(_summary(made)))
     else:
@@ -122,7 +127,8 @@ def _tell(made: Made) -> None:
         typer.echo(f"removed {', '.join(made.removed)}")
     if not made.header.settings_included:
         typer.echo(
-            "not in it: the settings file; keep a copy, without its secrets nobody can log in (--with-settings FILE)"
+            "not in it: the settings file; keep a copy, or add it by --with-settings FILE: a restored server does not "
+            "start without its LIVESTREAM_ACCOUNTS_KEY_SECRET"
         )
     for key in objects.absent:
         typer.echo(f"not in the store, though the database names it: {key}", err=True)

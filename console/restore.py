@@ -15,6 +15,7 @@ from console.backups.wording import told_errors
 from console.endings import DIFFERS
 from console.progress import Say, waiting
 from console.server_settings import load_for
+from console.stopped_server import ServerOption, own_postgres
 
 app = typer.Typer()
 
@@ -26,6 +27,7 @@ def restore(
         bool, typer.Option("--resume", help="Go on with a restore of the same backup that was interrupted.")
     ] = False,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Objects copied at the same time.")] = 4,
+    directory: ServerOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON for programs.")] = False,
 ) -> None:
     """Restore a backup into the database and the object store of the settings; both must be empty.
@@ -39,15 +41,16 @@ def restore(
 
     Examples:
 
-        livestream restore /mnt/backup
+        livestream restore /mnt/backup --directory /var/lib/livestream
 
         livestream --env-file /srv/livestream/livestream.env restore /mnt/backup/20261123T013200Z --json
 
         livestream restore /mnt/backup --resume
     """
-    settings = load_for(BackupSettings)
-    with told_errors(), waiting("restoring", quiet=as_json) as say:
-        restored = asyncio.run(_restore(settings, path.resolve(), workers=workers, resume=resume, say=say))
+    with own_postgres(directory, server_must_be_stopped=True), told_errors():
+        settings = load_for(BackupSettings)
+        with waiting("restoring", quiet=as_json) as say:
+            restored = asyncio.run(_restore(settings, path.resolve(), workers=workers, resume=resume, say=say))
     if as_json:
         typer.echo(json.dumps(_summary(restored)))
     else:

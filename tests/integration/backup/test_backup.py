@@ -17,6 +17,7 @@ import asyncpg
 import pytest
 
 from console.backups import layout
+from console.installation import held
 from runtime.ids import uuid7
 from runtime.migrations import migrate
 from tests.conftest import FaultPlan
@@ -347,3 +348,13 @@ async def test_a_killed_restore_leaves_an_empty_database_and_is_resumed(
     assert json.loads(resumed.stdout)["objects_there"] >= OBJECTS // 2 - 1
     assert await rows_of(empty_server.database) == await rows_of(server.database)
     assert files_of(empty_server.recordings) == files_of(server.recordings)
+
+
+def test_a_server_that_runs_is_not_restored_into(root: Path, tmp_path: Path) -> None:
+    place = tmp_path / "server"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LIVESTREAM_")}
+    subprocess.run(command("init", "--directory", str(place)), check=True, env=kept, capture_output=True)
+    restore = command("restore", str(root), "--directory", str(place))
+    with held(place):
+        ended = subprocess.run(restore, capture_output=True, text=True, check=False, env=kept)
+    assert (ended.returncode, "stop it first" in ended.stderr) == (1, True), ended.stderr
