@@ -1,7 +1,8 @@
 """`python -m solo`: every service in one process, behind one port."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncpg
 import structlog
@@ -40,7 +41,8 @@ async def serve(settings: SoloSettings, *, extra: Sequence[Service] = ()) -> Non
         # not waited for: without Redis everything but chat and live notices works, and they come when Redis does
         redis = redis_client(settings)
         stack.push_async_callback(redis.aclose)
-        verifier, parts = await _assemble(stack, settings, bus, redis, health)
+        new_stack = await stack.enter_async_context(_closed_side_by_side())
+        verifier, parts = await _assemble(new_stack, settings, bus, redis, health)
         apis = [api for part in parts.values() for api in part.apis]
         server = HttpServer(apis, settings=settings, verifier=verifier, health=health)
         services = [service for name, part in parts.items() for service in part.services_of(name)]
@@ -58,20 +60,35 @@ async def _migrate(settings: SoloSettings) -> None:
         raise CannotServe(f"Postgres refuses: {error} (LIVESTREAM_POSTGRES_DSN names it)") from error
 
 
+@asynccontextmanager
+async def _closed_side_by_side() -> AsyncIterator[Callable[[], AsyncExitStack]]:
+    """Makes stacks: one after the other, the pools of a Postgres that does not answer would outlast the grace."""
+    stacks: list[AsyncExitStack] = []
+
+    def new_stack() -> AsyncExitStack:
+        stacks.append(AsyncExitStack())
+        return stacks[-1]
+
+    try:
+        yield new_stack
+    finally:
+        await asyncio.gather(*(stack.aclose() for stack in stacks))
+
+
 async def _assemble(
-    stack: AsyncExitStack, settings: SoloSettings, bus: EventBus, redis: Redis, health: Health
+    new_stack: Callable[[], AsyncExitStack], settings: SoloSettings, bus: EventBus, redis: Redis, health: Health
 ) -> tuple[Verifier, Mapping[str, Assembly]]:
     """Every part by its name, and what verifies access tokens for all of them."""
     try:
-        accounts = await assemble_accounts(stack, settings, bus, health.within("accounts"))
+        accounts = await assemble_accounts(new_stack(), settings, bus, health.within("accounts"))
         verifier = accounts.verifier
         assert verifier is not None  # noqa: S101  accounts signs the tokens
-        shared = await open_shared(stack, settings)
+        shared = await open_shared(new_stack(), settings)
         return verifier, {
             "accounts": accounts,
-            "streaming": await assemble_streaming(stack, settings, bus, health.within("streaming")),
-            "notify": await assemble_notify(stack, settings, bus, redis, health.within("notify")),
-            "chat": await assemble_chat(stack, settings, bus, redis, verifier, health.within("chat")),
+            "streaming": await assemble_streaming(new_stack(), settings, bus, health.within("streaming")),
+            "notify": await assemble_notify(new_stack(), settings, bus, redis, health.within("notify")),
+            "chat": await assemble_chat(new_stack(), settings, bus, redis, verifier, health.within("chat")),
             "archive": await assemble_intake(settings, shared, bus, health.within("archive")),
             "archive-shipper": assemble_shipper(settings, shared, health.within("archive-shipper")),
             "archive-worker": await assemble_worker(settings, shared, health.within("archive-worker")),

@@ -11,11 +11,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import aiohttp
+import psutil
 import pytest
 
 from deploy.local.places import CHECKOUT
 from runtime.migrations import SCHEMAS
 from runtime.postgres import connect
+from tests.conftest import StackMaker
 from tests.engines import Database
 from tests.integration.solo.running import Solo, running_solo
 from tests.unit.solo.test_solo_settings import NEEDED
@@ -106,6 +108,23 @@ async def test_a_failing_part_stops_the_process_with_exit_code_1(start: Start, e
         assert await solo.ended() == 1
         [failed] = solo.said("service_failed")
         assert failed["failed_service"].startswith("streaming-")
+
+
+async def test_it_stops_in_time_although_postgres_does_not_answer(
+    own_stack: StackMaker, settings: dict[str, str], start: Start
+) -> None:
+    stack = own_stack("postgres")
+    async with start(LIVESTREAM_POSTGRES_DSN=stack.environment()["LIVESTREAM_POSTGRES_DSN"]) as solo:
+        await solo.ready()
+        server = psutil.Process(stack.pid("postgres"))
+        frozen = [server, *server.children()]
+        for process in frozen:
+            process.suspend()
+        try:
+            assert await solo.stop() == 0
+        finally:
+            for process in frozen:
+                process.resume()
 
 
 async def test_a_database_that_is_not_ours_to_migrate_is_one_line(start: Start, empty_database: Database) -> None:
