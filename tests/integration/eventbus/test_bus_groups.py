@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zlib import crc32
 
 import asyncpg
@@ -14,10 +14,12 @@ from structlog.testing import capture_logs
 from typer import Typer
 from typer.testing import CliRunner, Result
 
-from console import groups, topics
+from console import dead_letters, groups, topics
 from eventbus import bus_postgres, metrics
-from eventbus.bus import Partition
+from eventbus.bus import Message, Partition
+from eventbus.dead_letters import REPLAY_GROUP, dead_letter_record
 from eventbus.group_backlog import BacklogWatch
+from eventbus.outbox import Outbox
 from eventbus.sequencer import LogHousekeeping
 from eventbus.settings import BusSettings
 from events import TOPICS
@@ -25,6 +27,7 @@ from events.topics import ACCOUNTS, STREAMS
 from runtime.postgres import Pool, connect
 from tests.engines import Database
 from tests.integration.eventbus.conftest import SCHEMA
+from tests.integration.eventbus.saying import running
 
 GROUP = "tips-streams"
 
@@ -189,6 +192,34 @@ def test_on_postgres_there_are_no_topics_to_make(shell: Shell) -> None:
     assert [row["topic"] for row in json.loads(made.stdout)] == [topic.name for topic in TOPICS]
     assert "nothing to make" in shell.run("create", app=topics.app).output
     assert shell.run("list", app=topics.app).exit_code == 0
+
+
+async def test_dead_letters_are_listed_and_replayed_on_postgres_too(
+    shell: Shell, pool: Pool, settings: BusSettings, outbox: Outbox, database: Database
+) -> None:
+    original = Message(
+        STREAMS.name, b"key", b'{"a":1}\xff', (("ce_type", b"stream.started"), ("odd", b"\xfe")), 2, 41, 0
+    )
+    letter = dead_letter_record(original, group=GROUP, error=ValueError("no"), attempts=5, at=datetime.now(UTC))
+    async with bus_postgres.open_bus(settings) as bus:
+        await bus.publish([letter])
+        [listed] = await asyncio.to_thread(_letters, shell)
+        assert (listed["topic"], listed["offset"], listed["error"]) == (STREAMS.name, 41, "ValueError")
+        replayed = await asyncio.to_thread(shell.run, "replay", str(listed["id"]), app=dead_letters.app)
+        assert replayed.exit_code == 0, replayed.output
+        async with running(bus.relay(database.dsn, outbox, schema=SCHEMA).run()):
+            [message] = [message async for message in bus.read(STREAMS.name)]
+        assert (message.key, message.value) == (original.key, original.value)
+        assert message.headers == (*original.headers, (REPLAY_GROUP, GROUP.encode()))
+        assert await asyncio.to_thread(_letters, shell) == []
+
+
+def _letters(shell: Shell) -> list[dict[str, object]]:
+    # The bus of the test logs to the same standard output; the command's answer is the last line.
+    letters: list[dict[str, object]] = json.loads(
+        shell.run("list", "--json", app=dead_letters.app).stdout.splitlines()[-1]
+    )
+    return letters
 
 
 class _Deaf:

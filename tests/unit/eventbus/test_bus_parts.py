@@ -1,12 +1,15 @@
 """The small parts of the bus: partition choice, kinds of failure, subscriptions, topic drift, dead letter ids."""
 
+import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
 import redis.exceptions
 
-from eventbus.bus import Message
+from eventbus.bus import Headers, Message
 from eventbus.bus_memory import MemoryBus
 from eventbus.consume import Subscription, Transient, Unprocessable
 from eventbus.dead_letters import DeadLetters, NoSuchDeadLetter, NotReplayable, dead_letter_record
@@ -135,3 +138,28 @@ async def test_letters_can_be_chosen_by_group_and_topic() -> None:
     dead = DeadLetters(bus)
     assert [letter.id for letter in await dead.all(group="a")] == ["0:0", "0:2"]
     assert [letter.id for letter in await dead.all(group="a", topic="streams.v1")] == ["0:2"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind"),
+    [
+        ((), dict),
+        ((("ce_type", b"stream.started"), ("ce_source", "/café".encode())), dict),
+        ((("twice", b"1"), ("once", b"2"), ("twice", b"3")), list),
+        ((("bytes", b"\xff\x00\xfe"), ("text", b"t")), list),
+        ((("nul", b"a\x00b"),), list),
+    ],
+)
+def test_headers_are_kept_whole_and_readable_where_they_can_be(headers: Headers, kind: type) -> None:
+    kept = headers_to_json(headers)
+    assert isinstance(json.loads(kept), kind)
+    assert "\\u0000" not in kept, "jsonb refuses it"
+    assert headers_from_json(kept) == headers
+
+
+def test_a_process_on_postgres_loads_no_kafka_client() -> None:
+    program = (
+        "import sys, eventbus.bus_configured, eventbus.bus_postgres, eventbus.consume, console.topics, console.groups,"
+        " console.dead_letters; sys.exit(any(name.startswith('aiokafka') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
