@@ -116,7 +116,11 @@ CREATE FUNCTION join_group(joined_group text, joined_topics text[], key integer,
     AS $$
 DECLARE
     joined bigint := nextval('member_id');
+    carried_by text := (SELECT c.backend FROM carrier AS c FOR SHARE);
 BEGIN
+    IF carried_by <> 'postgres' THEN
+        RAISE object_not_in_prerequisite_state USING MESSAGE = 'the events are no longer on Postgres: ' || carried_by;
+    END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('livestream-group:' || joined_group, 0));
     INSERT INTO group_member (member_id, group_name, topics, session_key, silence_max)
     VALUES (joined, joined_group, joined_topics, key, silence);
@@ -184,6 +188,15 @@ CREATE FUNCTION next_outbox_id() RETURNS bigint
 CREATE FUNCTION uuid7_floor(moment timestamp with time zone) RETURNS uuid
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$ SELECT (lpad(to_hex(floor(extract(epoch FROM moment) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid $$;
+
+CREATE TABLE carrier (
+    single boolean DEFAULT true NOT NULL,
+    backend text NOT NULL,
+    unmoved text[] DEFAULT '{}'::text[] NOT NULL,
+    since timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT carrier_backend_check CHECK ((backend = ANY (ARRAY['postgres'::text, 'moving'::text, 'kafka'::text]))),
+    CONSTRAINT carrier_single_check CHECK (single)
+);
 
 CREATE TABLE group_cursor (
     group_name text NOT NULL,
@@ -274,6 +287,9 @@ CREATE SEQUENCE session_key
 ALTER TABLE ONLY inbox ATTACH PARTITION inbox_default DEFAULT;
 
 ALTER TABLE ONLY outbox ATTACH PARTITION outbox_default DEFAULT;
+
+ALTER TABLE ONLY carrier
+    ADD CONSTRAINT carrier_pkey PRIMARY KEY (single);
 
 ALTER TABLE ONLY group_cursor
     ADD CONSTRAINT group_cursor_pkey PRIMARY KEY (group_name, topic, partition);

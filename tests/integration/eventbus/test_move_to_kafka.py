@@ -94,7 +94,7 @@ async def test_everything_said_is_on_kafka_in_order_and_takes_effect_once(
 
     assert moved.records[STREAMS.name] == 30 * CHANNELS
     async with bus_kafka.open_bus(on_kafka) as kafka:
-        numbers = by_channel([message async for message in kafka.read(STREAMS.name)])  # type: ignore[misc]  # alike
+        numbers = by_channel([message async for message in kafka.read(STREAMS.name)])  # type: ignore[misc]  # a record with a place
     assert numbers == {channel: list(range(30)) for channel in range(CHANNELS)}
     async with consuming(on_kafka, outbox, subscription()):
         await say(outbox, range(30, 35))
