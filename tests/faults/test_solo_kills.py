@@ -30,6 +30,8 @@ STREAMERS = 2
 STRIKE_SECONDS = (0.2, 2.5)
 AGAIN_SECONDS = 0.2
 """A publisher that is refused, or a client that is cut, comes back after this."""
+LATE_SECONDS = 1.0
+"""A reader comes back later than who talks, and has something to catch up with."""
 RECORDED_SECONDS_MAX = 60.0
 
 
@@ -115,7 +117,7 @@ class Show:
             if self.reader.gone:
                 with suppress(aiohttp.ClientError, TimeoutError, OSError):
                     await self.reader.join(server.gateway)
-            await asyncio.sleep(AGAIN_SECONDS)
+            await asyncio.sleep(LATE_SECONDS)
 
     async def talk(self, server: Server) -> None:
         """Say one thing after the other until cancelled, each until it is confirmed."""
