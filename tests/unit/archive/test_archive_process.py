@@ -169,7 +169,8 @@ async def test_a_child_stands_back_for_other_sessions_too() -> None:
     )
     before = own_group()
     finished = await RUNNER.run(python(code), replace(LIMITS, nice=17))
-    assert finished.stdout.decode().split()[1:] == ["nice", "17", "17"]
+    nicest = min(17 + os.nice(0), 19)  # whoever runs the tests may stand back already
+    assert finished.stdout.decode().split()[1:] == ["nice", "17", str(nicest)]
     assert own_group() == before, "ours is another"
 
 
