@@ -111,6 +111,8 @@ class PostgresConsumer:
             fetched = await self._read()
             if fetched:
                 return fetched
+            if self._waiting() and loop.time() < deadline:
+                continue  # what was scanned was all for other partitions; there is more
             try:
                 async with asyncio.timeout_at(deadline):
                     await self._news.wait()
@@ -142,10 +144,13 @@ class PostgresConsumer:
         counts = dict.fromkeys(self._held, 0)
         for schema in {held.schema for held in self._held.values()}:
             held = {place: one for place, one in self._held.items() if one.schema == schema}
+            after_id, last_id = min(one.position for one in held.values()), self._bus.watermark(schema)
+            if after_id >= last_id:
+                continue
             rows = await self._bus.fetch(
                 of_schema(QUERIES.read_log_keys, schema),
-                after_id=min(one.position for one in held.values()),
-                last_id=self._bus.watermark(schema),
+                after_id=after_id,
+                last_id=last_id,
                 topics=sorted({place.topic for place in held}),
                 records_max=UNREAD_RECORDS_MAX,
             )
@@ -164,12 +169,17 @@ class PostgresConsumer:
 
     # --- Reading ------------------------------------------------------------------------------------------------------
 
-    async def _read(self) -> dict[Partition, Sequence[Message]]:
-        """One look at every outbox where something may be; nothing is taken unless all looks succeed."""
+    def _waiting(self) -> Mapping[_Cohort, set[Partition]]:
+        """The cohorts for which there may be something to read."""
         cohorts: dict[_Cohort, set[Partition]] = defaultdict(set)
         for place, held in self._held.items():
             if not held.paused and held.position < self._bus.watermark(held.schema):
                 cohorts[_Cohort(held.schema, held.position)].add(place)
+        return cohorts
+
+    async def _read(self) -> dict[Partition, Sequence[Message]]:
+        """One look at every outbox where something may be; nothing is taken unless all looks succeed."""
+        cohorts = self._waiting()
         fetched: dict[Partition, list[Message]] = defaultdict(list)
         scanned: dict[Partition, int] = {}
         for cohort, places in cohorts.items():

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from zlib import crc32
 
 import asyncpg
 import pytest
@@ -186,6 +187,23 @@ async def test_a_paused_partition_catches_up_and_nothing_comes_twice(
         consumer.resume(paused)
         await until(lambda: len(seen) == 8 * 301, what="those that waited")
     assert by_channel(seen) == {channel: list(range(301)) for channel in range(8)}  # type: ignore[arg-type]  # a record with a place
+
+
+async def test_what_is_for_other_partitions_is_passed_over_without_waiting(
+    database: Database, pool: Pool, outbox: Outbox, postgres_bus: EventBus
+) -> None:
+    listener = Listener()
+    async with postgres_bus.consumer(GROUP, [STREAMS.name], listener) as consumer:
+        await pool.execute(
+            "INSERT INTO outbox (topic, key, headers, data) SELECT $1, 'k', '{}', 'd' FROM generate_series(1, 20000)",
+            STREAMS.name,
+        )
+        consumer.pause(Partition(STREAMS.name, crc32(b"k") % STREAMS.partitions))
+        other = next(key for key in (b"a", b"b", b"c", b"d") if (crc32(key) - crc32(b"k")) % STREAMS.partitions)
+        await postgres_bus.publish([Record(STREAMS.name, other, b"the last")])
+        async with running(postgres_bus.relay(database.dsn, outbox, schema=SCHEMA).run()), asyncio.timeout(10):
+            [[message]] = (await consumer.fetch(timeout_seconds=60)).values()
+    assert message.value == b"the last"
 
 
 async def test_a_relay_to_a_broker_goes_on_from_the_cursor(
