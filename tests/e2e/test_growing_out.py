@@ -117,10 +117,9 @@ async def events_of(environment: Mapping[str, str], dsn: str) -> dict[str, list[
 
 def livestream(environment: Mapping[str, str], *arguments: str) -> dict[str, Any]:
     """Run a verb as an operator would; its JSON."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("LIVESTREAM_")}
     ended = subprocess.run(
         [sys.executable, "-m", "console", *arguments, "--json"],
-        env={**own, **environment},
+        env={**_outside(), **environment},
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
@@ -130,6 +129,10 @@ def livestream(environment: Mapping[str, str], *arguments: str) -> dict[str, Any
     assert ended.returncode == 0, ended.stderr
     answer: dict[str, Any] = json.loads(ended.stdout)
     return answer
+
+
+def _outside() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("LIVESTREAM_")}
 
 
 def test_a_server_grows_out_of_postgres_and_its_disk(own_stack: StackMaker) -> None:
@@ -179,6 +182,7 @@ async def _grow_out(solo: Stack) -> None:
             assert set(ids) <= {event_id_of(message.headers) for message in heard[topic.name]}, topic.name
             assert moved["records"][topic.name] >= len(ids)
         assert sum(map(len, said.values())) > 5
+        await _one_process_on_kafka_and_s3(environment, full.ports["solo"])
         await asyncio.to_thread(full.up, PROFILES["full"].parts, say=lambda _: None)
         await _go_on(
             full, streamer, follower, publish_url, first, Path(environment["LIVESTREAM_ARCHIVE_DISK_DIRECTORY"])
@@ -186,6 +190,32 @@ async def _grow_out(solo: Stack) -> None:
         assert not (await events_of(full.environment(), dsn))[DEAD_LETTERS.name]
     finally:
         await asyncio.to_thread(full.down)
+
+
+async def _one_process_on_kafka_and_s3(environment: Mapping[str, str], port: int) -> None:
+    """What was one process may stay one: it gets ready on the new parts, and ends when asked."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "solo", cwd=CHECKOUT,
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        env={**_outside(), **environment, "LIVESTREAM_BUS_BACKEND": "kafka", "LIVESTREAM_HTTP_PORT": str(port)},
+    )  # fmt: skip
+    try:
+        async with aiohttp.ClientSession() as session:
+
+            async def ready() -> object:
+                try:
+                    async with session.get(f"http://127.0.0.1:{port}/readyz") as answer:
+                        return answer.status if answer.status == 200 else await answer.text()
+                except aiohttp.ClientError as error:
+                    return error
+
+            await eventually("one process on Kafka and S3", ready, lambda seen: seen == 200, within_seconds=30)
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), timeout=15) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def _go_on(full: Stack, streamer: Person, follower: Person, publish_url: str, first: UUID, disk: Path) -> None:
