@@ -64,7 +64,7 @@ def livestream(
         os.environ[DEBUG_VARIABLE] = "debug"
     # Standard output is for answers alone; what happens on the way is for whoever watches.
     level = "debug" if os.environ.get(DEBUG_VARIABLE) == "debug" else "warning"
-    configure_logging(service="console", level=level, log_format="console", stream=sys.stderr)
+    configure_logging(service="console", level=level, log_format="console", stream=sys.stderr, for_good=False)
 
 
 def main() -> None:

@@ -23,8 +23,12 @@ def configure_logging(
     level: str = "info",
     log_format: Literal["json", "console"] = "json",
     stream: TextIO | None = None,
+    for_good: bool = True,
 ) -> None:
-    """Send every log line of this process to `stream` (standard output) in `log_format`; called once, at start."""
+    """Send every log line of this process to `stream` (standard output) in `log_format`; called once, at start.
+
+    Unless it is `for_good`, which is quicker, it may be called again.
+    """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -39,7 +43,7 @@ def configure_logging(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=for_good,
     )
     # Never with local variables: they hold passwords and tokens.
     tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)

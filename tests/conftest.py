@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import structlog
 
 from deploy.local import Listen, ProfileName, Stack
 from tests import engines
@@ -36,6 +38,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of the fault runs: `make faults` uses them."""
     parser.addoption("--all-fault-points", action="store_true", help="strike at 30 random points instead of 5 fixed")
     parser.addoption("--fault-seed", type=int, help="repeat a fault run that printed this seed")
+
+
+@pytest.fixture(autouse=True)
+def logging_stays_as_it_was() -> Iterator[None]:
+    """A verb that a test runs in this process sets up logging for itself; the next test begins as if it had not."""
+    root, configured = logging.getLogger(), structlog.get_config()
+    handlers, level = list(root.handlers), root.level
+    yield
+    structlog.configure(**configured)
+    root.handlers[:], root.level = handlers, level
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import logging
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -120,15 +119,11 @@ def test_a_later_version_may_say_more() -> None:
 
 
 @pytest.fixture
-def log_lines() -> Iterator[io.StringIO]:
+def log_lines() -> io.StringIO:
     """Where the lines go while this test has configured the logging."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
     stream = io.StringIO()
     configure_logging(service="tested", stream=stream)
-    yield stream
-    structlog.reset_defaults()
-    root.handlers[:], root.level = handlers, level
+    return stream
 
 
 def test_every_line_is_json_with_trace_and_service_and_no_secret(log_lines: io.StringIO) -> None:
