@@ -130,16 +130,15 @@ def show(bench: Bench, row: Mapping[str, object], console: Console) -> None:
 
 
 def commit() -> str:
-    """The checkout's commit, with a mark if files differ from it."""
-    answer = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        timeout=10,
-        check=False,
-    )
-    return answer.stdout.strip() or "unknown"
+    """The checkout's commit, with a mark if files differ from it; rows of other benches are no difference."""
+    head = _git("rev-parse", "--short=10", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)bench/results")
+    return f"{head or 'unknown'}{'-dirty' if changed else ''}"
+
+
+def _git(*arguments: str) -> str:
+    answer = subprocess.run(["git", *arguments], cwd=CHECKOUT, capture_output=True, text=True, timeout=10, check=False)
+    return answer.stdout.strip()
 
 
 def machine() -> str:
