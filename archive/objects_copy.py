@@ -116,13 +116,15 @@ class Copy:
 
         What was copied until then stays.
         """
-        with tempfile.TemporaryDirectory(prefix="livestream-copy-") as directory:
+        # A read that was cancelled may still write into it for a moment, which is no reason to fail.
+        with tempfile.TemporaryDirectory(prefix="livestream-copy-", ignore_cleanup_errors=True) as directory:
             for wanted in (is_media, is_media_playlist, is_master):
                 await self._pass(self._source.list(prefix), wanted, Path(directory))
         return self._report
 
     async def _pass(self, listing: AsyncIterator[StoredObject], wanted: Callable[[str], bool], work: Path) -> None:
         queue: asyncio.Queue[StoredObject | None] = asyncio.Queue(maxsize=self._workers * 2)
+        failure: Exception | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(self._workers):
@@ -133,7 +135,10 @@ class Copy:
                 for _ in range(self._workers):
                     await queue.put(None)
         except* ObjectStoreError as group:
-            raise group.exceptions[0] from None
+            failure = group.exceptions[0]
+        # Not within `except*`: what is raised there comes out as a group again, at least in Debian's Python 3.11.2.
+        if failure is not None:
+            raise failure
 
     async def _work(self, queue: asyncio.Queue[StoredObject | None], work: Path) -> None:
         while (stored := await queue.get()) is not None:

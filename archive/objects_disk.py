@@ -56,15 +56,26 @@ class DiskObjects:
         def fill(file: BinaryIO) -> None:
             file.write(body)
 
-        await self._put(key, len(body), fill)
+        await self._in_thread(f"put {key}", lambda: self._put(key, len(body), fill))
 
     async def put_file(self, key: str, path: Path, kind: ObjectKind) -> None:
         """See the port."""
         checked_key(key)
-        source = await asyncio.to_thread(path.open, "rb")
-        with source:
-            size_bytes = os.fstat(source.fileno()).st_size
-            await self._put(key, size_bytes, lambda file: shutil.copyfileobj(source, file))
+
+        # All of it in the thread: whoever is cancelled meanwhile leaves no open file behind, and closes none under it.
+        def put() -> FileNotFoundError | None:
+            try:
+                source = path.open("rb")
+            except FileNotFoundError as gone:
+                return gone
+            with source:
+                size_bytes = os.fstat(source.fileno()).st_size
+                self._put(key, size_bytes, lambda file: shutil.copyfileobj(source, file))
+            return None
+
+        gone = await self._in_thread(f"put {key}", put)
+        if gone is not None:
+            raise gone
 
     async def get_bytes(self, key: str, *, bytes_max: int) -> bytes:
         """See the port."""
@@ -127,14 +138,11 @@ class DiskObjects:
         if free_bytes < self._reserve_bytes:
             raise StoreUnavailable("check", self._reason_to_refuse(free_bytes))
 
-    async def _put(self, key: str, size_bytes: int, fill: Callable[[BinaryIO], None]) -> None:
-        def put() -> None:
-            free_bytes = self._free_bytes()
-            if free_bytes - size_bytes < self._reserve_bytes:
-                raise StoreUnavailable(f"put {key}", self._reason_to_refuse(free_bytes))
-            self._files.write(key, fill)
-
-        await self._in_thread(f"put {key}", put)
+    def _put(self, key: str, size_bytes: int, fill: Callable[[BinaryIO], None]) -> None:
+        free_bytes = self._free_bytes()
+        if free_bytes - size_bytes < self._reserve_bytes:
+            raise StoreUnavailable(f"put {key}", self._reason_to_refuse(free_bytes))
+        self._files.write(key, fill)
 
     def _free_bytes(self) -> int:
         free_bytes = self._files.free_bytes()
