@@ -13,12 +13,17 @@ START_TIMEOUT_SECONDS = 10.0
 SILENCE_SECONDS_MAX = 10.0
 REQUEST_TIMEOUT_MS = 5_000
 FETCH_TIMEOUT_MS = 500
+FETCH_WAIT_MS_MAX = 20
+"""How long the broker holds an empty fetch: the first begins before it is known where to read, and blocks the next."""
 
 
 async def read_topic(servers: str, names: Names, topic: str, start: Mapping[int, int] | None) -> AsyncIterator[Message]:
     """See ``EventBus.read``."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=servers, client_id="livestream-reader", request_timeout_ms=REQUEST_TIMEOUT_MS
+        bootstrap_servers=servers,
+        client_id="livestream-reader",
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        fetch_max_wait_ms=FETCH_WAIT_MS_MAX,
     )
     try:
         async with asyncio.timeout(START_TIMEOUT_SECONDS):
