@@ -42,6 +42,7 @@ from eventbus.settings import BusSettings
 from eventbus.watermarks import Watermarks
 from events import TOPICS, Topic
 from runtime.backoff import Backoff
+from runtime.cancellation import raise_if_cancelled
 from runtime.health import Health
 from runtime.migrations import wait_until_migrated
 from runtime.postgres import Pool, Query, open_pool
@@ -269,6 +270,7 @@ def _unavailable() -> Iterator[None]:
     try:
         yield
     except POSTGRES_ERRORS as error:
+        raise_if_cancelled()
         if isinstance(error, BusUnavailable) or not is_unavailable(error):
             raise
         raise BusUnavailable(f"Postgres does not answer: {str(error) or type(error).__name__}") from error

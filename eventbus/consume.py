@@ -23,6 +23,7 @@ from eventbus.outbox import Outbox
 from eventbus.partition_worker import PartitionWorker
 from eventbus.subscription import Handler, HandlingError, Subscription, Transient, Unprocessable
 from runtime.backoff import Backoff
+from runtime.cancellation import raise_if_cancelled
 from runtime.health import Health
 
 __all__ = ["ConsumeLoop", "ConsumerStuck", "Handler", "HandlingError", "Subscription", "Transient", "Unprocessable"]
@@ -110,6 +111,7 @@ class ConsumeLoop:
             except BusUnavailable as error:
                 self._trouble = f"the bus is away: {error}"
                 log.warning("consume_lost_bus", group=self._group, reason=str(error), attempts=backoff.attempts)
+            raise_if_cancelled()
             await backoff.wait()
 
     async def _consume(self, backoff: Backoff) -> None:

@@ -22,6 +22,7 @@ from eventbus.bus import BusUnavailable
 from eventbus.log_postgres import BUS_SCHEMA
 from eventbus.outbox import QUERIES
 from runtime.backoff import Backoff
+from runtime.cancellation import raise_if_cancelled
 from runtime.postgres import connect
 from runtime.unavailable import is_unavailable
 
@@ -95,6 +96,7 @@ class GroupSession:
                 if not is_unavailable(error):
                     raise
                 self._lose(str(error) or type(error).__name__)
+            raise_if_cancelled()
             await backoff.wait()
 
     async def _hold(self, backoff: Backoff) -> None:
@@ -150,6 +152,7 @@ class GroupSession:
             try:
                 yield connection
             except POSTGRES_ERRORS as error:
+                raise_if_cancelled()
                 if isinstance(error, BusUnavailable) or not is_unavailable(error):
                     raise
                 # Whoever comes next need not find out by another timeout.

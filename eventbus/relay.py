@@ -30,6 +30,7 @@ from eventbus.gaps import Gaps
 from eventbus.housekeeping import Housekeeping
 from eventbus.outbox import QUERIES, Outbox, headers_from_json
 from runtime.backoff import Backoff
+from runtime.cancellation import raise_if_cancelled
 from runtime.health import Health
 from runtime.postgres import connect
 from runtime.unavailable import is_unavailable
@@ -104,6 +105,7 @@ class Relay:
                 log.warning("relay_lost_postgres", schema=self._schema, reason=str(error) or type(error).__name__)
             finally:
                 metrics.relay_leads.labels(self._schema).set(0)
+            raise_if_cancelled()
             await backoff.wait()
 
     async def _relay(self, backoff: Backoff) -> None:
