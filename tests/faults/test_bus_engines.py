@@ -31,6 +31,7 @@ from tests.integration.eventbus.saying import eventually, numbered, running
 
 SCHEMA = "streaming"
 CHANNELS = 4
+TRAFFIC_ROUNDS = 15
 FROZEN_SECONDS = 20.0
 STOP_SECONDS_MAX = 6.0
 RECOVERY_SECONDS_MAX = 60.0
@@ -84,6 +85,15 @@ class Scene:
 
     async def wait_until_unready(self) -> None:
         await eventually(self.unready, what="readiness says what is away", seconds=FROZEN_SECONDS)
+
+    async def wait_for_traffic(self) -> None:
+        """Something was said, and all of it is applied: what comes now comes to a process at work."""
+
+        async def spoken() -> bool:
+            return self.said >= TRAFFIC_ROUNDS
+
+        await eventually(spoken, what="some traffic", seconds=RECOVERY_SECONDS_MAX)
+        await self.wait_until_caught_up()
 
     async def wait_until_caught_up(self) -> None:
         """Everything said by now is applied, and we are ready again."""
@@ -158,8 +168,7 @@ async def test_every_engine_may_freeze_die_and_return(own_stack: Callable[..., S
     async with open_scene(stack, "kafka") as scene:
         relay, loop = services(scene)
         async with running(relay.run(), loop.run(), scene.speak()):
-            await asyncio.sleep(1)  # some traffic before
-            await scene.wait_until_caught_up()
+            await scene.wait_for_traffic()
 
             os.kill(stack.pid("kafka"), signal.SIGSTOP)
             try:
@@ -197,8 +206,7 @@ async def test_postgres_may_freeze_die_and_return_under_the_bus_on_it(own_stack:
     async with open_scene(stack, "postgres") as scene:
         relay, loop = services(scene)
         async with running(relay.run(), loop.run(), scene.speak()):
-            await asyncio.sleep(1)  # some traffic before
-            await scene.wait_until_caught_up()
+            await scene.wait_for_traffic()
 
             with frozen_postgres(stack):
                 await scene.wait_until_unready()
