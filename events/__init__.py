@@ -9,6 +9,7 @@ edit.
 from events.accounts import AccountRegistered
 from events.envelope import Envelope, Event, UndecodableEvent, UnknownEventType, decode, encode
 from events.fanouts import FanoutPagePlanned
+from events.follows import FollowCreated, FollowDeleted
 from events.recordings import RecordingCompleted, RecordingFailed, RecordingPublished
 from events.streams import EndReason, StreamEnded, StreamStarted
 from events.topics import DEAD_LETTERS, TOPICS, Topic, topic_of
@@ -21,6 +22,8 @@ __all__ = [
     "Envelope",
     "Event",
     "FanoutPagePlanned",
+    "FollowCreated",
+    "FollowDeleted",
     "RecordingCompleted",
     "RecordingFailed",
     "RecordingPublished",

@@ -29,6 +29,8 @@ class StreamStarted(Event):
     channel_id: UUID
     channel_name: str
     title: str
+    category: str | None = None
+    """What the stream is about, in the streamer's own word; None: nothing was said."""
     started_at: AwareDatetime
 
     @property

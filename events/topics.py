@@ -12,6 +12,7 @@ from types import MappingProxyType
 from events.accounts import AccountRegistered
 from events.envelope import Event
 from events.fanouts import FanoutPagePlanned
+from events.follows import FollowCreated, FollowDeleted
 from events.recordings import RecordingCompleted, RecordingFailed, RecordingPublished
 from events.streams import StreamEnded, StreamStarted
 
@@ -57,13 +58,22 @@ FANOUT_PAGES = Topic(
     consumers=("notify",),
     events=(FanoutPagePlanned,),
 )
+FOLLOWS = Topic(
+    name="follows.v1",
+    key="channel id",
+    partitions=6,
+    retention=timedelta(days=7),
+    producer="notify",
+    consumers=("notify",),
+    events=(FollowCreated, FollowDeleted),
+)
 RECORDINGS = Topic(
     name="recordings.v1",
     key="stream id",
     partitions=3,
     retention=timedelta(days=7),
     producer="archive",
-    consumers=("streaming",),
+    consumers=("streaming", "notify"),
     events=(RecordingPublished, RecordingCompleted, RecordingFailed),
 )
 
@@ -78,7 +88,7 @@ DEAD_LETTERS = Topic(
 )
 """What a consumer gave up on: raw bytes and headers as they came, with where from and why in further headers."""
 
-TOPICS: tuple[Topic, ...] = (ACCOUNTS, STREAMS, FANOUT_PAGES, RECORDINGS, DEAD_LETTERS)
+TOPICS: tuple[Topic, ...] = (ACCOUNTS, STREAMS, FANOUT_PAGES, FOLLOWS, RECORDINGS, DEAD_LETTERS)
 
 EVENT_MODELS: Mapping[str, type[Event]] = MappingProxyType(
     {model.type: model for topic in TOPICS for model in topic.events}

@@ -1,5 +1,6 @@
 """The notify process: `python -m notify`."""
 
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 from redis.asyncio import Redis
@@ -15,6 +16,7 @@ from notify.followers import Followers
 from notify.live_gateway import LiveGateway
 from notify.live_registry import LiveRegistry
 from notify.live_stream import LiveStreams
+from notify.parts import NotifyParts
 from notify.settings import NotifySettings
 from notify.store import make_partitions
 from notify.subscriptions import subscriptions
@@ -30,6 +32,9 @@ from runtime.supervise import supervise
 from runtime.tokens import TokenVerifier
 
 SCHEMA = "notify"
+
+PARTS: Sequence[Callable[[NotifyParts], Assembly]] = ()
+"""What else notify does, each part put together by a function of its own."""
 
 
 async def serve(settings: NotifySettings) -> None:
@@ -82,7 +87,22 @@ async def assemble(
     apis = [FollowersApi(pool, followers), NotificationsApi(pool, registry, live_streams), FanoutsApi(pool)]
     relay = bus.relay(settings.postgres_dsn, outbox, schema=SCHEMA, health=health)
     loops = [ConsumeLoop(bus, outbox, wanted, health=health) for wanted in subscriptions(fanouts, followers)]
-    return Assembly(apis=apis, services=[gateway, announcer, relay, *loops, partitions])
+    core = Assembly(apis=apis, services=[gateway, announcer, relay, *loops, partitions])
+    common = NotifyParts(
+        settings=settings,
+        pool=pool,
+        redis=redis,
+        bus=bus,
+        outbox=outbox,
+        health=health,
+        announcer=announcer,
+        registry=registry,
+    )
+    parts = [core, *(assemble_part(common) for assemble_part in PARTS)]
+    return Assembly(
+        apis=[api for part in parts for api in part.apis],
+        services=[service for part in parts for service in part.services],
+    )
 
 
 if __name__ == "__main__":

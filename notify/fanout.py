@@ -18,7 +18,7 @@ from eventbus.outbox import Transaction
 from events import Envelope, FanoutPagePlanned, StreamStarted
 from notify import metrics, store
 from notify.announcer import Announcer
-from notify.notices import Notice, stream_notice
+from notify.notices import Notice, page_notice, stream_notice
 from notify.store import FIRST_USER_ID, LAST_USER_ID, Boundary, Fanout
 
 log = structlog.get_logger(__name__)
@@ -58,11 +58,11 @@ class Fanouts:
 
     async def announce_live(self, _: Transaction, envelope: Envelope[StreamStarted]) -> None:
         """Tell the connected followers. It waits for nothing that the inboxes need, and they wait for nothing of it."""
-        await self._announcer.announce(_notice_of(envelope.event))
+        await self._announcer.announce(stream_notice(envelope.event))
 
     async def begin(self, transaction: Transaction, envelope: Envelope[StreamStarted]) -> None:
         """Begin the fan-out of a stream and plan its first pages; a stream that was begun before changes nothing."""
-        notice = _notice_of(envelope.event)
+        notice = stream_notice(envelope.event)
         await store.keep_channel(transaction.connection, notice.channel_id, notice.channel_name)
         if not await store.insert_fanout(transaction.connection, notice):
             log.info("fanout_known", stream_id=str(notice.stream_id))
@@ -75,12 +75,12 @@ class Fanouts:
         """Write the inbox rows of a page; a page that was told before changes nothing."""
         started = perf_counter()
         page, connection = envelope.event, transaction.connection
-        if not await store.claim_page(connection, page.stream_id, page.page_number):
+        if not await store.claim_page(connection, page.fanout_id, page.page_number):
             return
-        notice = _notice_of(page)
+        notice = page_notice(page)
         after = page.after_follower_id or FIRST_USER_ID
         recipients = await store.write_notices(connection, notice, after=after, last=page.last_follower_id)
-        fanout = await store.count_page_done(connection, page.stream_id, page.page_number, recipients=recipients)
+        fanout = await store.count_page_done(connection, page.fanout_id, page.page_number, recipients=recipients)
         if fanout.planned_at is None and fanout.planned_through == page.last_follower_id:
             await self._plan(transaction, notice, after=page.last_follower_id, pages_planned=fanout.pages_planned)
         if fanout.completed_at is not None:
@@ -103,7 +103,7 @@ class Fanouts:
         await transaction.say(*_pages(notice, step.page_ends, after=after, pages_planned=pages_planned))
         await store.advance_plan(
             transaction.connection,
-            notice.stream_id,
+            notice.notification_id,
             pages=len(step.page_ends),
             planned_through=step.page_ends[-1] if step.page_ends else None,
             is_last=step.is_last,
@@ -117,10 +117,13 @@ def _pages(
     starts = [after, *page_ends[:-1]]
     return [
         FanoutPagePlanned(
+            notice_id=notice.notification_id,
+            kind=notice.kind,
             stream_id=notice.stream_id,
             channel_id=notice.channel_id,
             channel_name=notice.channel_name,
             title=notice.title,
+            category=notice.category,
             started_at=notice.created_at,
             page_number=number,
             after_follower_id=start,
@@ -128,16 +131,6 @@ def _pages(
         )
         for number, (start, end) in enumerate(zip(starts, page_ends, strict=False), pages_planned + 1)
     ]
-
-
-def _notice_of(event: StreamStarted | FanoutPagePlanned) -> Notice:
-    return stream_notice(
-        stream_id=event.stream_id,
-        channel_id=event.channel_id,
-        channel_name=event.channel_name,
-        title=event.title,
-        started_at=event.started_at,
-    )
 
 
 def _note_completed(fanout: Fanout, completed_at: datetime) -> None:

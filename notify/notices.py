@@ -8,30 +8,50 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from events import FanoutPagePlanned, StreamStarted
+
+NoticeKind = Literal["stream.started", "recording.published"]
+
 
 class Notice(BaseModel):
     """Something that a follower is told."""
 
     model_config = ConfigDict(frozen=True)
 
-    notification_id: UUID = Field(description="Unique within one person's notices; ascends with the streams' starts.")
-    kind: Literal["stream.started"] = "stream.started"
+    notification_id: UUID = Field(description="Unique within one person's notices; ascends with what they tell of.")
+    kind: NoticeKind = "stream.started"
     stream_id: UUID
     channel_id: UUID
     channel_name: str
     title: str
-    created_at: datetime = Field(description="When the stream started.")
+    category: str | None = Field(default=None, description="Of the stream; null: it has none.")
+    created_at: datetime = Field(description="When it happened: the stream started, the recording was published.")
 
 
-def stream_notice(*, stream_id: UUID, channel_id: UUID, channel_name: str, title: str, started_at: datetime) -> Notice:
+def stream_notice(event: StreamStarted) -> Notice:
     """The notice that a stream started. Its id is the stream's, so that every repetition is recognised as one."""
     return Notice(
-        notification_id=stream_id,
-        stream_id=stream_id,
-        channel_id=channel_id,
-        channel_name=channel_name,
-        title=title,
-        created_at=started_at,
+        notification_id=event.stream_id,
+        stream_id=event.stream_id,
+        channel_id=event.channel_id,
+        channel_name=event.channel_name,
+        title=event.title,
+        category=event.category,
+        created_at=event.started_at,
+    )
+
+
+def page_notice(page: FanoutPagePlanned) -> Notice:
+    """The notice that a page tells."""
+    return Notice(
+        notification_id=page.fanout_id,
+        kind=page.kind,
+        stream_id=page.stream_id,
+        channel_id=page.channel_id,
+        channel_name=page.channel_name,
+        title=page.title,
+        category=page.category,
+        created_at=page.started_at,
     )
 
 

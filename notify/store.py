@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from notify.notices import Notice, stream_notice
+from notify.notices import Notice
 from runtime.postgres import Connection, Pool, load_queries
 
 queries = load_queries("notify")
@@ -41,6 +41,7 @@ class Follow:
 class Fanout:
     """How far a stream's followers have been told. Counts are of pages and of inbox rows."""
 
+    fanout_id: UUID
     stream_id: UUID
     channel_id: UUID
     pages_planned: int
@@ -116,15 +117,18 @@ async def find_follows_of(pool: Pool, follower_ids: Sequence[UUID], *, follows_m
 
 async def insert_fanout(connection: Connection, notice: Notice) -> bool:
     """Begin the fan-out of a stream; False: it was begun before."""
-    stream_id = await queries.insert_fanout(
+    fanout_id = await queries.insert_fanout(
         connection,
+        fanout_id=notice.notification_id,
+        kind=notice.kind,
         stream_id=notice.stream_id,
         channel_id=notice.channel_id,
         channel_name=notice.channel_name,
         title=notice.title,
+        category=notice.category,
         started_at=notice.created_at,
     )
-    return stream_id is not None
+    return fanout_id is not None
 
 
 async def find_page_boundaries(
@@ -143,18 +147,18 @@ async def find_page_boundaries(
 
 
 async def advance_plan(
-    connection: Connection, stream_id: UUID, *, pages: int, planned_through: UUID | None, is_last: bool
+    connection: Connection, fanout_id: UUID, *, pages: int, planned_through: UUID | None, is_last: bool
 ) -> bool:
     """Note that `pages` more were planned; whether the fan-out is thereby complete (there was nothing to do)."""
     completed: bool = await queries.advance_plan(
-        connection, stream_id=stream_id, pages=pages, planned_through=planned_through, is_last=is_last
+        connection, fanout_id=fanout_id, pages=pages, planned_through=planned_through, is_last=is_last
     )
     return completed
 
 
-async def claim_page(connection: Connection, stream_id: UUID, page_number: int) -> bool:
+async def claim_page(connection: Connection, fanout_id: UUID, page_number: int) -> bool:
     """Mark a page as told within this transaction; False: it was told before."""
-    claimed = await queries.claim_page(connection, stream_id=stream_id, page_number=page_number)
+    claimed = await queries.claim_page(connection, fanout_id=fanout_id, page_number=page_number)
     return claimed is not None
 
 
@@ -171,22 +175,22 @@ async def write_notices(connection: Connection, notice: Notice, *, after: UUID, 
     return written
 
 
-async def count_page_done(connection: Connection, stream_id: UUID, page_number: int, *, recipients: int) -> Fanout:
+async def count_page_done(connection: Connection, fanout_id: UUID, page_number: int, *, recipients: int) -> Fanout:
     """Count a claimed page; the fan-out as it stands then, its row held for the rest of the transaction."""
-    await queries.note_page_recipients(connection, stream_id=stream_id, page_number=page_number, recipients=recipients)
-    return Fanout(**await queries.count_page_done(connection, stream_id=stream_id, recipients=recipients))
+    await queries.note_page_recipients(connection, fanout_id=fanout_id, page_number=page_number, recipients=recipients)
+    return Fanout(**await queries.count_page_done(connection, fanout_id=fanout_id, recipients=recipients))
 
 
-async def find_fanout(pool: Pool, stream_id: UUID) -> Fanout | None:
-    """How the fan-out of a stream stands."""
-    row = await queries.find_fanout(pool, stream_id=stream_id)
+async def find_fanout(pool: Pool, fanout_id: UUID) -> Fanout | None:
+    """How a fan-out stands."""
+    row = await queries.find_fanout(pool, fanout_id=fanout_id)
     return Fanout(**row) if row else None
 
 
 async def list_notices(pool: Pool, user_id: UUID, *, before: UUID = LAST_USER_ID, items_max: int) -> Sequence[Notice]:
     """A person's inbox, the newest first, below a notice's id."""
     rows = await queries.list_notices(pool, user_id=user_id, before_notice_id=before, items_max=items_max)
-    return [stream_notice(**row) for row in rows]
+    return [Notice(**row) for row in rows]
 
 
 async def find_missed_notices(
@@ -200,7 +204,7 @@ async def find_missed_notices(
         pool, user_ids=user_ids, after_notice_id=after, items_max=items_max
     )
     return {
-        user_id: [stream_notice(**{name: value for name, value in row.items() if name != "user_id"}) for row in found]
+        user_id: [Notice(**{name: value for name, value in row.items() if name != "user_id"}) for row in found]
         for user_id, found in groupby(rows, key=lambda row: row["user_id"])
     }
 

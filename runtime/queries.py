@@ -1,8 +1,9 @@
-"""Named queries: aiosql reads `sql/queries.sql`, each name becomes an awaitable that takes parameters by keyword."""
+"""Named queries: aiosql reads `sql/queries*.sql`, each name becomes an awaitable that takes parameters by keyword."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any, Protocol, TypeAlias
 
 import aiosql
@@ -80,7 +81,7 @@ class Queries:
         try:
             return self._queries[name]
         except KeyError:
-            raise AttributeError(f"{self._package}/sql/queries.sql has no query {name!r}") from None
+            raise AttributeError(f"{self._package}/sql/queries*.sql has no query {name!r}") from None
 
     def all(self) -> list[Query]:
         """Every query, in the order of their names."""
@@ -89,8 +90,17 @@ class Queries:
 
 @cache
 def load_queries(package: str) -> Queries:
-    """The queries of `<package>/sql/queries.sql`; raises FileNotFoundError when there is no such file."""
-    return parse_queries(package, resources.files(package).joinpath("sql", "queries.sql").read_text())
+    """The queries of `<package>/sql/queries*.sql`, a file for each subject; raises FileNotFoundError without any."""
+    return parse_queries(package, "\n".join(path.read_text() for path in query_files(package)))
+
+
+def query_files(package: str) -> list[Traversable]:
+    """The files that hold a package's queries; raises FileNotFoundError when there is none."""
+    folder = resources.files(package).joinpath("sql")
+    found = [path for path in folder.iterdir() if path.name.startswith("queries") and path.name.endswith(".sql")]
+    if not found:
+        raise FileNotFoundError(f"{package}/sql has no queries.sql")
+    return sorted(found, key=lambda path: path.name)
 
 
 def parse_queries(package: str, text: str) -> Queries:

@@ -42,9 +42,9 @@ SELECT u.follower_id, f.channel_id, f.followed_at
 
 -- name: insert_fanout$
 -- Begin the fan-out of a stream; answers its id, or null when it was begun before.
-INSERT INTO fanouts (stream_id, channel_id, channel_name, title, started_at)
-VALUES (:stream_id, :channel_id, :channel_name, :title, :started_at)
-ON CONFLICT DO NOTHING RETURNING stream_id;
+INSERT INTO fanouts (fanout_id, kind, stream_id, channel_id, channel_name, title, category, started_at, begun_at)
+VALUES (:fanout_id, :kind, :stream_id, :channel_id, :channel_name, :title, :category, :started_at, clock_timestamp())
+ON CONFLICT DO NOTHING RETURNING fanout_id;
 
 -- name: find_page_boundaries
 -- Among the next `followers_max` followers of a channel: every `page_followers`-th, and the last, with their positions.
@@ -67,12 +67,12 @@ UPDATE fanouts
    SET pages_planned = pages_planned + :pages, planned_through = :planned_through,
        planned_at = CASE WHEN :is_last THEN clock_timestamp() END,
        completed_at = CASE WHEN :is_last AND pages_done = pages_planned + :pages THEN clock_timestamp() END
- WHERE stream_id = :stream_id
+ WHERE fanout_id = :fanout_id
 RETURNING completed_at IS NOT NULL;
 
 -- name: claim_page$
 -- Mark a page as told; null when it was told before.
-INSERT INTO fanout_pages (stream_id, page_number) VALUES (:stream_id, :page_number)
+INSERT INTO fanout_pages (fanout_id, page_number) VALUES (:fanout_id, :page_number)
 ON CONFLICT DO NOTHING RETURNING page_number;
 
 -- name: write_notices$
@@ -90,48 +90,48 @@ SELECT count(*) FROM told;
 
 -- name: note_page_recipients!
 -- How many were told by a page.
-UPDATE fanout_pages SET recipients = :recipients WHERE stream_id = :stream_id AND page_number = :page_number;
+UPDATE fanout_pages SET recipients = :recipients WHERE fanout_id = :fanout_id AND page_number = :page_number;
 
 -- name: count_page_done^
 -- Count a page and its recipients once; answers how the fan-out stands, whose row stays locked until the commit.
 UPDATE fanouts
    SET pages_done = pages_done + 1, recipients = recipients + :recipients,
        completed_at = CASE WHEN planned_at IS NOT NULL AND pages_done + 1 = pages_planned THEN clock_timestamp() END
- WHERE stream_id = :stream_id
-RETURNING stream_id, channel_id, pages_planned, pages_done, recipients, started_at, planned_through,
+ WHERE fanout_id = :fanout_id
+RETURNING fanout_id, stream_id, channel_id, pages_planned, pages_done, recipients, started_at, planned_through,
           planned_at, created_at, completed_at;
 
 -- name: find_fanout^
 -- How the fan-out of a stream stands.
-SELECT stream_id, channel_id, pages_planned, pages_done, recipients, started_at, planned_through,
+SELECT fanout_id, stream_id, channel_id, pages_planned, pages_done, recipients, started_at, planned_through,
        planned_at, created_at, completed_at
-  FROM fanouts WHERE stream_id = :stream_id;
+  FROM fanouts WHERE fanout_id = :fanout_id;
 
 -- name: list_notices
 -- A page of a person's inbox, the newest first, below a notice's id.
-SELECT f.stream_id, f.channel_id, f.channel_name, f.title, f.started_at
-  FROM notices n JOIN fanouts f ON f.stream_id = n.notice_id
+SELECT f.fanout_id AS notification_id, f.kind, f.stream_id, f.channel_id, f.channel_name, f.title, f.category, f.started_at AS created_at
+  FROM notices n JOIN fanouts f ON f.fanout_id = n.notice_id
  WHERE n.user_id = :user_id AND n.notice_id < :before_notice_id
  ORDER BY n.notice_id DESC
  LIMIT :items_max;
 
 -- name: find_missed_notices
 -- The newest notices above an id of each of some people: those in the inbox, and those that a running fan-out will write.
-SELECT u.user_id, m.stream_id, m.channel_id, m.channel_name, m.title, m.started_at
+SELECT u.user_id, m.*
   FROM unnest(:user_ids::uuid[]) AS u (user_id)
   CROSS JOIN LATERAL (
-      SELECT f.stream_id, f.channel_id, f.channel_name, f.title, f.started_at
-        FROM notices n JOIN fanouts f ON f.stream_id = n.notice_id
+      SELECT f.fanout_id AS notification_id, f.kind, f.stream_id, f.channel_id, f.channel_name, f.title, f.category, f.started_at AS created_at
+        FROM notices n JOIN fanouts f ON f.fanout_id = n.notice_id
        WHERE n.user_id = u.user_id AND n.notice_id > :after_notice_id
        UNION
-      SELECT f.stream_id, f.channel_id, f.channel_name, f.title, f.started_at
+      SELECT f.fanout_id AS notification_id, f.kind, f.stream_id, f.channel_id, f.channel_name, f.title, f.category, f.started_at AS created_at
         FROM fanouts f JOIN follows w ON w.channel_id = f.channel_id
        WHERE w.follower_id = u.user_id AND w.followed_at <= f.started_at
-         AND f.completed_at IS NULL AND f.stream_id > :after_notice_id
-       ORDER BY stream_id DESC
+         AND f.completed_at IS NULL AND f.fanout_id > :after_notice_id
+       ORDER BY notification_id DESC
        LIMIT :items_max
   ) AS m
- ORDER BY u.user_id, m.stream_id;
+ ORDER BY u.user_id, m.notification_id;
 
 -- name: make_partitions$
 -- Make the inbox partitions of this and of the coming months; answers how many were missing.

@@ -69,7 +69,7 @@ async def test_names_become_numbers_and_repeat() -> None:
 
 async def test_wrong_names_are_told() -> None:
     queries, recorder = parse_queries("tested", TEXT), Recorder()
-    with pytest.raises(AttributeError, match=r"tested/sql/queries.sql has no query 'find_nothing'"):
+    with pytest.raises(AttributeError, match=r"tested/sql/queries\*.sql has no query 'find_nothing'"):
         _ = queries.find_nothing
     with pytest.raises(TypeError, match=r"find_thing takes \['at', 'thing_id'\], was given \['at'\]"):
         await queries.find_thing(recorder, at="now")

@@ -1,0 +1,1 @@
+"""Sending what leaves the house: claims, leases, retries, pauses of providers."""

@@ -1,0 +1,27 @@
+"""What the parts of notify are built from; `__main__` makes it once for the process."""
+
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from eventbus.bus import EventBus
+from eventbus.outbox import Outbox
+from notify.announcer import Announcer
+from notify.live_registry import LiveRegistry
+from notify.settings import NotifySettings
+from runtime.health import Health
+from runtime.postgres import Pool
+
+
+@dataclass(frozen=True)
+class NotifyParts:
+    """Adapters that several parts use."""
+
+    settings: NotifySettings
+    pool: Pool
+    redis: Redis
+    bus: EventBus
+    outbox: Outbox
+    health: Health
+    announcer: Announcer
+    registry: LiveRegistry
