@@ -10,9 +10,11 @@ from eventbus.bus_configured import open_bus
 from eventbus.consume import ConsumeLoop
 from eventbus.outbox import Outbox
 from notify.announcer import Announcer, RedisChannels
-from notify.api import FanoutsApi, FollowersApi, NotificationsApi
+from notify.api import FanoutsApi, FollowersApi
 from notify.fanout import Fanouts
 from notify.followers import Followers
+from notify.inbox_api import InboxApi
+from notify.live_api import LiveApi
 from notify.live_gateway import LiveGateway
 from notify.live_registry import LiveRegistry
 from notify.live_stream import LiveStreams
@@ -84,7 +86,7 @@ async def assemble(
         follows_per_user_max=settings.notify_follows_per_user_max,
     )
     live_streams = LiveStreams(pool, registry, settings)
-    apis = [FollowersApi(pool, followers), NotificationsApi(pool, registry, live_streams), FanoutsApi(pool)]
+    apis = [FollowersApi(pool, followers), InboxApi(pool), LiveApi(registry, live_streams), FanoutsApi(pool)]
     relay = bus.relay(settings.postgres_dsn, outbox, schema=SCHEMA, health=health)
     loops = [ConsumeLoop(bus, outbox, wanted, health=health) for wanted in subscriptions(fanouts, followers)]
     core = Assembly(apis=apis, services=[gateway, announcer, relay, *loops, partitions])

@@ -1,26 +1,19 @@
-"""Notify's HTTP face: following, followers, the inbox, the live lane, and how a fan-out stands."""
+"""Notify's HTTP face: following, followers, and how a fan-out stands."""
 
 from datetime import datetime
 from uuid import UUID
 
-from aiohttp import web
 from pydantic import BaseModel, Field
 
 from notify import store
 from notify.errors import (
     FanoutNotFound,
     FollowsThemselves,
-    InvalidLastEventId,
-    LiveConnectionsFull,
     NotYourFanout,
-    TooManyConnections,
     TooManyFollows,
     UserNotFound,
 )
 from notify.followers import Followers
-from notify.live_registry import LiveRegistry
-from notify.live_stream import LiveStreams
-from notify.notices import Notice
 from runtime.endpoints import endpoint
 from runtime.pages import InvalidCursor, PageQuery, decode_cursor, encode_cursor
 from runtime.postgres import Pool
@@ -51,13 +44,6 @@ class FollowersView(BaseModel):
     """A page of followers, the newest first."""
 
     items: list[FollowerView]
-    next_cursor: str | None = Field(description="For the next page; null: this is the last.")
-
-
-class NoticesView(BaseModel):
-    """A page of one's notices, the newest first."""
-
-    items: list[Notice]
     next_cursor: str | None = Field(description="For the next page; null: this is the last.")
 
 
@@ -108,45 +94,6 @@ class FollowersApi:
             items=[FollowerView(user_id=f.user_id, username=f.username, followed_at=f.followed_at) for f in shown],
             next_cursor=encode_cursor(shown[-1].followed_at, shown[-1].user_id) if more else None,
         )
-
-
-class NotificationsApi:
-    """The inbox and the live lane."""
-
-    tag = "notifications"
-
-    def __init__(self, pool: Pool, registry: LiveRegistry, streams: LiveStreams) -> None:
-        self._pool = pool
-        self._registry = registry
-        self._streams = streams
-
-    @endpoint("GET", "/api/notifications", problems=(InvalidCursor,))
-    async def list_notices(self, caller: Caller, query: PageQuery) -> NoticesView:
-        """Your notices, the newest first."""
-        before = decode_cursor(query.cursor, UUID)[0] if query.cursor else store.LAST_USER_ID
-        found = await store.list_notices(self._pool, caller.user_id, before=before, items_max=query.limit + 1)
-        shown = list(found[: query.limit])
-        more = len(found) > query.limit
-        return NoticesView(items=shown, next_cursor=encode_cursor(shown[-1].notification_id) if more else None)
-
-    @endpoint(
-        "GET",
-        "/api/notifications/live",
-        problems=(InvalidLastEventId, TooManyConnections, LiveConnectionsFull),
-        raw=True,
-    )
-    async def live(self, caller: Caller, request: web.Request) -> web.StreamResponse:
-        """Your notices as they happen, as server-sent events.
-
-        Each event `notice` has the notice's id and, as data, the same JSON as the inbox. Coming back with
-        `Last-Event-ID` replays what was missed; the event `gap` says that more was missed than is replayed: the rest
-        is in the inbox. Connect first and read the inbox then: so nothing falls in between.
-        """
-        return await self._streams.serve(caller, request)
-
-    async def drain(self) -> None:
-        """End the live connections; their clients come back to another process."""
-        self._registry.cut_all("stopping")
 
 
 class FanoutsApi:

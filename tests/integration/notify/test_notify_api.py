@@ -9,8 +9,10 @@ from redis.asyncio import Redis
 
 from notify import store
 from notify.announcer import Announcer, RedisChannels
-from notify.api import FanoutsApi, FollowersApi, NotificationsApi
+from notify.api import FanoutsApi, FollowersApi
 from notify.followers import Followers
+from notify.inbox_api import InboxApi
+from notify.live_api import LiveApi
 from notify.live_registry import LiveRegistry
 from notify.live_stream import LiveStreams
 from notify.notices import Notice, stream_notice
@@ -44,7 +46,7 @@ async def client(database: Database, pool: Pool, redis_url: str, redis_prefix: s
         announcer = Announcer(redis, RedisChannels(redis_prefix), publish_seconds_max=1)
         followers = Followers(pool, registry, announcer, follows_per_user_max=FOLLOWS_MAX)
         live = LiveStreams(pool, registry, settings)
-        apis = [FollowersApi(pool, followers), NotificationsApi(pool, registry, live), FanoutsApi(pool)]
+        apis = [FollowersApi(pool, followers), InboxApi(pool), LiveApi(registry, live), FanoutsApi(pool)]
         server = HttpServer(apis, settings=HttpSettings(), verifier=NamesInTokens())
         async with held_client(server, apis) as held:
             yield held
