@@ -15,7 +15,7 @@ from notify.inbox_api import InboxApi
 from notify.live_api import LiveApi
 from notify.live_registry import LiveRegistry
 from notify.live_stream import LiveStreams
-from notify.notices import Notice, stream_notice
+from notify.notices import Notice
 from notify.settings import NotifySettings
 from runtime.http_server import HttpServer
 from runtime.ids import uuid7
@@ -64,12 +64,14 @@ async def names(client: HeldClient, person: Person) -> list[str]:
 
 async def begun(pool: Pool, channel: Person, seconds_ago: int = 0) -> Notice:
     """A fan-out without pages, and its notice."""
-    notice = stream_notice(
-        stream_id=uuid7(),
+    stream_id = uuid7()
+    notice = Notice(
+        notification_id=stream_id,
+        stream_id=stream_id,
         channel_id=channel.user_id,
         channel_name=channel.name,
         title="t",
-        started_at=datetime.now(UTC) - timedelta(seconds=seconds_ago),
+        created_at=datetime.now(UTC) - timedelta(seconds=seconds_ago),
     )
     async with pool.acquire() as connection:
         assert await store.insert_fanout(connection, notice)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from notify.live_client import LiveClient
-from notify.notices import LiveNotice, Notice, least_notice_id, stream_notice
+from notify.notices import LiveNotice, Notice, least_notice_id
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CHANNEL = UUID(int=7)
@@ -13,12 +13,13 @@ CHANNEL = UUID(int=7)
 def notice(seconds: int, channel_id: UUID = CHANNEL) -> Notice:
     """The notice of a stream that started so many seconds after START."""
     started_at = START + timedelta(seconds=seconds)
-    return stream_notice(
+    return Notice(
+        notification_id=least_notice_id(started_at),
         stream_id=least_notice_id(started_at),
         channel_id=channel_id,
         channel_name="ada",
         title=f"at {seconds}",
-        started_at=started_at,
+        created_at=started_at,
     )
 
 
