@@ -10,8 +10,9 @@ from eventbus.bus_configured import open_bus
 from eventbus.consume import ConsumeLoop
 from eventbus.outbox import Outbox
 from notify.announcer import Announcer, RedisChannels
-from notify.api import FanoutsApi, FollowersApi
+from notify.api import FollowersApi
 from notify.fanout import Fanouts
+from notify.fanouts_api import FanoutsApi
 from notify.followers import Followers
 from notify.inbox_api import InboxApi
 from notify.live_api import LiveApi

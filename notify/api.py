@@ -1,4 +1,4 @@
-"""Notify's HTTP face: following, followers, and how a fan-out stands."""
+"""Notify's HTTP face: following and followers."""
 
 from datetime import datetime
 from uuid import UUID
@@ -7,9 +7,7 @@ from pydantic import BaseModel, Field
 
 from notify import store
 from notify.errors import (
-    FanoutNotFound,
     FollowsThemselves,
-    NotYourFanout,
     TooManyFollows,
     UserNotFound,
 )
@@ -26,12 +24,6 @@ class UserPath(BaseModel):
     user_id: UUID = Field(description="A person; also the id of their channel.")
 
 
-class StreamPath(BaseModel):
-    """Which stream's fan-out."""
-
-    stream_id: UUID
-
-
 class FollowerView(BaseModel):
     """Somebody who follows."""
 
@@ -45,19 +37,6 @@ class FollowersView(BaseModel):
 
     items: list[FollowerView]
     next_cursor: str | None = Field(description="For the next page; null: this is the last.")
-
-
-class FanoutView(BaseModel):
-    """How far a stream's followers have been told."""
-
-    stream_id: UUID
-    channel_id: UUID
-    pages_planned: int
-    pages_done: int
-    recipients: int = Field(description="Followers in whose inbox the notice is.")
-    started_at: datetime = Field(description="When the stream started.")
-    planned_at: datetime | None = Field(description="When all pages were planned; null: the plan goes on.")
-    completed_at: datetime | None = Field(description="When the last follower was told; null: not yet.")
 
 
 class FollowersApi:
@@ -93,32 +72,4 @@ class FollowersApi:
         return FollowersView(
             items=[FollowerView(user_id=f.user_id, username=f.username, followed_at=f.followed_at) for f in shown],
             next_cursor=encode_cursor(shown[-1].followed_at, shown[-1].user_id) if more else None,
-        )
-
-
-class FanoutsApi:
-    """For streamers: how telling their followers goes."""
-
-    tag = "fanouts"
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    @endpoint("GET", "/api/fanouts/{stream_id}", problems=(FanoutNotFound, NotYourFanout))
-    async def show_fanout(self, caller: Caller, path: StreamPath) -> FanoutView:
-        """How far the followers of your stream have been told."""
-        fanout = await store.find_fanout(self._pool, path.stream_id)
-        if fanout is None:
-            raise FanoutNotFound(f"no fan-out of a stream {path.stream_id}")
-        if fanout.channel_id != caller.user_id:
-            raise NotYourFanout("only the streamer may see this")
-        return FanoutView(
-            stream_id=fanout.stream_id,
-            channel_id=fanout.channel_id,
-            pages_planned=fanout.pages_planned,
-            pages_done=fanout.pages_done,
-            recipients=fanout.recipients,
-            started_at=fanout.started_at,
-            planned_at=fanout.planned_at,
-            completed_at=fanout.completed_at,
         )

@@ -16,10 +16,11 @@ import structlog
 
 from eventbus.outbox import Transaction
 from events import Envelope, FanoutPagePlanned, StreamStarted
-from notify import metrics, store
+from notify import fanout_store, metrics, store
 from notify.announcer import Announcer
+from notify.fanout_store import Boundary, Fanout
 from notify.notices import Notice, page_notice, stream_notice
-from notify.store import FIRST_USER_ID, LAST_USER_ID, Boundary, Fanout
+from notify.store import FIRST_USER_ID, LAST_USER_ID
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +65,7 @@ class Fanouts:
         """Begin the fan-out of a stream and plan its first pages; a stream that was begun before changes nothing."""
         notice = stream_notice(envelope.event)
         await store.keep_channel(transaction.connection, notice.channel_id, notice.channel_name)
-        if not await store.insert_fanout(transaction.connection, notice):
+        if not await fanout_store.insert_fanout(transaction.connection, notice):
             log.info("fanout_known", stream_id=str(notice.stream_id))
             return
         pages = await self._plan(transaction, notice, after=None, pages_planned=0)
@@ -75,12 +76,12 @@ class Fanouts:
         """Write the inbox rows of a page; a page that was told before changes nothing."""
         started = perf_counter()
         page, connection = envelope.event, transaction.connection
-        if not await store.claim_page(connection, page.fanout_id, page.page_number):
+        if not await fanout_store.claim_page(connection, page.fanout_id, page.page_number):
             return
         notice = page_notice(page)
         after = page.after_follower_id or FIRST_USER_ID
-        recipients = await store.write_notices(connection, notice, after=after, last=page.last_follower_id)
-        fanout = await store.count_page_done(connection, page.fanout_id, page.page_number, recipients=recipients)
+        recipients = await fanout_store.write_notices(connection, notice, after=after, last=page.last_follower_id)
+        fanout = await fanout_store.count_page_done(connection, page.fanout_id, page.page_number, recipients=recipients)
         if fanout.planned_at is None and fanout.planned_through == page.last_follower_id:
             await self._plan(transaction, notice, after=page.last_follower_id, pages_planned=fanout.pages_planned)
         if fanout.completed_at is not None:
@@ -90,7 +91,7 @@ class Fanouts:
         metrics.page_seconds.observe(perf_counter() - started)
 
     async def _plan(self, transaction: Transaction, notice: Notice, *, after: UUID | None, pages_planned: int) -> int:
-        boundaries = await store.find_page_boundaries(
+        boundaries = await fanout_store.find_page_boundaries(
             transaction.connection,
             notice,
             after=after or FIRST_USER_ID,
@@ -101,7 +102,7 @@ class Fanouts:
             boundaries, page_followers=self._page_followers, pages_max=self._plan_pages, is_first=after is None
         )
         await transaction.say(*_pages(notice, step.page_ends, after=after, pages_planned=pages_planned))
-        await store.advance_plan(
+        await fanout_store.advance_plan(
             transaction.connection,
             notice.notification_id,
             pages=len(step.page_ends),

@@ -7,9 +7,10 @@ from uuid import UUID
 import pytest
 from redis.asyncio import Redis
 
-from notify import store
+from notify import fanout_store, store
 from notify.announcer import Announcer, RedisChannels
-from notify.api import FanoutsApi, FollowersApi
+from notify.api import FollowersApi
+from notify.fanouts_api import FanoutsApi
 from notify.followers import Followers
 from notify.inbox_api import InboxApi
 from notify.live_api import LiveApi
@@ -74,7 +75,7 @@ async def begun(pool: Pool, channel: Person, seconds_ago: int = 0) -> Notice:
         created_at=datetime.now(UTC) - timedelta(seconds=seconds_ago),
     )
     async with pool.acquire() as connection:
-        assert await store.insert_fanout(connection, notice)
+        assert await fanout_store.insert_fanout(connection, notice)
     return notice
 
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notify.fanout import Step, plan_step
-from notify.store import FIRST_USER_ID, LAST_USER_ID, Boundary
+from notify.fanout_store import Boundary
+from notify.store import FIRST_USER_ID, LAST_USER_ID
 
 
 def boundaries(followers: list[int], *, after: int, page_followers: int, followers_max: int) -> list[Boundary]:
