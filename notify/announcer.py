@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from notify import metrics
+from notify.follow_wants import FollowWants
 from notify.notices import Notice
 from runtime.backoff import Backoff
 from runtime.cancellation import raise_if_cancelled
@@ -28,13 +29,23 @@ RETRY_CEILING_SECONDS = 2.0
 
 
 class FollowChange(BaseModel):
-    """Somebody now follows a channel since a moment, or (None) no longer does."""
+    """Somebody now is told of a channel that they follow since a moment, or (None) no longer is."""
 
     model_config = ConfigDict(frozen=True)
 
     follower_id: UUID
     channel_id: UUID
     followed_at: datetime | None
+    wants: FollowWants = FollowWants()
+    """Which of its notices."""
+
+
+class PreferencesChange(BaseModel):
+    """What somebody wants of any number of channels has changed: who has them connected reads it again."""
+
+    model_config = ConfigDict(frozen=True)
+
+    user_id: UUID
 
 
 class RedisChannels:
@@ -47,10 +58,12 @@ class RedisChannels:
         """The same notice again, once it is in every inbox: for those who were not reached the first time."""
         self.follows = f"{prefix}:notify:follows"
         """Changes of follows."""
+        self.preferences = f"{prefix}:notify:preferences"
+        """Whose follows are to be read again."""
 
     def all(self) -> tuple[str, ...]:
         """What a gateway subscribes to."""
-        return (self.live, self.stored, self.follows)
+        return (self.live, self.stored, self.follows, self.preferences)
 
 
 class Announcer:
@@ -77,6 +90,10 @@ class Announcer:
     async def follow_changed(self, change: FollowChange) -> None:
         """Tell the gateways whom a connected person follows now."""
         await self._say(self._channels.follows, change, later=self._channels.follows)
+
+    async def preferences_changed(self, change: PreferencesChange) -> None:
+        """Let the gateways read again what a connected person wants of whom."""
+        await self._say(self._channels.preferences, change, later=self._channels.preferences)
 
     async def run(self) -> None:
         """Say what is unsaid, in its order, until cancelled."""

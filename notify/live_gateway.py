@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from notify import metrics, store
-from notify.announcer import FollowChange, RedisChannels
+from notify.announcer import FollowChange, PreferencesChange, RedisChannels
 from notify.live_client import LiveClient
 from notify.live_registry import LiveRegistry
 from notify.notices import LiveNotice, Notice, least_notice_id
@@ -74,6 +74,8 @@ class LiveGateway:
         self._unconfirmed = set(channels.all())
         self._catch_up_since: datetime | None = None
         self._catch_up_wanted = asyncio.Event()
+        self._to_read_again: set[UUID] = set()
+        self._reading_wanted = asyncio.Event()
         self.subscribed = asyncio.Event()
         """Set while Redis is heard."""
 
@@ -83,6 +85,7 @@ class LiveGateway:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._hear_always(), name="live-hear")
                 tasks.create_task(self._catch_up_always(), name="live-catch-up")
+                tasks.create_task(self._read_again_always(), name="live-read-again")
         finally:
             self._registry.cut_all("stopping")
 
@@ -143,6 +146,9 @@ class LiveGateway:
                 metrics.live_delivered.inc(self._registry.tell(Notice.model_validate_json(content)))
             elif channel == self._channels.stored:
                 self._registry.tell_stored(Notice.model_validate_json(content))
+            elif channel == self._channels.preferences:
+                self._to_read_again.add(PreferencesChange.model_validate_json(content).user_id)
+                self._reading_wanted.set()
             else:
                 change = FollowChange.model_validate_json(content)
                 self._registry.change_follow(change.follower_id, change.channel_id, change.followed_at)
@@ -191,6 +197,29 @@ class LiveGateway:
         if people:
             metrics.live_catch_ups.inc()
             log.info("live_caught_up", since=since.isoformat(), people=people)
+
+    async def _read_again_always(self) -> None:
+        """Read what people want whose preferences have changed; those alone who are connected here."""
+        backoff = Backoff(RETRY_FIRST_SECONDS, RETRY_CEILING_SECONDS)
+        while True:
+            await self._reading_wanted.wait()
+            self._reading_wanted.clear()
+            people, self._to_read_again = self._to_read_again, set()
+            try:
+                for clients in self._registry.clients_by_user(CATCH_UP_USERS_MAX):
+                    concerned = [client for client in clients if client.user_id in people]
+                    for client in concerned:
+                        await client.ready.wait()  # else what it reads on connecting could come in behind
+                    if concerned:
+                        await self._read_follows(concerned)
+                backoff.reset()
+            except AWAY as error:
+                if not is_unavailable(error):
+                    raise
+                log.warning("live_reading_failed", reason=str(error) or type(error).__name__)
+                self._to_read_again |= people
+                self._reading_wanted.set()
+                await backoff.wait()
 
     async def _read_follows(self, clients: Sequence[LiveClient]) -> None:
         self._registry.expect_follows(clients)

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
+from notify.follow_wants import FollowWants
 from notify.notices import Notice
 from runtime.postgres import Connection, Pool, load_queries
 
@@ -35,6 +36,7 @@ class Follow:
     follower_id: UUID
     channel_id: UUID
     followed_at: datetime
+    wants: FollowWants
 
 
 async def keep_person(connection: Connection | Pool, user_id: UUID, username: str) -> None:
@@ -83,9 +85,17 @@ async def list_followers(
 
 
 async def find_follows_of(pool: Pool, follower_ids: Sequence[UUID], *, follows_max: int) -> Sequence[Follow]:
-    """Whom people follow, up to `follows_max` channels each."""
+    """Of whom people are told live, up to `follows_max` channels each: what they have muted is left out."""
     rows = await queries.find_follows_of(pool, follower_ids=follower_ids, follows_max=follows_max)
-    return [Follow(**row) for row in rows]
+    return [
+        Follow(
+            follower_id=row["follower_id"],
+            channel_id=row["channel_id"],
+            followed_at=row["followed_at"],
+            wants=FollowWants(recordings=row["recordings"], categories=row["categories"]),
+        )
+        for row in rows
+    ]
 
 
 async def list_notices(pool: Pool, user_id: UUID, *, before: UUID = LAST_USER_ID, items_max: int) -> Sequence[Notice]:

@@ -33,11 +33,15 @@ SELECT f.follower_id AS user_id, p.username, f.followed_at
  LIMIT :items_max;
 
 -- name: find_follows_of
--- Whom people follow and since when, each person no further than the limit.
-SELECT u.follower_id, f.channel_id, f.followed_at
+-- Of whom people are told live, since when they follow them, and which notices they want; no further than the limit.
+SELECT u.follower_id, f.channel_id, f.followed_at, f.recordings, f.categories
   FROM unnest(:follower_ids::uuid[]) AS u (follower_id)
+  LEFT JOIN preferences p ON p.user_id = u.follower_id
   CROSS JOIN LATERAL (
-      SELECT channel_id, followed_at FROM follows WHERE follows.follower_id = u.follower_id LIMIT :follows_max
+      SELECT w.channel_id, w.followed_at, w.categories, coalesce(w.recordings, p.recordings, false) AS recordings
+        FROM follows w
+       WHERE w.follower_id = u.follower_id AND w.wants_notices AND coalesce(w.inbox, p.inbox, true)
+       LIMIT :follows_max
   ) AS f;
 
 -- name: list_notices
