@@ -3,10 +3,11 @@
 from pydantic import Field
 
 from eventbus.settings import BusSettings
+from notify.deliveries.settings import DeliverySettings
 from runtime.settings import HttpSettings, RedisSettings, TokenSettings
 
 
-class NotifySettings(HttpSettings, RedisSettings, TokenSettings, BusSettings):
+class NotifySettings(DeliverySettings, HttpSettings, RedisSettings, TokenSettings, BusSettings):
     """Settings of `python -m notify`."""
 
     notify_page_followers_max: int = Field(
