@@ -5,7 +5,7 @@ from functools import partial
 
 from redis.asyncio import Redis
 
-from chat.admission import Admission, comma_separated
+from chat.admission import Admission
 from chat.broker import Retention
 from chat.broker_redis import RedisBroker
 from chat.channels import Channels
@@ -28,6 +28,7 @@ from runtime.process import run_process
 from runtime.redis_client import open_redis
 from runtime.supervise import supervise
 from runtime.tokens import TokenVerifier, Verifier
+from runtime.websockets import AllowedOrigins, comma_separated
 
 SCHEMA = "chat"
 
@@ -65,7 +66,7 @@ async def assemble(
 
 def _admission(settings: ChatSettings) -> Admission:
     return Admission(
-        origins=comma_separated(f"{settings.public_url},{settings.chat_origins}"),
+        origins=AllowedOrigins(settings.public_url, settings.chat_origins),
         trusted_proxies=comma_separated(settings.chat_trusted_proxies),
         connections_max=settings.chat_connections_max,
         connections_per_address_max=settings.chat_connections_per_address_max,

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from aiohttp import web
 
 from chat import metrics
-from chat.errors import OriginNotAllowed, TooManyConnections, TooManyFromAddress
+from chat.errors import TooManyConnections, TooManyFromAddress
+from runtime.websockets import AllowedOrigins, OriginNotAllowed
 
 RETRY_AFTER_SECONDS = 5
 
@@ -18,7 +19,7 @@ class Admission:
     def __init__(
         self,
         *,
-        origins: frozenset[str],
+        origins: AllowedOrigins,
         trusted_proxies: frozenset[str],
         connections_max: int,
         connections_per_address_max: int,
@@ -56,8 +57,7 @@ class Admission:
             metrics.connections.set(self._connections)
 
     def _check_origin(self, origin: str | None) -> None:
-        # Only browsers send it, and only they carry other people's pages; other clients prove nothing by a header.
-        if origin is not None and "*" not in self._origins and origin.lower() not in self._origins:
+        if not self._origins.allow(origin):
             metrics.refused_connections.labels("origin").inc()
             raise OriginNotAllowed("pages of this origin may not connect")
 
@@ -68,8 +68,3 @@ class Admission:
         if forwarded and peer in self._trusted_proxies:
             return forwarded.rpartition(",")[2].strip() or peer
         return peer
-
-
-def comma_separated(text: str) -> frozenset[str]:
-    """The parts of a settings value such as `a,b`, lower case, without blanks."""
-    return frozenset(part.strip().lower().rstrip("/") for part in text.split(",") if part.strip())

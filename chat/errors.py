@@ -6,7 +6,7 @@ ChatError
 ├── RoomNotFound        no channel has this id
 └── SentTooOften        the sender's allowance in this room is used up for now
 Problem (HTTP, before the upgrade)
-├── OriginNotAllowed      403
+├── OriginNotAllowed      403  (runtime/websockets.py)
 ├── TooManyFromAddress    429
 └── TooManyConnections    503
 """
@@ -14,7 +14,7 @@ Problem (HTTP, before the upgrade)
 from typing import ClassVar
 from uuid import UUID
 
-from runtime.problems import Forbidden, TooManyRequests, Unavailable
+from runtime.problems import TooManyRequests, Unavailable
 
 
 class ChatError(Exception):
@@ -43,13 +43,6 @@ class SentTooOften(ChatError):
     def __init__(self, retry_after_seconds: float) -> None:
         super().__init__(f"retry after {retry_after_seconds:.1f} s")
         self.retry_after_seconds = retry_after_seconds
-
-
-class OriginNotAllowed(Forbidden):
-    """A browser page of another site tried to connect."""
-
-    type: ClassVar[str] = "origin-not-allowed"
-    title: ClassVar[str] = "This origin may not use the chat"
 
 
 class TooManyFromAddress(TooManyRequests):

@@ -5,12 +5,13 @@ added, so a client ignores what it does not know; the gateway refuses what *it* 
 of a client would otherwise be silently without effect.
 """
 
-import struct
 from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+from runtime.websockets import text_frame
 
 VERSION: Final = 1
 TEXT_CHARACTERS_MAX: Final = 500
@@ -221,22 +222,10 @@ def _bad_frame(error: ValidationError) -> BadFrame:
 
 # ------------------------------------------------------------------------------------------- to bytes
 
-_TEXT_FINAL = 0x81  # FIN set, opcode 1 (RFC 6455 section 5.2); servers do not mask
-
-
-def websocket_text(payload: bytes) -> bytes:
-    """One whole unmasked, uncompressed WebSocket text frame around a UTF-8 payload."""
-    size = len(payload)
-    if size < 126:
-        return struct.pack("!BB", _TEXT_FINAL, size) + payload
-    if size < 65_536:
-        return struct.pack("!BBH", _TEXT_FINAL, 126, size) + payload
-    return struct.pack("!BBQ", _TEXT_FINAL, 127, size) + payload
-
 
 def to_bytes(frame: Frame) -> bytes:
     """A server frame as WebSocket bytes."""
-    return websocket_text(frame.model_dump_json(exclude_none=isinstance(frame, ErrorFrame)).encode())
+    return text_frame(frame.model_dump_json(exclude_none=isinstance(frame, ErrorFrame)).encode())
 
 
 def message_body(message_id: UUID, user_id: UUID, username: str, text: str, sent_at: AwareDatetime) -> bytes:
@@ -264,12 +253,12 @@ def placed(offset: int, body: bytes) -> bytes:
 
 def messages_frame(epoch: str, messages: Iterable[bytes]) -> bytes:
     """A `Messages` frame from messages that already have their offsets."""
-    return websocket_text(b'{"type":"messages","epoch":"%s","messages":[%s]}' % (epoch.encode(), b",".join(messages)))
+    return text_frame(b'{"type":"messages","epoch":"%s","messages":[%s]}' % (epoch.encode(), b",".join(messages)))
 
 
 def gap_frame(offset: int, epoch: str, history: Iterable[bytes]) -> bytes:
     """A `Gap` frame from messages that already have their offsets."""
-    return websocket_text(
+    return text_frame(
         b'{"type":"gap","offset":%d,"epoch":"%s","history":[%s]}' % (offset, epoch.encode(), b",".join(history))
     )
 
@@ -277,4 +266,4 @@ def gap_frame(offset: int, epoch: str, history: Iterable[bytes]) -> bytes:
 def joined_frame(joined: Joined, history: Iterable[bytes]) -> bytes:
     """A `Joined` frame whose history is spliced in from stored bytes; ``joined.history`` itself stays empty."""
     head = joined.model_dump_json(exclude={"history"}).encode()
-    return websocket_text(head[:-1] + b',"history":[%s]}' % b",".join(history))
+    return text_frame(head[:-1] + b',"history":[%s]}' % b",".join(history))

@@ -11,13 +11,14 @@ from chat.admission import Admission
 from chat.broker import Broker
 from chat.closecodes import CloseCode
 from chat.connection import Connection, ConnectionLimits
-from chat.errors import OriginNotAllowed, TooManyConnections, TooManyFromAddress
+from chat.errors import TooManyConnections, TooManyFromAddress
 from chat.member import Member
 from chat.rooms import Rooms
 from chat.settings import ChatSettings
 from runtime.endpoints import endpoint
 from runtime.problems import InvalidRequest
 from runtime.tokens import Verifier
+from runtime.websockets import OriginNotAllowed
 
 log = structlog.get_logger(__name__)
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat import frames
+from runtime.websockets import text_frame
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -53,7 +54,7 @@ async def test_frames_of_every_size_are_read_by_a_client() -> None:
         ws = web.WebSocketResponse(compress=False)
         await ws.prepare(request)
         assert request.transport is not None
-        request.transport.write(b"".join(frames.websocket_text(b"x" * size) for size in sizes))
+        request.transport.write(b"".join(text_frame(b"x" * size) for size in sizes))
         await ws.close()
         return ws
 

@@ -28,6 +28,7 @@ from chat.settings import ChatSettings
 from chat.store import KnownRoom
 from runtime.http_server import HttpServer
 from runtime.tokens import Caller, InvalidToken
+from runtime.websockets import AllowedOrigins
 
 ROOM, STREAM = uuid4(), uuid4()
 ANN, BOB = Caller(uuid4(), "ann"), Caller(uuid4(), "bob")
@@ -89,7 +90,7 @@ async def site_of(server: MemoryServer | None = None, **changes: object) -> Asyn
     broker = MemoryBroker(server)
     rooms = Rooms(broker, Directory(find), RoomLimits(tick_seconds=chosen.chat_tick_seconds))
     admission = Admission(
-        origins=frozenset({"http://here.test"}),
+        origins=AllowedOrigins("http://here.test"),
         trusted_proxies=frozenset({"127.0.0.1"}),
         connections_max=chosen.chat_connections_max,
         connections_per_address_max=chosen.chat_connections_per_address_max,
