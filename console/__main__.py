@@ -20,6 +20,7 @@ from console import (
     init_secrets,
     migrate,
     objects,
+    push_key,
     restore,
     seed_followers,
     solo,
@@ -37,7 +38,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-for verb in (init, solo, doctor, backup, restore, generate, init_secrets, seed_followers, demo):
+for verb in (init, solo, doctor, backup, restore, generate, init_secrets, push_key, seed_followers, demo):
     app.add_typer(verb.app)
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(topics.app, name="topics")

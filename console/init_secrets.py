@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from console.endings import fail
+from deploy.local.credentials import p256_private_key
 
 # Only the owner reads them: the services and Redis run as the user that wrote them, Postgres and MinIO start as root.
 FILE_MODE = 0o400
@@ -35,6 +36,7 @@ RANDOM: Mapping[str, Callable[[], str]] = {
     "engines/redis_password": _token,
     "livestream_accounts_key_secret": _key,
     "livestream_streaming_ingest_secret": _token,
+    "livestream_notify_vapid_private_key": p256_private_key,
     "livestream_archive_s3_access_key_id": lambda: secrets.token_hex(10),  # MinIO takes 3 to 20 characters
     "livestream_archive_s3_secret_access_key": lambda: secrets.token_urlsafe(30),  # and 8 to 40 here
 }

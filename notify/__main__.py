@@ -23,6 +23,7 @@ from notify.parts import NotifyParts
 from notify.settings import NotifySettings
 from notify.store import make_partitions
 from notify.subscriptions import subscriptions
+from notify.webpush.part import assemble_webpush
 from runtime.assembly import Assembly
 from runtime.health import Health
 from runtime.http_server import HttpServer
@@ -36,7 +37,7 @@ from runtime.tokens import TokenVerifier
 
 SCHEMA = "notify"
 
-PARTS: Sequence[Callable[[NotifyParts], Assembly]] = ()
+PARTS: Sequence[Callable[[NotifyParts], Assembly]] = (assemble_webpush,)
 """What else notify does, each part put together by a function of its own."""
 
 

@@ -4,10 +4,11 @@ from pydantic import Field
 
 from eventbus.settings import BusSettings
 from notify.deliveries.settings import DeliverySettings
+from notify.webpush.settings import WebPushSettings
 from runtime.settings import HttpSettings, RedisSettings, TokenSettings
 
 
-class NotifySettings(DeliverySettings, HttpSettings, RedisSettings, TokenSettings, BusSettings):
+class NotifySettings(WebPushSettings, DeliverySettings, HttpSettings, RedisSettings, TokenSettings, BusSettings):
     """Settings of `python -m notify`."""
 
     notify_page_followers_max: int = Field(

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from console.doctor.finding import Finding
 from console.doctor.machine import check_machine
-from console.doctor.place import check_addresses, check_directory, growing_places, read_settings
+from console.doctor.place import check_addresses, check_directory, check_web_push, growing_places, read_settings
 from console.doctor.programs import check_programs
 from console.doctor.running import check_postgres, check_redis, check_services
 from console.endings import NOT_DONE
@@ -62,6 +62,7 @@ def examine(directory: Path, say: Say) -> list[Finding]:
     say("machine")
     findings += check_machine(growing_places(directory, settings))
     if settings is not None:
+        findings.append(check_web_push(directory, settings))
         say("addresses")
         findings += check_addresses(directory, settings)
         say("what runs")

@@ -11,6 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+# Private keys are the numbers from 1 to below it (SEC 2, section 2.4.2).
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -22,6 +25,7 @@ class Credentials:
     s3_secret_access_key: str
     accounts_key_secret: str
     ingest_secret: str
+    vapid_private_key: str
 
 
 def make() -> Credentials:
@@ -33,7 +37,14 @@ def make() -> Credentials:
         s3_secret_access_key=secrets.token_urlsafe(30),
         accounts_key_secret=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("="),
         ingest_secret=secrets.token_urlsafe(24),
+        vapid_private_key=p256_private_key(),
     )
+
+
+def p256_private_key() -> str:
+    """A new private key of the curve P-256: its scalar, 32 bytes in base64url without padding."""
+    scalar = 1 + secrets.randbelow(P256_ORDER - 1)
+    return base64.urlsafe_b64encode(scalar.to_bytes(32, "big")).decode().rstrip("=")
 
 
 def of_settings(settings: Mapping[str, str]) -> Credentials:
@@ -49,6 +60,7 @@ def of_settings(settings: Mapping[str, str]) -> Credentials:
         s3_secret_access_key=settings.get("LIVESTREAM_ARCHIVE_S3_SECRET_ACCESS_KEY", ""),
         accounts_key_secret=settings.get("LIVESTREAM_ACCOUNTS_KEY_SECRET", ""),
         ingest_secret=settings.get("LIVESTREAM_STREAMING_INGEST_SECRET", ""),
+        vapid_private_key=settings.get("LIVESTREAM_NOTIFY_VAPID_PRIVATE_KEY", ""),
     )
 
 

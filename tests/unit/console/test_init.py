@@ -59,6 +59,7 @@ def test_only_the_owner_may_read_it_and_the_secrets_are_nowhere_else(tmp_path: P
         secrets.redis_password,
         secrets.accounts_key_secret,
         secrets.ingest_secret,
+        secrets.vapid_private_key,
     ):
         assert len(secret) > 30
         assert secret not in result.output
@@ -239,7 +240,7 @@ def test_credentials_are_read_out_of_addresses() -> None:
     found = of_settings(
         {"LIVESTREAM_POSTGRES_DSN": "postgresql://u:a%2Fb@h/d", "LIVESTREAM_REDIS_URL": "redis://:r@h/0"}
     )
-    assert found == Credentials("a/b", "r", "", "", "", "")
+    assert found == Credentials("a/b", "r", "", "", "", "", "")
 
 
 def test_the_directory_is_the_named_one_or_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
