@@ -10,6 +10,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -20,15 +21,15 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from notify.addresses import Network, is_allowed, is_exempt, is_public_name, literal_address
+from notify.addresses import Address, Network, is_allowed, is_exempt, is_public_name, literal_address
 from notify.deliveries.settings import DeliverySettings
-from runtime.problems import ValidationFailed
 
 ANSWER_BYTES_MAX = 4_096
 URL_CHARACTERS_MAX = 2_048
 HEADER_BYTES_MAX = 4_096
 HEADERS_MAX = 64
 CONNECT_SECONDS_MAX = 5.0
+LOOK_UP_SECONDS_MAX = 3.0
 IDLE_CONNECTION_SECONDS_MAX = 30.0
 NAMES_AT_ONCE_MAX = 32
 """Names that are resolved at once; each holds a thread until the resolver has given up."""
@@ -65,13 +66,6 @@ class OutboundFailed(OutboundError):
         self.status = status
 
 
-class UrlRefused(ValidationFailed):
-    """A URL to send to cannot be used; `errors` names the field."""
-
-    type = "url-refused"
-    title = "This URL cannot be sent to"
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the other side said. Every status but a redirect is an answer."""
@@ -90,11 +84,15 @@ class Outbound:
 
     name = "outbound"
 
-    def __init__(self, settings: DeliverySettings) -> None:
-        """Of the settings it reads the networks that are allowed, and how many connections there may be."""
+    def __init__(self, settings: DeliverySettings, *, names: AbstractResolver | None = None) -> None:
+        """Of the settings it reads the networks that are allowed, and how many connections there may be.
+
+        ``names`` looks up names, by default the system's resolver.
+        """
         self._allow = tuple(settings.notify_outbound_allow)
         self._connections_max = settings.notify_outbound_connections_max
         self._connections_per_host_max = settings.notify_outbound_connections_per_host_max
+        self._names = names or _Resolver()
         self._sessions: dict[str, aiohttp.ClientSession] = {}
         self._under_way = 0
         self._idle = asyncio.Event()
@@ -113,14 +111,26 @@ class Outbound:
         for session in list(self._sessions.values()):
             await session.close()
         self._sessions.clear()
+        await self._names.close()
 
-    def check_url(self, url: str, *, field: str) -> URL:
-        """The URL, if it may be sent to as far as its text tells; raises UrlRefused that names ``field``."""
-        try:
-            return check_url(url, self._allow)
-        except AddressRefused as error:
-            errors: list[Any] = [{"field": field, "message": error.reason}]
-            raise UrlRefused(f"{field}: {error.reason}", errors=errors) from error
+    async def check_url(self, url: str) -> None:
+        """Whether a URL that somebody registers may be sent to; raises AddressRefused, whose `reason` is for them.
+
+        A name that cannot be looked up at the moment is let through: what counts is the check of each connection.
+        """
+        target = check_url(url, self._allow)
+        host = target.raw_host or ""
+        if literal_address(host) is not None:
+            return
+        with suppress(OSError):  # a name that is not known, and a resolver that takes too long
+            async with asyncio.timeout(LOOK_UP_SECONDS_MAX):
+                found = await self._names.resolve(host, target.port or HTTPS_PORT)
+            addresses = [ip_address(one["host"].partition("%")[0]) for one in found]
+            if not any(self._is_allowed(address, target.scheme) for address in addresses):
+                raise AddressRefused("the address behind the name is not one of the public Internet")
+
+    def _is_allowed(self, address: Address, scheme: str) -> bool:
+        return is_exempt(address, self._allow) if scheme != "https" else is_allowed(address, self._allow)
 
     async def post(self, url: str, *, body: bytes, headers: Mapping[str, str], seconds_max: float) -> Answer:
         """Post once, over within ``seconds_max`` whatever the other side does.
@@ -163,7 +173,7 @@ class Outbound:
 
     def _open_session(self, *, needs_exemption: bool) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            resolver=_Resolver(),
+            resolver=self._names,
             socket_factory=guarded_sockets(self._allow, needs_exemption=needs_exemption),
             # one address after the other: an address that is refused ends the attempt
             happy_eyeballs_delay=None,

@@ -1,7 +1,7 @@
 """Putting deliveries into their queues, within the transaction that makes them necessary.
 
-Pages of a fan-out do the same in a statement of their own. After the commit a `DeliveryWorker` of the same process may be
-told (`DeliveryWorker.wake`); every other one finds them within its poll.
+Pages of a fan-out do the same in a statement of their own. After the commit a `DeliveryWorker` of the same process may
+be told (`DeliveryWorker.wake`); every other one finds them within its poll.
 """
 
 import json
