@@ -37,6 +37,10 @@ WATCH_INTERVAL_SECONDS = 5.0
 STUCK_AFTER_SECONDS = 60.0
 REVOKE_GRACE_SECONDS = 5.0
 STOP_GRACE_SECONDS = 3.0
+CANCEL_SECONDS_MAX = 2.0
+LAST_COMMIT_SECONDS_MAX = 2.5
+"""A little more than either bus takes, or a bus that does not answer could hold up a rebalance, or the end."""
+
 REOPEN_FIRST_SECONDS = 0.2
 REOPEN_CEILING_SECONDS = 5.0
 
@@ -120,9 +124,9 @@ class ConsumeLoop:
             self._consumer = consumer
             log.info("consume_joined", group=self._group, topics=self._subscription.topics)
             tasks = [
-                asyncio.create_task(self._fetch(consumer, backoff)),
-                asyncio.create_task(self._commit(consumer)),
-                asyncio.create_task(self._watch(consumer)),
+                asyncio.create_task(self._fetch(consumer, backoff), name="fetch"),
+                asyncio.create_task(self._commit(consumer), name="commit"),
+                asyncio.create_task(self._watch(consumer), name="watch"),
             ]
             try:
                 ended, _ = await asyncio.wait({*tasks, failed}, return_when=asyncio.FIRST_COMPLETED)
@@ -133,10 +137,12 @@ class ConsumeLoop:
                 await self._finish(consumer, tasks)
 
     async def _finish(self, consumer: Consumer, tasks: Iterable["asyncio.Task[None]"]) -> None:
-        """Stop fetching, let the batches in hand end, commit them."""
+        """Stop fetching, let the batches in hand end, commit them; bounded, whatever does not answer."""
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks)
+        _, left = await asyncio.wait(tasks, timeout=CANCEL_SECONDS_MAX)
+        if left:
+            log.warning("consume_tasks_left", group=self._group, tasks=sorted(task.get_name() for task in left))
         workers, self._workers = list(self._workers.values()), {}
         await self._release(consumer, workers, STOP_GRACE_SECONDS)
 
@@ -217,8 +223,18 @@ class ConsumeLoop:
 
     async def _release(self, consumer: Consumer | None, workers: list[PartitionWorker], grace_seconds: float) -> None:
         await asyncio.gather(*(worker.stop(grace_seconds) for worker in workers))
-        if consumer is not None:
-            await self._commit_due(consumer, workers)
+        if consumer is None:
+            return
+        # A task of its own, since ours may have been cancelled: it must learn how its commit ends.
+        committing = asyncio.create_task(self._commit_due(consumer, workers))
+        try:
+            await asyncio.wait({committing}, timeout=LAST_COMMIT_SECONDS_MAX)
+            if committing.done():
+                committing.result()
+            else:
+                log.warning("consume_commit_failed", group=self._group, reason="the bus does not answer")
+        finally:
+            committing.cancel()
 
     def _resume(self, partition: Partition) -> None:
         if self._consumer is not None:

@@ -152,11 +152,12 @@ class GroupSession:
             try:
                 yield connection
             except POSTGRES_ERRORS as error:
-                raise_if_cancelled()
                 if isinstance(error, BusUnavailable) or not is_unavailable(error):
+                    raise_if_cancelled()
                     raise
-                # Whoever comes next need not find out by another timeout.
+                # Whoever comes next need not find out by another timeout, whatever has become of this task.
                 self._lose(str(error) or type(error).__name__)
+                raise_if_cancelled()
                 raise BusUnavailable(f"Postgres does not answer: {str(error) or type(error).__name__}") from error
 
     async def wait_ready(self) -> None:

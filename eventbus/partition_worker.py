@@ -24,7 +24,7 @@ BUFFER_MESSAGES_MAX = 2_000
 """From here on the partition is paused; one more fetch may be on its way. Resumed at half of it."""
 
 BATCH_TIME_FACTOR = 3
-CANCEL_SECONDS_MAX = 2.0
+CANCEL_SECONDS_MAX = 1.5
 
 
 class _StopAsked(Exception):

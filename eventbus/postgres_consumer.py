@@ -32,6 +32,8 @@ FETCH_RECORDS_MAX = 1_000
 FETCH_BYTES_MAX = 4 * 1_048_576
 """Of one statement; the last record may exceed it."""
 
+CLOSE_TIMEOUT_SECONDS = 2.0
+
 UNREAD_RECORDS_MAX = 10_000
 """So many records behind the furthest position are counted."""
 
@@ -84,11 +86,23 @@ class PostgresConsumer:
         await self._rebalance(self._member)
 
     async def close(self) -> None:
-        """Leave the group; what was ours is free at once, or as soon as Postgres notices."""
+        """Leave the group; what was ours is free at once, or as soon as Postgres notices. Bounded."""
         if self._member is None:
             return
+        # A task of its own, since ours may have been cancelled: it must learn how its statement ends.
+        leaving = asyncio.create_task(self._leave(self._member))
         try:
-            await self._session.leave(self._member)
+            await asyncio.wait({leaving}, timeout=CLOSE_TIMEOUT_SECONDS)
+            if leaving.done():
+                leaving.result()
+            else:
+                log.warning("bus_member_left_unclean", group=self._group, reason="Postgres does not answer")
+        finally:
+            leaving.cancel()
+
+    async def _leave(self, member: Membership) -> None:
+        try:
+            await self._session.leave(member)
         except BusUnavailable as error:
             log.warning("bus_member_left_unclean", group=self._group, reason=str(error))
 

@@ -5,7 +5,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
@@ -21,14 +22,21 @@ __all__ = ["Connection", "Pool", "Queries", "Query", "connect", "load_queries", 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+    _Session: TypeAlias = asyncpg.Connection[asyncpg.Record]
+    _Lent: TypeAlias = PoolConnectionProxy[asyncpg.Record]
 else:
     Pool = asyncpg.Pool
     Connection = asyncpg.Connection | PoolConnectionProxy
+    _Session = asyncpg.Connection
+    _Lent = PoolConnectionProxy
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 IDLE_IN_TRANSACTION_TIMEOUT_SECONDS = 10  # an idle transaction holds up the outbox cursor of everybody
 CONNECTION_IDLE_SECONDS_MAX = 300.0
-CLOSE_TIMEOUT_SECONDS = 2.0
+CONNECTION_STATEMENTS_MAX = 50_000
+CLOSE_TIMEOUT_SECONDS = 1.0
+CANCELLED_SECONDS_MAX = 1.0
+"""How long a cancelled task waits for Postgres to end what it had asked for; then the connection is cut off."""
 
 
 def open_pool(settings: PostgresSettings, *, schema: str, stateless: bool = False) -> AbstractAsyncContextManager[Pool]:
@@ -45,10 +53,14 @@ async def _open_pool(settings: PostgresSettings, schema: str, *, stateless: bool
     timeout_seconds = settings.postgres_command_timeout_seconds
 
     async def create() -> Pool:
-        return await asyncpg.create_pool(
+        return await _ImpatientPool(
             settings.postgres_dsn.get_secret_value(),
+            connection_class=_ImpatientConnection,
+            record_class=asyncpg.Record,
+            loop=asyncio.get_running_loop(),
             min_size=1,
             max_size=settings.postgres_connections_max,
+            max_queries=CONNECTION_STATEMENTS_MAX,
             max_inactive_connection_lifetime=CONNECTION_IDLE_SECONDS_MAX,
             command_timeout=timeout_seconds,
             timeout=CONNECT_TIMEOUT_SECONDS,
@@ -60,12 +72,54 @@ async def _open_pool(settings: PostgresSettings, schema: str, *, stateless: bool
     try:
         yield pool
     finally:
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-                await pool.close()
-        except TimeoutError:
+        await _close(pool)
+
+
+async def _close(pool: Pool) -> None:
+    # A task of its own: in one that was cancelled, Python 3.11.2 turns no timeout into a TimeoutError.
+    closing = asyncio.create_task(pool.close())
+    try:
+        await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_SECONDS)
+        if closing.done():
+            closing.result()
+    finally:
+        if not closing.done():
             # Postgres does not answer, or somebody holds on to a connection; a process must be able to end all the same
             pool.terminate()
+            closing.cancel()
+
+
+class _ImpatientConnection(_Session):
+    """A connection on which a cancelled task is not held up by a rollback that nobody answers."""
+
+    async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:  # noqa: ASYNC109  asyncpg's
+        """See asyncpg. In a cancelled task bounded by a second, and then cancelled rather than timed out."""
+        if not _is_cancelled():
+            return await super().execute(query, *args, timeout=timeout)
+        try:
+            return await super().execute(query, *args, timeout=min(timeout or inf, CANCELLED_SECONDS_MAX))
+        except (TimeoutError, asyncio.CancelledError) as error:
+            # The one as asyncpg's own timeout, the other as what Python 3.11.2 makes of asyncio's in a cancelled task.
+            self.terminate()
+            raise asyncio.CancelledError from error
+
+
+class _ImpatientPool(Pool):
+    """A pool to which a cancelled task gives its connection back within a second, and stays cancelled."""
+
+    async def release(self, connection: _Lent, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  asyncpg's
+        """See asyncpg, which waits as long as for a connection until a statement that was cancelled has ended."""
+        if not _is_cancelled():
+            await super().release(connection, timeout=timeout)
+            return
+        # The timeout would take the place of the cancellation, and a loop that tries again would go on for ever.
+        with suppress(TimeoutError):
+            await super().release(connection, timeout=min(timeout or inf, CANCELLED_SECONDS_MAX))
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _leave_as_it_is(_connection: Connection) -> None:
@@ -80,6 +134,7 @@ async def connect(
         dsn.get_secret_value(),
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=command_timeout_seconds,
+        connection_class=_ImpatientConnection,
         server_settings=_server_settings(schema, command_timeout_seconds),
     )
 

@@ -1,8 +1,8 @@
 """What the consume loop does with messages, partitions and standstill, on the twins in memory."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -217,3 +217,35 @@ async def test_stopping_lets_the_batch_in_hand_end_and_commits_it(scene: Scene) 
     assert loop.cancelled()
     assert scene.names == ["in hand"]
     assert scene.committed() == 1
+
+
+async def test_a_client_that_swallows_cancellation_does_not_hold_up_the_end(scene: Scene) -> None:
+    let_go = asyncio.Event()
+
+    class Deaf(MemoryBus):
+        @asynccontextmanager
+        async def consumer(
+            self, group: str, topics: Sequence[str], listener: RebalanceListener
+        ) -> AsyncIterator[Consumer]:
+            async with super().consumer(group, topics, listener) as consumer:
+
+                async def unread() -> dict[Partition, int]:
+                    while not let_go.is_set():
+                        with suppress(asyncio.CancelledError):
+                            await let_go.wait()
+                    return {}
+
+                consumer.unread = unread  # type: ignore[method-assign]  # of this one consumer
+                yield consumer
+
+    bus = Deaf({TOPIC: 1, DEAD_LETTERS.name: 1})
+    loop = ConsumeLoop(bus, scene.inbox, scene.subscription())
+    task = asyncio.create_task(loop.run())
+    await until(lambda: bool(loop.partitions))
+    task.cancel()
+    await asyncio.wait({task}, timeout=DEADLINE_SECONDS)
+    ended = task.done()
+    let_go.set()
+    await asyncio.wait({task})
+    assert ended
+    assert task.cancelled()
