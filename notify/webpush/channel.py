@@ -116,9 +116,9 @@ class PushSending:
         """Try once; a message that the service finds too large, once more without its body."""
         ttl = self.delivery.expires_at - datetime.now(UTC)
         try:
-            answer = await self.sender.post(self.target, self.message, self.message.payload(), ttl)
+            answer = await self.sender.post(self.target, self.message, self.message.payload, ttl)
             if answer.status == TOO_LARGE:
-                answer = await self.sender.post(self.target, self.message, self.message.short_payload(), ttl)
+                answer = await self.sender.post(self.target, self.message, self.message.short_payload, ttl)
         except AddressRefused as refused:
             return Refused(refused.reason)
         except OutboundFailed as failed:  # an answer with a status that cannot be used is a redirect

@@ -5,6 +5,7 @@ import unicodedata
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -19,9 +20,9 @@ REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u
 NOT_SHOWN = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PushMessage:
-    """What is told, before it is encrypted for anybody."""
+    """What is told, before it is encrypted for anybody; its bytes are made once, however many browsers get them."""
 
     message_id: UUID
     stream_id: UUID
@@ -30,15 +31,17 @@ class PushMessage:
     urgency: str
     """RFC 8030, section 5.3."""
 
-    @property
+    @cached_property
     def topic(self) -> str:
         """The stream, whose earlier message is replaced: 22 characters; RFC 8030, section 5.4, takes 32."""
         return urlsafe_b64encode(self.stream_id.bytes).rstrip(b"=").decode()
 
+    @cached_property
     def payload(self) -> bytes:
         """What the service worker of the page reads; below the limit of a push message whatever the texts are."""
         return self._json(shown(self.title, TITLE_CHARACTERS_MAX), shown(self.body, BODY_CHARACTERS_MAX))
 
+    @cached_property
     def short_payload(self) -> bytes:
         """For a push service that takes less: some 200 bytes."""
         return self._json(shown(self.title, SHORT_CHARACTERS_MAX), "")

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import struct
 
 import http_ece
 import pytest
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, generate_private_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notify.webpush.encryption import PAYLOAD_BYTES_MAX, RECORD_BYTES, encrypt, encrypt_with
 from notify.webpush.keys import (
-    CURVE,
     decode_base64url,
     encode_base64url,
     private_key,
     public_key,
-    public_point,
 )
+from tests.unit.notify.browser import Browser
 
 # RFC 8291, section 5 and appendix A.
 PLAINTEXT = b"When I grow up, I want to be a watermelon"
@@ -33,24 +29,6 @@ BODY = (
     "DGv6ra1nlYgDCS1FRnbzlwAAEABBBP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A_yl95bQpu6"
     "cVPTpK4Mqgkf1CXztLVBSt2Ks3oZwbuwXPXLWyouBWLVWGNWQexSgSxsj_Qulcy4a-fN"
 )
-
-
-class Browser:
-    """The other end: a key pair and a secret of its own."""
-
-    def __init__(self, key: EllipticCurvePrivateKey, auth: bytes) -> None:
-        self._key = key
-        self.auth = auth
-        self.p256dh = public_point(key)
-
-    def decrypt(self, body: bytes) -> bytes:
-        """By another implementation than ours."""
-        text: bytes = http_ece.decrypt(body, private_key=self._key, auth_secret=self.auth, version="aes128gcm")
-        return text
-
-
-def browser() -> Browser:
-    return Browser(generate_private_key(CURVE), os.urandom(16))
 
 
 def test_the_example_of_rfc_8291() -> None:
@@ -68,15 +46,15 @@ def test_the_example_of_rfc_8291() -> None:
 @settings(max_examples=50, deadline=None)
 @given(payload=st.binary(max_size=PAYLOAD_BYTES_MAX))
 def test_the_browser_and_nobody_else_reads_what_was_written(payload: bytes) -> None:
-    one, other = browser(), browser()
+    one, other = Browser(), Browser()
     body = encrypt(payload, p256dh=one.p256dh, auth=one.auth)
     assert one.decrypt(body) == payload
-    with pytest.raises(InvalidTag):
+    with pytest.raises(http_ece.ECEException):
         other.decrypt(body)
 
 
 def test_the_largest_payload_makes_one_record_that_every_push_service_takes() -> None:
-    one = browser()
+    one = Browser()
     body = encrypt(b"x" * 3_993, p256dh=one.p256dh, auth=one.auth)
     assert (PAYLOAD_BYTES_MAX, len(body)) == (3_993, 4_096)
     assert struct.unpack_from("!L", body, 16) == (RECORD_BYTES,)
@@ -85,7 +63,7 @@ def test_the_largest_payload_makes_one_record_that_every_push_service_takes() ->
 
 
 def test_neither_salt_nor_key_is_used_twice() -> None:
-    one = browser()
+    one = Browser()
     bodies = [encrypt(b"the same", p256dh=one.p256dh, auth=one.auth) for _ in range(50)]
     assert len({body[:16] for body in bodies}) == len({body[21:86] for body in bodies}) == 50
 
