@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -38,6 +38,7 @@ HTTPS_PORT = 443
 FIRST_FREE_PORT = 1_024
 """Below it are the ports of what is not a web server, such as mail; 443 alone is."""
 
+Method: TypeAlias = Literal["POST", "PUT"]
 _AddressInfo: TypeAlias = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]
 
 
@@ -132,8 +133,10 @@ class Outbound:
     def _is_allowed(self, address: Address, scheme: str) -> bool:
         return is_exempt(address, self._allow) if scheme != "https" else is_allowed(address, self._allow)
 
-    async def post(self, url: str, *, body: bytes, headers: Mapping[str, str], seconds_max: float) -> Answer:
-        """Post once, over within ``seconds_max`` whatever the other side does.
+    async def post(
+        self, url: str, *, body: bytes, headers: Mapping[str, str], seconds_max: float, method: Method = "POST"
+    ) -> Answer:
+        """Post (or put) once, over within ``seconds_max`` whatever the other side does.
 
         Raises AddressRefused for what may not be connected to, OutboundFailed for everything that gives no answer.
         """
@@ -142,7 +145,7 @@ class Outbound:
         self._idle.clear()
         try:
             async with asyncio.timeout(seconds_max):
-                return await self._post(target, body, headers)
+                return await self._post(method, target, body, headers)
         except TimeoutError as error:
             raise OutboundFailed(f"no answer within {seconds_max:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -152,10 +155,10 @@ class Outbound:
             if not self._under_way:
                 self._idle.set()
 
-    async def _post(self, target: URL, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def _post(self, method: Method, target: URL, body: bytes, headers: Mapping[str, str]) -> Answer:
         session = self._session(target.scheme)
         sent = {"Accept-Encoding": "identity", **headers}
-        async with session.post(target, data=body, headers=sent, allow_redirects=False) as response:
+        async with session.request(method, target, data=body, headers=sent, allow_redirects=False) as response:
             if 300 <= response.status < 400:
                 response.close()
                 raise OutboundFailed(
@@ -315,4 +318,6 @@ def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"not an answer of HTTP: {error.message}"[:300]  # its own text repeats the URL, which may be a secret
     return f"{type(error).__name__}: {error}"[:300] if str(error) else type(error).__name__
