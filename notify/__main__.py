@@ -10,19 +10,21 @@ from eventbus.bus_configured import open_bus
 from eventbus.consume import ConsumeLoop
 from eventbus.outbox import Outbox
 from notify.announcer import Announcer, RedisChannels
-from notify.api import FollowersApi
-from notify.fanout import Fanouts
+from notify.fanout_part import open_fanouts
+from notify.fanout_steering import Steering
 from notify.fanouts_api import FanoutsApi
-from notify.followers import Followers
-from notify.inbox_api import InboxApi
 from notify.live_api import LiveApi
+from notify.live_entry import LiveEntry
 from notify.live_gateway import LiveGateway
 from notify.live_registry import LiveRegistry
 from notify.live_stream import LiveStreams
+from notify.mail.part import assemble_mail
 from notify.parts import NotifyParts
+from notify.people_part import assemble_people
 from notify.settings import NotifySettings
 from notify.store import make_partitions
 from notify.subscriptions import subscriptions
+from notify.webhooks.part import assemble_webhooks
 from notify.webpush.part import assemble_webpush
 from runtime.assembly import Assembly
 from runtime.health import Health
@@ -37,7 +39,12 @@ from runtime.tokens import TokenVerifier
 
 SCHEMA = "notify"
 
-PARTS: Sequence[Callable[[NotifyParts], Assembly]] = (assemble_webpush,)
+PARTS: Sequence[Callable[[NotifyParts], Assembly]] = (
+    assemble_people,
+    assemble_webpush,
+    assemble_mail,
+    assemble_webhooks,
+)
 """What else notify does, each part put together by a function of its own."""
 
 
@@ -72,12 +79,7 @@ async def assemble(
         connections_max=settings.notify_live_connections_max,
         connections_per_user_max=settings.notify_live_connections_per_user_max,
     )
-    followers = Followers(pool, registry, announcer, follows_per_user_max=settings.notify_follows_per_user_max)
-    fanouts = Fanouts(
-        announcer,
-        page_followers_max=settings.notify_page_followers_max,
-        plan_pages_max=settings.notify_plan_pages_max,
-    )
+    fanouts = await open_fanouts(stack, settings, announcer)
     gateway = LiveGateway(
         redis,
         channels,
@@ -87,10 +89,10 @@ async def assemble(
         replay_notices_max=settings.notify_live_replay_notices_max,
         follows_per_user_max=settings.notify_follows_per_user_max,
     )
-    live_streams = LiveStreams(pool, registry, settings)
-    apis = [FollowersApi(pool, followers), InboxApi(pool), LiveApi(registry, live_streams), FanoutsApi(pool)]
+    live_streams = LiveStreams(LiveEntry(pool, registry, settings), settings)
+    apis = [LiveApi(registry, live_streams), FanoutsApi(pool, Steering(outbox, fanouts))]
     relay = bus.relay(settings.postgres_dsn, outbox, schema=SCHEMA, health=health)
-    loops = [ConsumeLoop(bus, outbox, wanted, health=health) for wanted in subscriptions(fanouts, followers)]
+    loops = [ConsumeLoop(bus, outbox, wanted, health=health) for wanted in subscriptions(fanouts)]
     core = Assembly(apis=apis, services=[gateway, announcer, relay, *loops, partitions])
     common = NotifyParts(
         settings=settings,

@@ -4,25 +4,29 @@ from pydantic import Field
 
 from eventbus.settings import BusSettings
 from notify.deliveries.settings import DeliverySettings
+from notify.fanout_settings import FanoutSettings
+from notify.mail.settings import MailSettings
+from notify.people_settings import PeopleSettings
+from notify.webhooks.settings import WebhookSettings
 from notify.webpush.settings import WebPushSettings
-from runtime.settings import HttpSettings, RedisSettings, TokenSettings
+from runtime.settings import HttpSettings, PublicSettings, RedisSettings, TokenSettings
 
 
-class NotifySettings(WebPushSettings, DeliverySettings, HttpSettings, RedisSettings, TokenSettings, BusSettings):
+class NotifySettings(
+    PeopleSettings,
+    FanoutSettings,
+    WebhookSettings,
+    WebPushSettings,
+    MailSettings,
+    DeliverySettings,
+    HttpSettings,
+    RedisSettings,
+    TokenSettings,
+    BusSettings,
+    PublicSettings,
+):
     """Settings of `python -m notify`."""
 
-    notify_page_followers_max: int = Field(
-        default=1_000,
-        ge=1,
-        le=10_000,
-        description="Followers in one page of a fan-out: one statement, one transaction.",
-    )
-    notify_plan_pages_max: int = Field(
-        default=200, ge=1, le=1_000, description="Pages planned in one transaction; the last of them plans on."
-    )
-    notify_follows_per_user_max: int = Field(
-        default=5_000, ge=1, le=20_000, description="Channels that one person may follow."
-    )
     notify_live_connections_max: int = Field(
         default=10_000, ge=1, description="Open live connections of one process; more are asked to come back later."
     )

@@ -5,12 +5,12 @@ import binascii
 
 from pydantic import Field, SecretStr, field_validator
 
-from runtime.settings import PublicSettings
+from runtime.settings import ProcessSettings
 
 SEALING_SECRET_BYTES = 32
 
 
-class WebhookSettings(PublicSettings):
+class WebhookSettings(ProcessSettings):
     """The settings of webhooks; without the sealing secret there are none."""
 
     notify_sealing_secret: SecretStr | None = Field(

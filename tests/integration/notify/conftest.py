@@ -43,6 +43,7 @@ async def start_notify(
             values: dict[str, object] = {
                 "kafka_bootstrap_servers": "unused:1",
                 "jwks_url": "http://unused/jwks.json",
+                "public_url": "http://edge.test",
                 "postgres_dsn": database.dsn,
                 "redis_url": redis_url,
                 "notify_redis_prefix": redis_prefix,

@@ -39,6 +39,7 @@ async def client(database: Database, pool: Pool, redis_url: str, redis_prefix: s
             "redis_url": redis_url,
             "kafka_bootstrap_servers": "unused:1",
             "jwks_url": "http://unused/jwks.json",
+            "public_url": "http://edge.test",
         }
     )
     await store.keep_person(pool, ADA.user_id, ADA.name)

@@ -1,0 +1,88 @@
+"""Digests: one mail a day, at an hour that everybody chooses, with what they have not read."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid5
+
+import structlog
+
+from notify.deliveries.delivery import ChannelName, Lane
+from notify.deliveries.queueing import NewDelivery, enqueue
+from notify.mail import metrics, store
+from notify.mail.contents import DigestContent
+from notify.mail.store import DueDigest, Unread
+from runtime.postgres import Connection, Pool
+from runtime.unavailable import UNAVAILABLE
+
+log = structlog.get_logger(__name__)
+
+DIGESTS = UUID("0d9ae1d3-6c2b-5a4b-9f0e-6f3e3d0c7a11")
+"""The queue of all digests, and the namespace of their message ids."""
+LOOK_SECONDS = 60.0
+PEOPLE_MAX = 200
+"""In one transaction."""
+NOTICES_MAX = 50
+COUNTED_MAX = 1_000
+LATE_HOURS_MAX = 3
+"""A digest that could not be made at its hour is made up to so much later; then it waits for the next day."""
+DAYS_MAX = 7
+"""How far back a digest looks when those before could not be made."""
+EXPIRES = timedelta(hours=12)
+
+
+class Digests:
+    """A Service; any number of processes may run it at once: who makes whose digest is settled by a row."""
+
+    name = "mail-digests"
+
+    def __init__(self, pool: Pool, *, provider: str) -> None:
+        self._pool = pool
+        self._provider = provider
+
+    async def run(self) -> None:
+        """Look every minute until cancelled."""
+        while True:
+            try:
+                await self.make()
+            except UNAVAILABLE as error:
+                log.warning("digests_postponed", reason=str(error) or type(error).__name__)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def make(self) -> int:
+        """Queue all digests that are due; how many had something to tell."""
+        total = 0
+        while True:
+            async with self._pool.acquire() as connection, connection.transaction():
+                due = await store.claim_digests(
+                    connection, people_max=PEOPLE_MAX, late_hours_max=LATE_HOURS_MAX, days_max=DAYS_MAX
+                )
+                total += await self._queue(connection, due)
+            if len(due) < PEOPLE_MAX:
+                break
+        if total:
+            log.info("digests_made", digests=total)
+            metrics.digests_made.inc(total)
+        return total
+
+    async def _queue(self, connection: Connection, due: Sequence[DueDigest]) -> int:
+        """In the transaction that notes the day: a digest is queued exactly once, or its day is not noted."""
+        if not due:
+            return 0
+        days = {one.user_id: one for one in due}
+        unread = await store.find_unread(connection, due, notices_max=NOTICES_MAX, counted_max=COUNTED_MAX)
+        await enqueue(connection, [self._delivery(days[one.user_id], one) for one in unread])
+        return len(unread)
+
+    def _delivery(self, due: DueDigest, unread: Unread) -> NewDelivery:
+        return NewDelivery(
+            channel=ChannelName.EMAIL,
+            lane=Lane.BULK,
+            source_id=DIGESTS,
+            message_id=uuid5(DIGESTS, f"{due.user_id}/{due.digest_day}"),
+            user_id=due.user_id,
+            destination_id=unread.destination_id,
+            provider=self._provider,
+            expires_at=datetime.now(UTC) + EXPIRES,
+            content=DigestContent(unread=unread.unread, notice_ids=list(unread.notice_ids)).as_json(),
+        )

@@ -1,0 +1,48 @@
+"""Keeps the tables of mail small, and their destinations at the server that is set."""
+
+import asyncio
+
+import structlog
+
+from notify.mail.store import queries
+from runtime.postgres import Pool
+from runtime.unavailable import UNAVAILABLE
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 600.0
+ROWS_MAX = 1_000
+"""In one statement, so that none holds locks for long."""
+
+
+class MailUpkeep:
+    """A Service; any number of processes may run it at once. `provider` is None when no mail is sent."""
+
+    name = "mail-upkeep"
+
+    def __init__(self, pool: Pool, *, provider: str | None) -> None:
+        self._pool = pool
+        self._provider = provider
+
+    async def run(self) -> None:
+        """Clear every ten minutes until cancelled."""
+        while True:
+            try:
+                await self.clear()
+            except UNAVAILABLE as error:
+                log.warning("mail_upkeep_postponed", reason=str(error) or type(error).__name__)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def clear(self) -> None:
+        """Forget what has expired; correct the provider of mailboxes that were verified by another server."""
+        while await queries.delete_expired_verifications(self._pool, rows_max=ROWS_MAX) == ROWS_MAX:
+            pass
+        while await queries.delete_old_requests(self._pool, rows_max=ROWS_MAX) == ROWS_MAX:
+            pass
+        if self._provider is None:
+            return
+        while (
+            await queries.correct_mail_providers(self._pool, provider=self._provider, destinations_max=ROWS_MAX)
+            == ROWS_MAX
+        ):
+            pass
