@@ -26,6 +26,7 @@ class Credentials:
     accounts_key_secret: str
     ingest_secret: str
     vapid_private_key: str
+    sealing_secret: str
 
 
 def make() -> Credentials:
@@ -38,6 +39,7 @@ def make() -> Credentials:
         accounts_key_secret=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("="),
         ingest_secret=secrets.token_urlsafe(24),
         vapid_private_key=p256_private_key(),
+        sealing_secret=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("="),
     )
 
 
@@ -61,6 +63,7 @@ def of_settings(settings: Mapping[str, str]) -> Credentials:
         accounts_key_secret=settings.get("LIVESTREAM_ACCOUNTS_KEY_SECRET", ""),
         ingest_secret=settings.get("LIVESTREAM_STREAMING_INGEST_SECRET", ""),
         vapid_private_key=settings.get("LIVESTREAM_NOTIFY_VAPID_PRIVATE_KEY", ""),
+        sealing_secret=settings.get("LIVESTREAM_NOTIFY_SEALING_SECRET", ""),
     )
 
 

@@ -49,6 +49,7 @@ def settings(place: Place) -> dict[str, str]:
         "LIVESTREAM_ACCOUNTS_KEY_SECRET": credentials.accounts_key_secret,
         "LIVESTREAM_STREAMING_INGEST_SECRET": credentials.ingest_secret,
         "LIVESTREAM_NOTIFY_VAPID_PRIVATE_KEY": credentials.vapid_private_key,
+        "LIVESTREAM_NOTIFY_SEALING_SECRET": credentials.sealing_secret,
         "LIVESTREAM_STREAMING_INGEST_CONTROL_URL": f"{control}/control",
         "LIVESTREAM_STREAMING_INGEST_STAT_URL": f"{control}/stat",
         "LIVESTREAM_STREAMING_INGEST_PUSH_URL": f"rtmp://{edge.push_address(place)}/hls",

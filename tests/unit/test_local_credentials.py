@@ -31,9 +31,10 @@ def test_a_secret_that_a_later_version_needs_is_added_and_the_others_stay(tmp_pa
     assert {name: after[name] for name in before} == before
 
 
-def test_the_signing_key_secret_is_32_bytes(tmp_path: Path) -> None:
-    text = load_or_make(tmp_path / "secrets.json").accounts_key_secret
-    assert len(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))) == 32
+def test_secrets_that_seal_are_32_bytes(tmp_path: Path) -> None:
+    made = load_or_make(tmp_path / "secrets.json")
+    for text in (made.accounts_key_secret, made.sealing_secret):
+        assert len(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))) == 32
 
 
 def test_a_private_file_replaces_an_open_one(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def test_only_the_owner_may_read_it_and_the_secrets_are_nowhere_else(tmp_path: P
         secrets.accounts_key_secret,
         secrets.ingest_secret,
         secrets.vapid_private_key,
+        secrets.sealing_secret,
     ):
         assert len(secret) > 30
         assert secret not in result.output
@@ -111,7 +112,14 @@ def test_two_servers_share_neither_secrets_nor_ports(tmp_path: Path) -> None:
     init("--directory", tmp_path / "a")
     init("--directory", tmp_path / "b")
     one, other = (read_env_file(tmp_path / name / "livestream.env") for name in "ab")
-    for variable in ("POSTGRES_DSN", "REDIS_URL", "ACCOUNTS_KEY_SECRET", "STREAMING_INGEST_SECRET", "HTTP_PORT"):
+    for variable in (
+        "POSTGRES_DSN",
+        "REDIS_URL",
+        "ACCOUNTS_KEY_SECRET",
+        "NOTIFY_SEALING_SECRET",
+        "STREAMING_INGEST_SECRET",
+        "HTTP_PORT",
+    ):
         assert one[f"LIVESTREAM_{variable}"] != other[f"LIVESTREAM_{variable}"]
 
 
