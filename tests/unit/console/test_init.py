@@ -248,7 +248,7 @@ def test_credentials_are_read_out_of_addresses() -> None:
     found = of_settings(
         {"LIVESTREAM_POSTGRES_DSN": "postgresql://u:a%2Fb@h/d", "LIVESTREAM_REDIS_URL": "redis://:r@h/0"}
     )
-    assert found == Credentials("a/b", "r", "", "", "", "", "")
+    assert found == Credentials("a/b", "r", "", "", "", "", "", "")
 
 
 def test_the_directory_is_the_named_one_or_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
