@@ -1,137 +1,175 @@
-"""The fan-out: a stream's followers are told in pages that any number of workers share, each follower once.
+"""The fan-out: followers are told in pages that any number of workers share, each follower once.
 
-A stream's start makes one fan-out row and a plan: ranges of follower ids that together hold every possible id, about
-`page_followers_max` followers in each. A page is one event, one transaction, one set-based statement. Because a page is
-a range and not a count, somebody who follows or unfollows meanwhile moves nobody else into or out of it. Plans of large
-channels go on in steps: the page that ends a step plans the next one, so neither a transaction nor the topic fills up.
+A fan-out is admitted once, by whichever lane hears of its cause first. Its plan makes ranges of follower ids that
+together hold every possible id, about `page_followers` followers in each. A page is one event, one transaction, one
+call of the database. Because a page is a range and not a count, somebody who follows or unfollows meanwhile moves
+nobody else into or out of it. No more than a window of pages is outstanding: the page that frees half of it plans on.
+So no transaction and no topic fills up, and whoever has few followers waits behind no more than a window of others'.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from time import perf_counter
 from uuid import UUID
 
 import structlog
 
 from eventbus.outbox import Transaction
-from events import Envelope, FanoutPagePlanned, StreamStarted
+from events import Envelope, FanoutPagePlanned, RecordingPublished, StreamEnded, StreamStarted
 from notify import fanout_store, metrics, store
 from notify.announcer import Announcer
-from notify.fanout_store import Boundary, Fanout
-from notify.notices import Notice, page_notice, stream_notice
-from notify.store import FIRST_USER_ID, LAST_USER_ID
+from notify.fanout_store import Admission, Fanout, FanoutState, HeldPage, Limits, Step, Verdict
+from notify.notices import Notice, recording_notice, stream_notice
+from runtime.postgres import Pool
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """The next pages of a plan, as the last follower id of each, and whether the plan ends with them."""
-
-    page_ends: Sequence[UUID]
-    is_last: bool
-
-
-def plan_step(boundaries: Sequence[Boundary], *, page_followers: int, pages_max: int, is_first: bool) -> Step:
-    """Cut the next pages from what `find_page_boundaries` found among `page_followers * pages_max + 1` candidates.
-
-    One candidate more than fits says that the plan goes on. The plan's last page is open-ended, so that the ranges
-    leave out no id: a follow that was made before the start and committed after the plan still is in one of them.
-    """
-    candidates = boundaries[-1].position if boundaries else 0
-    if candidates > page_followers * pages_max:
-        full = [boundary.follower_id for boundary in boundaries if boundary.position % page_followers == 0]
-        return Step(full[:pages_max], is_last=False)
-    if candidates == 0:
-        # behind an earlier step the rest of the ids still needs its page; a channel without followers needs none
-        return Step([] if is_first else [LAST_USER_ID], is_last=True)
-    return Step([*(boundary.follower_id for boundary in boundaries[:-1]), LAST_USER_ID], is_last=True)
-
-
 class Fanouts:
-    """Begins fan-outs, tells pages, and says the notice to whoever is connected."""
+    """Admits and begins fan-outs, tells pages, and says the notice to whoever is connected."""
 
-    def __init__(self, announcer: Announcer, *, page_followers_max: int, plan_pages_max: int) -> None:
+    def __init__(self, pool: Pool, announcer: Announcer, limits: Limits) -> None:
+        """`pool` is for admissions alone: a handler that has a connection already waits for another one there."""
+        self._pool = pool
         self._announcer = announcer
-        self._page_followers = page_followers_max
-        self._plan_pages = plan_pages_max
+        self._limits = limits
 
     async def announce_live(self, _: Transaction, envelope: Envelope[StreamStarted]) -> None:
-        """Tell the connected followers. It waits for nothing that the inboxes need, and they wait for nothing of it."""
-        await self._announcer.announce(stream_notice(envelope.event))
+        """Tell the connected followers that a stream started. Neither lane waits for the other."""
+        await self._announce(stream_notice(envelope.event))
+
+    async def announce_recording_live(self, transaction: Transaction, envelope: Envelope[RecordingPublished]) -> None:
+        """Tell those connected followers who want to hear of recordings."""
+        await self._announce(await self._recording_notice(transaction, envelope.event))
 
     async def begin(self, transaction: Transaction, envelope: Envelope[StreamStarted]) -> None:
-        """Begin the fan-out of a stream and plan its first pages; a stream that was begun before changes nothing."""
+        """Begin the fan-out of a stream; one that was begun before, or is not to be told, changes nothing."""
         notice = stream_notice(envelope.event)
         await store.keep_channel(transaction.connection, notice.channel_id, notice.channel_name)
-        if not await fanout_store.insert_fanout(transaction.connection, notice):
-            log.info("fanout_known", stream_id=str(notice.stream_id))
-            return
-        pages = await self._plan(transaction, notice, after=None, pages_planned=0)
-        metrics.fanouts_begun.inc()
-        log.info("fanout_begun", stream_id=str(notice.stream_id), channel_id=str(notice.channel_id), pages=pages)
+        await self._begin(transaction, notice)
+
+    async def begin_recording(self, transaction: Transaction, envelope: Envelope[RecordingPublished]) -> None:
+        """Begin to tell of a recording those who want to hear of recordings."""
+        await self._begin(transaction, await self._recording_notice(transaction, envelope.event))
+
+    async def end(self, transaction: Transaction, envelope: Envelope[StreamEnded]) -> None:
+        """Stop telling that a stream started: it is over."""
+        for fanout_id in await fanout_store.end_fanouts(transaction.connection, envelope.event.stream_id):
+            log.info("fanout_ended", fanout_id=str(fanout_id))
 
     async def tell_page(self, transaction: Transaction, envelope: Envelope[FanoutPagePlanned]) -> None:
-        """Write the inbox rows of a page; a page that was told before changes nothing."""
+        """Tell a page; one that was told before, or whose fan-out has stopped, changes nothing."""
         started = perf_counter()
         page, connection = envelope.event, transaction.connection
-        if not await fanout_store.claim_page(connection, page.fanout_id, page.page_number):
+        told = await fanout_store.tell_page(
+            connection,
+            page.fanout_id,
+            page.page_number,
+            after=page.after_follower_id,
+            last=page.last_follower_id,
+            limits=self._limits,
+        )
+        metrics.pages.labels(told.verdict).inc()
+        if told.verdict is Verdict.HELD:
+            log.info("fanout_page_held", fanout_id=str(page.fanout_id), page=page.page_number)
+        if told.step is None:
             return
-        notice = page_notice(page)
-        after = page.after_follower_id or FIRST_USER_ID
-        recipients = await fanout_store.write_notices(connection, notice, after=after, last=page.last_follower_id)
-        fanout = await fanout_store.count_page_done(connection, page.fanout_id, page.page_number, recipients=recipients)
-        if fanout.planned_at is None and fanout.planned_through == page.last_follower_id:
-            await self._plan(transaction, notice, after=page.last_follower_id, pages_planned=fanout.pages_planned)
-        if fanout.completed_at is not None:
-            _note_completed(fanout, fanout.completed_at)
-            await self._announcer.announce_stored(notice)
-        metrics.notices_written.inc(recipients)
+        await transaction.say(*(_page_after(page, *planned) for planned in _pages(told.step)))
+        if told.step.is_complete:
+            await self._complete(transaction, page.fanout_id)
+        metrics.notices_written.inc(told.recipients)
         metrics.page_seconds.observe(perf_counter() - started)
 
-    async def _plan(self, transaction: Transaction, notice: Notice, *, after: UUID | None, pages_planned: int) -> int:
-        boundaries = await fanout_store.find_page_boundaries(
-            transaction.connection,
-            notice,
-            after=after or FIRST_USER_ID,
-            page_followers=self._page_followers,
-            followers_max=self._page_followers * self._plan_pages + 1,
-        )
-        step = plan_step(
-            boundaries, page_followers=self._page_followers, pages_max=self._plan_pages, is_first=after is None
-        )
-        await transaction.say(*_pages(notice, step.page_ends, after=after, pages_planned=pages_planned))
-        await fanout_store.advance_plan(
-            transaction.connection,
-            notice.notification_id,
-            pages=len(step.page_ends),
-            planned_through=step.page_ends[-1] if step.page_ends else None,
-            is_last=step.is_last,
-        )
-        return len(step.page_ends)
+    async def go_on(self, transaction: Transaction, fanout: Fanout, held: Sequence[HeldPage]) -> None:
+        """Go on with a fan-out that was paused: its held pages are said again, and the plan goes on."""
+        again = [(page.page_number, page.after_follower_id, page.last_follower_id) for page in held]
+        await transaction.say(*(_page(fanout.notice, *planned) for planned in again))
+        step = await fanout_store.go_on(transaction.connection, fanout.fanout_id, self._limits)
+        await self._say(transaction, fanout.notice, step)
 
+    async def _announce(self, notice: Notice) -> None:
+        admission = await self._admit(notice, is_live=True)
+        if admission.announces:
+            await self._announcer.announce(notice)
 
-def _pages(
-    notice: Notice, page_ends: Sequence[UUID], *, after: UUID | None, pages_planned: int
-) -> list[FanoutPagePlanned]:
-    starts = [after, *page_ends[:-1]]
-    return [
-        FanoutPagePlanned(
-            notice_id=notice.notification_id,
+    async def _begin(self, transaction: Transaction, notice: Notice) -> None:
+        admission = await self._admit(notice, is_live=False)
+        if admission.state is not FanoutState.RUNNING:
+            return
+        step = await fanout_store.begin(transaction.connection, notice.notification_id, self._limits)
+        if step is None:
+            log.info("fanout_known", fanout_id=str(notice.notification_id))
+            return
+        await self._say(transaction, notice, step)
+        metrics.fanouts_begun.inc()
+        log.info(
+            "fanout_begun",
+            fanout_id=str(notice.notification_id),
             kind=notice.kind,
-            stream_id=notice.stream_id,
-            channel_id=notice.channel_id,
-            channel_name=notice.channel_name,
-            title=notice.title,
-            category=notice.category,
-            started_at=notice.created_at,
-            page_number=number,
-            after_follower_id=start,
-            last_follower_id=end,
+            channel_id=str(notice.channel_id),
+            pages=len(step.page_ends),
         )
-        for number, (start, end) in enumerate(zip(starts, page_ends, strict=False), pages_planned + 1)
+
+    async def _admit(self, notice: Notice, *, is_live: bool) -> Admission:
+        admission = await fanout_store.admit(self._pool, notice, self._limits, is_live=is_live)
+        if admission.is_new and admission.suppressed_because is not None:
+            metrics.fanouts_suppressed.labels(admission.suppressed_because).inc()
+            log.info(
+                "fanout_suppressed",
+                fanout_id=str(notice.notification_id),
+                channel_id=str(notice.channel_id),
+                because=admission.suppressed_because,
+            )
+        return admission
+
+    async def _recording_notice(self, transaction: Transaction, event: RecordingPublished) -> Notice:
+        """Named as its stream was; a stream that notify never heard of has no title."""
+        connection = transaction.connection
+        stream = await fanout_store.find_fanout(connection, event.stream_id)
+        if stream is not None:
+            return recording_notice(event, stream.channel_name, stream.title, stream.category)
+        return recording_notice(event, await store.find_username(connection, event.channel_id) or "", "", None)
+
+    async def _say(self, transaction: Transaction, notice: Notice, step: Step) -> None:
+        await transaction.say(*(_page(notice, *planned) for planned in _pages(step)))
+        if step.is_complete:
+            await self._complete(transaction, notice.notification_id)
+
+    async def _complete(self, transaction: Transaction, fanout_id: UUID) -> None:
+        fanout = await fanout_store.find_fanout(transaction.connection, fanout_id)
+        if fanout is not None and fanout.completed_at is not None:
+            _note_completed(fanout, fanout.completed_at)
+            await self._announcer.announce_stored(fanout.notice)
+
+
+def _pages(step: Step) -> list[tuple[int, UUID | None, UUID]]:
+    """The number and the range of each page of a step."""
+    starts = [step.page_after, *step.page_ends[:-1]]
+    return [
+        (number, start, end)
+        for number, (start, end) in enumerate(zip(starts, step.page_ends, strict=False), step.pages_before + 1)
     ]
+
+
+def _page(notice: Notice, number: int, after: UUID | None, last: UUID) -> FanoutPagePlanned:
+    return FanoutPagePlanned(
+        notice_id=notice.notification_id,
+        kind=notice.kind,
+        stream_id=notice.stream_id,
+        channel_id=notice.channel_id,
+        channel_name=notice.channel_name,
+        title=notice.title,
+        category=notice.category,
+        started_at=notice.created_at,
+        page_number=number,
+        after_follower_id=after,
+        last_follower_id=last,
+    )
+
+
+def _page_after(page: FanoutPagePlanned, number: int, after: UUID | None, last: UUID) -> FanoutPagePlanned:
+    """Another page of the same fan-out."""
+    return page.model_copy(update={"page_number": number, "after_follower_id": after, "last_follower_id": last})
 
 
 def _note_completed(fanout: Fanout, completed_at: datetime) -> None:
@@ -139,9 +177,10 @@ def _note_completed(fanout: Fanout, completed_at: datetime) -> None:
     metrics.fanout_seconds.observe(seconds)
     log.info(
         "fanout_completed",
-        stream_id=str(fanout.stream_id),
+        fanout_id=str(fanout.fanout_id),
+        kind=fanout.kind,
         pages=fanout.pages_done,
         recipients=fanout.recipients,
         seconds=round(seconds, 3),
-        heard_after_start_seconds=round((fanout.created_at - fanout.started_at.astimezone(UTC)).total_seconds(), 3),
+        heard_after_start_seconds=round((fanout.created_at - fanout.started_at).total_seconds(), 3),
     )

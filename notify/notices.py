@@ -1,14 +1,13 @@
 """The notice: what a follower is told, the same in the inbox, on Redis and in a live event."""
 
-from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from hashlib import sha256
 from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from events import FanoutPagePlanned, StreamStarted
+from events import RecordingPublished, StreamStarted
 
 NoticeKind = Literal["stream.started", "recording.published"]
 
@@ -41,18 +40,29 @@ def stream_notice(event: StreamStarted) -> Notice:
     )
 
 
-def page_notice(page: FanoutPagePlanned) -> Notice:
-    """The notice that a page tells."""
+def recording_notice(event: RecordingPublished, channel_name: str, title: str, category: str | None) -> Notice:
+    """The notice that a recording can be watched, with the words of its stream."""
     return Notice(
-        notification_id=page.fanout_id,
-        kind=page.kind,
-        stream_id=page.stream_id,
-        channel_id=page.channel_id,
-        channel_name=page.channel_name,
-        title=page.title,
-        category=page.category,
-        created_at=page.started_at,
+        notification_id=recording_notice_id(event.stream_id, event.published_at),
+        kind="recording.published",
+        stream_id=event.stream_id,
+        channel_id=event.channel_id,
+        channel_name=channel_name,
+        title=title,
+        category=category,
+        created_at=event.published_at,
     )
+
+
+def recording_notice_id(stream_id: UUID, published_at: datetime) -> UUID:
+    """A UUIDv7 of that moment which is always the same for this stream, so that a repetition is recognised.
+
+    RFC 9562, section 5.7: 48 bits of milliseconds, then what is random there and a digest of the stream's id here.
+    """
+    milliseconds = int(published_at.timestamp() * 1000)
+    digest = int.from_bytes(sha256(stream_id.bytes).digest()[:10])
+    version_and_variant = 0x7 << 76 | 0b10 << 62
+    return UUID(int=milliseconds << 80 | digest & ~(0xF << 76 | 0b11 << 62) | version_and_variant)
 
 
 def least_notice_id(moment: datetime) -> UUID:
@@ -63,23 +73,3 @@ def least_notice_id(moment: datetime) -> UUID:
 def id_before(notice_id: UUID, *, seconds: int) -> UUID:
     """The id that far ahead of `notice_id` in time."""
     return UUID(int=max(0, notice_id.int - (seconds * 1000 << 80)))
-
-
-@dataclass(frozen=True)
-class LiveNotice:
-    """A notice with its bytes on the wire, made once however many clients get them."""
-
-    notice: Notice
-
-    @cached_property
-    def frame(self) -> bytes:
-        """The server-sent event that also moves the client's Last-Event-ID to this notice."""
-        return f"id: {self.notice.notification_id}\n".encode() + self.frame_out_of_order
-
-    @cached_property
-    def frame_out_of_order(self) -> bytes:
-        """The event for a client that already had a later notice: without an id, its Last-Event-ID stays there.
-
-        The data is one line: JSON escapes line ends (HTML Standard, section 9.2.6, would split the field at them).
-        """
-        return f"event: notice\ndata: {self.notice.model_dump_json()}\n\n".encode()

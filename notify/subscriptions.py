@@ -1,16 +1,28 @@
-"""What notify listens to, in three groups that do not wait for each other."""
+"""What notify's people and fan-outs listen to, in groups that do not wait for each other."""
 
 from eventbus.subscription import Subscription
-from events import AccountRegistered, FanoutPagePlanned, StreamStarted
+from events import AccountRegistered, FanoutPagePlanned, RecordingPublished, StreamEnded, StreamStarted
 from notify.fanout import Fanouts
-from notify.followers import Followers
+from notify.followers import remember_person
 
 
-def subscriptions(fanouts: Fanouts, followers: Followers) -> list[Subscription]:
-    """The live lane, the beginnings of fan-outs with the names of people, and the pages."""
+def subscriptions(fanouts: Fanouts) -> list[Subscription]:
+    """The live lane, the beginnings and ends of fan-outs with the names of people, and the pages."""
     return [
-        Subscription("notify-live", {StreamStarted: fanouts.announce_live}),
-        Subscription("notify", {AccountRegistered: followers.on_account_registered, StreamStarted: fanouts.begin}),
+        Subscription(
+            "notify-live",
+            {StreamStarted: fanouts.announce_live, RecordingPublished: fanouts.announce_recording_live},
+        ),
+        # a start and its end share a group and a partition: what has ended was begun before
+        Subscription(
+            "notify",
+            {
+                AccountRegistered: remember_person,
+                StreamStarted: fanouts.begin,
+                StreamEnded: fanouts.end,
+            },
+        ),
+        Subscription("notify-recordings", {RecordingPublished: fanouts.begin_recording}),
         # a page is a whole transaction's work: one at a time keeps transactions short and the order of locks simple
         Subscription("notify-pages", {FanoutPagePlanned: fanouts.tell_page}, batch_messages_max=1),
     ]

@@ -1,66 +1,68 @@
--- name: insert_fanout$
--- Begin the fan-out of a stream; answers its id, or null when it was begun before.
-INSERT INTO fanouts (fanout_id, kind, stream_id, channel_id, channel_name, title, category, started_at, begun_at)
-VALUES (:fanout_id, :kind, :stream_id, :channel_id, :channel_name, :title, :category, :started_at, clock_timestamp())
-ON CONFLICT DO NOTHING RETURNING fanout_id;
+-- name: admit_fanout^
+-- Make a fan-out unless it is there; answers its state, and whether the connected are to be told by whoever asked live.
+SELECT state, suppressed_because, is_new, announces
+  FROM admit_fanout(:fanout_id, :kind, :stream_id, :channel_id, :channel_name, :title, :category, :started_at,
+                    :cool_down, :day_max, :is_live);
 
--- name: find_page_boundaries
--- Among the next `followers_max` followers of a channel: every `page_followers`-th, and the last, with their positions.
-SELECT follower_id, position
-  FROM (
-      SELECT follower_id, row_number() OVER (ORDER BY follower_id) AS position, count(*) OVER () AS candidates
-        FROM (
-            SELECT follower_id FROM follows
-             WHERE channel_id = :channel_id AND follower_id > :after_follower_id AND followed_at <= :started_at
-             ORDER BY follower_id
-             LIMIT :followers_max
-        ) AS candidate
-  ) AS numbered
- WHERE position % :page_followers = 0 OR position = candidates
- ORDER BY position;
+-- name: begin_fanout^
+-- Plan the first pages of a fan-out that was admitted and not begun; no row when there is nothing to begin.
+SELECT g.page_after, g.pages_before, g.page_ends, g.is_complete
+  FROM (SELECT fanout_id FROM fanouts WHERE fanout_id = :fanout_id AND begun_at IS NULL AND state = 'running'
+           FOR NO KEY UPDATE) AS unbegun
+  CROSS JOIN LATERAL go_on_with_fanout(unbegun.fanout_id, :page_followers, :window_pages) AS g;
 
--- name: advance_plan$
--- Note that pages were planned, up to which follower, and whether they were the last; true when nothing is to be done.
+-- name: go_on_with_fanout^
+-- Plan the next pages of a fan-out, or end it when all is done.
+SELECT page_after, pages_before, page_ends, is_complete
+  FROM go_on_with_fanout(:fanout_id, :page_followers, :window_pages);
+
+-- name: tell_page^
+-- Tell a page of followers and plan on; answers what came of it.
+SELECT verdict, told, page_after, pages_before, page_ends, is_complete
+  FROM tell_page(:fanout_id, :page_number, :after_follower_id, :last_follower_id, :push_lasts, :email_lasts,
+                 :page_followers, :window_pages);
+
+-- name: end_fanouts
+-- A stream is over: nobody is told of its start any more. Answers the fan-outs that this has stopped.
+UPDATE fanouts SET state = 'ended', state_changed_at = clock_timestamp()
+ WHERE stream_id = :stream_id AND kind = 'stream.started' AND state IN ('running', 'paused')
+RETURNING fanout_id;
+
+-- name: change_fanout_state$
+-- Move a fan-out from one of some states to another; answers its id, or null when it was in none of them.
 UPDATE fanouts
-   SET pages_planned = pages_planned + :pages, planned_through = :planned_through,
-       planned_at = CASE WHEN :is_last THEN clock_timestamp() END,
-       completed_at = CASE WHEN :is_last AND pages_done = pages_planned + :pages THEN clock_timestamp() END
- WHERE fanout_id = :fanout_id
-RETURNING completed_at IS NOT NULL;
+   SET state = :state, state_changed_at = clock_timestamp(),
+       paused_for = paused_for + CASE state WHEN 'paused' THEN clock_timestamp() - state_changed_at ELSE '0' END
+ WHERE fanout_id = :fanout_id AND state = ANY(:states::text[])
+RETURNING fanout_id;
 
--- name: claim_page$
--- Mark a page as told; null when it was told before.
-INSERT INTO fanout_pages (fanout_id, page_number) VALUES (:fanout_id, :page_number)
-ON CONFLICT DO NOTHING RETURNING page_number;
-
--- name: write_notices$
--- Put the notice into the inboxes of a page's followers; answers how many had none yet.
-WITH told AS (
-    INSERT INTO notices (user_id, notice_id)
-    SELECT follower_id, :notice_id FROM follows
-     WHERE channel_id = :channel_id AND follower_id > :after_follower_id AND follower_id <= :last_follower_id
-       AND followed_at <= :started_at
-     ORDER BY follower_id
-    ON CONFLICT DO NOTHING
-    RETURNING 1
-)
-SELECT count(*) FROM told;
-
--- name: note_page_recipients!
--- How many were told by a page.
-UPDATE fanout_pages SET recipients = :recipients WHERE fanout_id = :fanout_id AND page_number = :page_number;
-
--- name: count_page_done^
--- Count a page and its recipients once; answers how the fan-out stands, whose row stays locked until the commit.
-UPDATE fanouts
-   SET pages_done = pages_done + 1, recipients = recipients + :recipients,
-       completed_at = CASE WHEN planned_at IS NOT NULL AND pages_done + 1 = pages_planned THEN clock_timestamp() END
- WHERE fanout_id = :fanout_id
-RETURNING fanout_id, stream_id, channel_id, pages_planned, pages_done, recipients, started_at, planned_through,
-          planned_at, created_at, completed_at;
+-- name: list_held_pages
+-- The pages that came while their fan-out was paused; never more than a window, or a step of before.
+SELECT page_number, after_follower_id, last_follower_id
+  FROM fanout_pages WHERE fanout_id = :fanout_id AND is_held
+ ORDER BY page_number;
 
 -- name: find_fanout^
--- How the fan-out of a stream stands.
-SELECT fanout_id, stream_id, channel_id, pages_planned, pages_done, recipients, started_at, planned_through,
-       planned_at, created_at, completed_at
-  FROM fanouts WHERE fanout_id = :fanout_id;
+-- How a fan-out stands.
+SELECT f.fanout_id, f.kind, f.stream_id, f.channel_id, f.channel_name, f.title, f.category, f.state, f.suppressed_because,
+       f.pages_expected, f.pages_planned, f.pages_done, f.recipients, f.audience, f.started_at, f.created_at, f.begun_at,
+       f.planned_at, f.completed_at, f.state_changed_at, f.paused_for, now() AS read_at
+  FROM fanouts f WHERE f.fanout_id = :fanout_id;
+
+-- name: list_fanouts
+-- A page of a channel's fan-outs, the newest first, below a (started_at, fanout_id).
+SELECT f.fanout_id, f.kind, f.stream_id, f.channel_id, f.channel_name, f.title, f.category, f.state, f.suppressed_because,
+       f.pages_expected, f.pages_planned, f.pages_done, f.recipients, f.audience, f.started_at, f.created_at, f.begun_at,
+       f.planned_at, f.completed_at, f.state_changed_at, f.paused_for, now() AS read_at
+  FROM fanouts f
+ WHERE f.channel_id = :channel_id AND (f.started_at, f.fanout_id) < (:before_started_at, :before_fanout_id)
+ ORDER BY f.started_at DESC, f.fanout_id DESC
+ LIMIT :items_max;
+
+-- name: count_held_pages$
+-- How many pages came while their fan-out was paused.
+SELECT count(*) FROM fanout_pages WHERE fanout_id = :fanout_id AND is_held;
+
+-- name: list_fanout_outcomes
+-- What became of the recipients of a fan-out: a handful of counts.
+SELECT channel, outcome, recipients FROM fanout_outcomes WHERE fanout_id = :fanout_id ORDER BY channel, outcome LIMIT 100;

@@ -15,22 +15,35 @@ ALTER TABLE fanouts
         CHECK (state IN ('running', 'paused', 'completed', 'suppressed', 'cancelled', 'ended')),
     ADD COLUMN suppressed_because text CHECK (suppressed_because IN ('cool-down', 'daily-limit')),
     ADD COLUMN audience bigint NOT NULL DEFAULT 0,
+    ADD COLUMN pages_expected integer NOT NULL DEFAULT 0,
+    ADD COLUMN announced_at timestamptz,
     ADD COLUMN begun_at timestamptz,
+    ADD COLUMN paused_for interval NOT NULL DEFAULT '0',
     ADD COLUMN state_changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     ADD CONSTRAINT suppressed_for_a_reason CHECK ((state = 'suppressed') = (suppressed_because IS NOT NULL));
-UPDATE fanouts SET stream_id = fanout_id, begun_at = created_at,
+UPDATE fanouts SET stream_id = fanout_id, begun_at = created_at, announced_at = created_at, pages_expected = pages_planned,
                    state = CASE WHEN completed_at IS NULL THEN 'running' ELSE 'completed' END;
 ALTER TABLE fanouts ALTER COLUMN stream_id SET NOT NULL;
 COMMENT ON COLUMN fanouts.audience IS 'Followers who wanted notices when the plan began: an estimate for progress, not a bound.';
+COMMENT ON COLUMN fanouts.pages_expected IS 'How many pages the channel''s followers make when the plan begins: an estimate, as audience is.';
+COMMENT ON COLUMN fanouts.announced_at IS 'When the connected followers were told; null: not yet.';
+COMMENT ON COLUMN fanouts.paused_for IS 'The sum of the pauses that are over.';
 COMMENT ON COLUMN fanouts.begun_at IS 'When the plan began; null: admitted, and not yet begun.';
 COMMENT ON COLUMN fanouts.state IS 'ended: the stream was over before everybody was told.';
 -- serves: admit_fanout (the cool-down and the daily limit of a channel)
 CREATE INDEX fanouts_of_channel ON fanouts (channel_id, started_at DESC);
 -- serves: end_fanouts (a stream that ends stops what is still being told of it)
 CREATE INDEX fanouts_of_stream ON fanouts (stream_id);
+-- serves: find_missed_notices (fan-outs whose inbox rows are still being written)
+DROP INDEX fanouts_unfinished;
+CREATE INDEX fanouts_running ON fanouts (channel_id, fanout_id) WHERE state = 'running';
 
 -- A page that came while its fan-out was paused is held: its range is kept, and said again on resuming.
+-- Who is told by how many pages is counted in fanout_outcomes; and a page reads its fan-out anyway, so that the foreign
+-- key would only make all workers lock that one row all the time.
 ALTER TABLE fanout_pages
+    DROP COLUMN recipients,
+    DROP CONSTRAINT fanout_pages_stream_id_fkey,
     ADD COLUMN after_follower_id uuid,
     ADD COLUMN last_follower_id uuid,
     ADD COLUMN is_held boolean NOT NULL DEFAULT false;
@@ -136,3 +149,275 @@ CREATE TABLE inboxes (
     read_through uuid NOT NULL
 );
 COMMENT ON COLUMN inboxes.read_through IS 'Every notice up to this id is read.';
+
+-- What a follower wants of a channel, from both tables. Whoever is told in another way than by pages reads it here, too.
+CREATE VIEW wishes AS
+SELECT f.channel_id, f.follower_id, f.followed_at,
+       f.wants_notices AND NOT coalesce(p.muted, false) AS wants_notices,
+       f.categories,
+       coalesce(f.recordings, p.recordings, false) AS recordings,
+       coalesce(f.inbox, p.inbox, true) AS inbox,
+       coalesce(f.webpush, p.webpush, true) AS webpush,
+       CASE p.email WHEN 'digest' THEN false WHEN 'each' THEN coalesce(f.email, true) ELSE coalesce(f.email, false) END
+           AS email_each,
+       p.time_zone, p.quiet_from, p.quiet_until, p.daily_notices_max
+  FROM follows f LEFT JOIN preferences p ON p.user_id = f.follower_id;
+
+CREATE FUNCTION is_in_categories(category text, wanted text[]) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT wanted IS NULL OR coalesce(category = ANY (wanted), false)
+$$;
+
+-- The time on somebody's wall. A zone that is none (any longer) must not hold up the others of a page: it is UTC then.
+CREATE FUNCTION local_now(zone text) RETURNS timestamp LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN now() AT TIME ZONE zone;
+EXCEPTION WHEN invalid_parameter_value THEN
+    RETURN now() AT TIME ZONE 'UTC';
+END
+$$;
+
+-- Hours over midnight end on the next day. Both ends the same: no hour at all.
+CREATE FUNCTION is_quiet(zone text, quiet_from time, quiet_until time) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    clock time := local_now(zone)::time;
+BEGIN
+    RETURN CASE WHEN quiet_from <= quiet_until THEN clock >= quiet_from AND clock < quiet_until
+                ELSE clock >= quiet_from OR clock < quiet_until END;
+END
+$$;
+
+-- Whether the inbox has as many notices of a person's day as may be pushed and mailed in it.
+CREATE FUNCTION is_capped(person uuid, zone text, notices_max integer) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    today  timestamp := date_trunc('day', local_now(zone));
+    starts timestamptz := now() - (local_now(zone) - today);
+BEGIN
+    RETURN notices_max <= (SELECT count(*) FROM (SELECT FROM notices
+                                                  WHERE user_id = person AND notice_id >= uuid7_floor(starts)
+                                                  LIMIT notices_max) AS todays);
+END
+$$;
+
+-- Makes a fan-out once, and decides once whether anybody hears of it. One channel at a time, so that two streams that begin
+-- together are judged one after the other. `announces`: the connected are to be told now, by whoever has asked so (is_live).
+CREATE FUNCTION admit_fanout(
+    asked_id uuid, asked_kind text, asked_stream uuid, asked_channel uuid, asked_name text, asked_title text,
+    asked_category text, asked_start timestamptz, cool_down interval, day_max integer, is_live boolean,
+    OUT state text, OUT suppressed_because text, OUT is_new boolean, OUT announces boolean
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    reason text;
+BEGIN
+    SELECT f.state, f.suppressed_because, false INTO state, suppressed_because, is_new
+      FROM fanouts f WHERE f.fanout_id = asked_id;
+    IF NOT FOUND THEN
+        PERFORM pg_advisory_xact_lock(hashtextextended('notify.admit_fanout:' || asked_channel, 0));
+        IF asked_kind = 'stream.started' THEN
+            SELECT CASE WHEN count(*) FILTER (WHERE f.started_at > asked_start - cool_down) > 0 THEN 'cool-down'
+                        WHEN count(*) >= day_max THEN 'daily-limit' END
+              INTO reason
+              FROM fanouts f
+             WHERE f.channel_id = asked_channel AND f.kind = asked_kind AND f.state <> 'suppressed'
+               AND f.started_at > asked_start - greatest(cool_down, interval '24 hours')
+               AND f.started_at <= asked_start AND f.fanout_id <> asked_id;
+        END IF;
+        INSERT INTO fanouts (fanout_id, kind, stream_id, channel_id, channel_name, title, category, started_at,
+                             state, suppressed_because)
+        SELECT asked_id, asked_kind, asked_stream, asked_channel, asked_name, asked_title, asked_category, asked_start,
+               CASE WHEN reason IS NULL THEN 'running' ELSE 'suppressed' END, reason
+         -- a recording has one notice, even if it were published again at another time
+         WHERE asked_kind = 'stream.started'
+            OR NOT EXISTS (SELECT FROM fanouts f WHERE f.stream_id = asked_stream AND f.kind = asked_kind)
+        ON CONFLICT DO NOTHING;
+        is_new := FOUND;
+        SELECT f.state, f.suppressed_because INTO state, suppressed_because FROM fanouts f WHERE f.fanout_id = asked_id;
+    END IF;
+    announces := false;
+    IF is_live AND state IN ('running', 'completed') THEN
+        UPDATE fanouts f SET announced_at = clock_timestamp() WHERE f.fanout_id = asked_id AND f.announced_at IS NULL;
+        announces := FOUND;
+    END IF;
+END
+$$;
+
+-- Cuts the next pages off a channel's followers and counts them as planned. Whoever calls it holds the fan-out's row.
+-- A page ends with its page_followers-th follower; behind the last one it is open-ended, so that the ranges hold every id: a
+-- follow that was made before the start and is committed after the plan still is in one of them.
+CREATE FUNCTION plan_pages(
+    planned fanouts, page_followers integer, pages_max integer, OUT page_ends uuid[], OUT is_complete boolean
+) LANGUAGE plpgsql AS $$
+DECLARE
+    reach   uuid := coalesce(planned.planned_through, '00000000-0000-0000-0000-000000000000');
+    nearest uuid[];
+    is_last boolean := false;
+BEGIN
+    page_ends := '{}';
+    WHILE cardinality(page_ends) < pages_max AND NOT is_last LOOP
+        -- one follower more than fits says that the plan goes on
+        SELECT array_agg(follower_id) INTO nearest
+          FROM (SELECT follower_id FROM follows WHERE channel_id = planned.channel_id AND follower_id > reach
+                 ORDER BY follower_id OFFSET page_followers - 1 LIMIT 2) AS two;
+        is_last := coalesce(cardinality(nearest), 0) < 2;
+        -- a channel without followers needs no page; behind earlier pages the rest of the ids still does
+        EXIT WHEN is_last AND planned.planned_through IS NULL AND cardinality(page_ends) = 0
+                  AND NOT EXISTS (SELECT FROM follows WHERE channel_id = planned.channel_id);
+        reach := CASE WHEN is_last THEN 'ffffffff-ffff-ffff-ffff-ffffffffffff' ELSE nearest[1] END;
+        page_ends := page_ends || reach;
+    END LOOP;
+    is_complete := is_last AND planned.pages_done = planned.pages_planned + cardinality(page_ends);
+    UPDATE fanouts
+       SET pages_planned = pages_planned + cardinality(page_ends), planned_through = page_ends[cardinality(page_ends)],
+           planned_at = CASE WHEN is_last THEN clock_timestamp() END,
+           state = CASE WHEN is_complete THEN 'completed' ELSE state END,
+           state_changed_at = CASE WHEN is_complete THEN clock_timestamp() ELSE state_changed_at END,
+           completed_at = CASE WHEN is_complete THEN clock_timestamp() END
+     WHERE fanout_id = planned.fanout_id;
+END
+$$;
+
+-- Begins a fan-out or goes on with it: plans pages as long as no more than half of the window is outstanding, and ends it when
+-- nothing is left. Answers the pages to be said: they follow on `page_after` and are numbered from `pages_before` + 1 on.
+CREATE FUNCTION go_on_with_fanout(
+    going uuid, page_followers integer, window_pages integer,
+    OUT page_after uuid, OUT pages_before integer, OUT page_ends uuid[], OUT is_complete boolean
+) LANGUAGE plpgsql AS $$
+DECLARE
+    f fanouts;
+BEGIN
+    page_ends := '{}';
+    is_complete := false;
+    SELECT * INTO f FROM fanouts WHERE fanout_id = going FOR NO KEY UPDATE;
+    IF f.state IS DISTINCT FROM 'running' THEN
+        RETURN;
+    END IF;
+    page_after := f.planned_through;
+    pages_before := f.pages_planned;
+    IF f.begun_at IS NULL THEN
+        UPDATE fanouts
+           SET begun_at = clock_timestamp(), audience = coalesce(c.want_notices, 0),
+               pages_expected = ceil(coalesce(c.followers, 0)::numeric / page_followers)
+          FROM (SELECT) AS one LEFT JOIN follower_counts c ON c.channel_id = f.channel_id
+         WHERE fanout_id = going;
+    END IF;
+    IF f.planned_at IS NULL THEN
+        IF f.pages_planned - f.pages_done <= window_pages / 2 THEN
+            SELECT p.page_ends, p.is_complete INTO page_ends, is_complete
+              FROM plan_pages(f, page_followers, window_pages - (f.pages_planned - f.pages_done)) AS p;
+        END IF;
+    ELSIF f.pages_done = f.pages_planned THEN
+        UPDATE fanouts SET state = 'completed', state_changed_at = clock_timestamp(), completed_at = clock_timestamp()
+         WHERE fanout_id = going;
+        is_complete := true;
+    END IF;
+END
+$$;
+
+-- Tells a page of followers: the inboxes of those who want it, what is to be pushed and mailed, the counts; all of it once.
+-- `verdict`: told; known (it was told before); held (the fan-out is paused: said again later); stopped (nobody is told any
+-- more). The row of the fan-out is locked by the last statements alone, or the pages would wait for each other.
+CREATE FUNCTION tell_page(
+    telling uuid, number integer, after_follower uuid, last_follower uuid, push_lasts interval, email_lasts interval,
+    page_followers integer, window_pages integer,
+    OUT verdict text, OUT told integer, OUT page_after uuid, OUT pages_before integer, OUT page_ends uuid[],
+    OUT is_complete boolean
+) LANGUAGE plpgsql AS $$
+DECLARE
+    f       fanouts;
+    reached record;
+BEGIN
+    SELECT * INTO f FROM fanouts WHERE fanout_id = telling;
+    IF f.state = 'paused' THEN
+        -- under the row's lock once more: whoever resumes finds this page among those that are held, or is seen here
+        SELECT * INTO f FROM fanouts WHERE fanout_id = telling FOR NO KEY UPDATE;
+        IF f.state = 'paused' THEN
+            INSERT INTO fanout_pages (fanout_id, page_number, after_follower_id, last_follower_id, is_held)
+            VALUES (telling, number, after_follower, last_follower, true) ON CONFLICT DO NOTHING;
+            verdict := 'held';
+            RETURN;
+        END IF;
+    END IF;
+    IF f.state IS DISTINCT FROM 'running' THEN
+        verdict := 'stopped';
+        RETURN;
+    END IF;
+    INSERT INTO fanout_pages AS page (fanout_id, page_number) VALUES (telling, number)
+    ON CONFLICT (fanout_id, page_number) DO UPDATE SET is_held = false, done_at = clock_timestamp() WHERE page.is_held;
+    IF NOT FOUND THEN
+        verdict := 'known';
+        RETURN;
+    END IF;
+    verdict := 'told';
+    SELECT * INTO reached FROM write_page(f, after_follower, last_follower, push_lasts, email_lasts);
+    told := reached.told;
+    UPDATE fanouts SET pages_done = pages_done + 1, recipients = recipients + told WHERE fanout_id = telling;
+    INSERT INTO fanout_outcomes AS o (fanout_id, channel, outcome, recipients)
+    SELECT telling, counted.channel, counted.outcome, counted.recipients
+      FROM unnest(reached.channels, reached.outcomes, reached.counts) AS counted (channel, outcome, recipients)
+    ON CONFLICT (fanout_id, channel, outcome) DO UPDATE SET recipients = o.recipients + excluded.recipients;
+    SELECT g.page_after, g.pages_before, g.page_ends, g.is_complete INTO page_after, pages_before, page_ends, is_complete
+      FROM go_on_with_fanout(telling, page_followers, window_pages) AS g;
+END
+$$;
+
+-- The writing of a page, set-based: who wants the notice is asked within the statement, of follows and preferences as they are
+-- at that moment. Quiet hours and the daily limit hold back what leaves the house, never the inbox.
+CREATE FUNCTION write_page(
+    f fanouts, after_follower uuid, last_follower uuid, push_lasts interval, email_lasts interval,
+    OUT told integer, OUT channels text[], OUT outcomes text[], OUT counts bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+    reached  record;
+    wanted   text[];
+    held     integer;
+    told_now timestamptz := clock_timestamp();
+BEGIN
+    WITH audience AS MATERIALIZED (
+        SELECT w.* FROM wishes w
+         WHERE w.channel_id = f.channel_id AND w.follower_id > coalesce(after_follower, '00000000-0000-0000-0000-000000000000')
+           AND w.follower_id <= last_follower AND w.followed_at <= f.started_at AND w.wants_notices
+           AND is_in_categories(f.category, w.categories) AND (f.kind <> 'recording.published' OR w.recordings)
+    ), written AS (
+        INSERT INTO notices (user_id, notice_id)
+        SELECT follower_id, f.fanout_id FROM audience WHERE inbox ORDER BY follower_id
+        ON CONFLICT DO NOTHING RETURNING 1
+    ), destined AS (
+        SELECT d.user_id, d.destination_id, d.channel, d.provider,
+               CASE WHEN a.quiet_from IS NOT NULL AND is_quiet(a.time_zone, a.quiet_from, a.quiet_until) THEN 'quiet'
+                    WHEN a.daily_notices_max IS NOT NULL AND is_capped(a.follower_id, a.time_zone, a.daily_notices_max)
+                    THEN 'capped' ELSE 'queued' END AS outcome
+          FROM audience a JOIN destinations d ON d.user_id = a.follower_id
+         WHERE (d.channel = 'webpush' AND a.webpush) OR (d.channel = 'email' AND a.email_each)
+    )
+    SELECT (SELECT count(*) FROM written) AS told, array_agg(user_id) AS users, array_agg(destination_id) AS destinations,
+           array_agg(channel) AS channels, array_agg(provider) AS providers, array_agg(outcome) AS outcomes
+      INTO reached FROM destined;
+    told := reached.told;
+    SELECT array_agg(c.channel), array_agg(c.outcome), array_agg(c.people) INTO channels, outcomes, counts
+      FROM (SELECT 'inbox' AS channel, 'told' AS outcome, told::bigint AS people WHERE told > 0
+            UNION ALL
+            SELECT each.channel, each.outcome, count(*)
+              FROM unnest(reached.channels, reached.outcomes) AS each (channel, outcome) GROUP BY 1, 2
+            ORDER BY 1, 2) AS c;
+    IF 'queued' = ANY (reached.outcomes) THEN
+        wanted := ARRAY(SELECT DISTINCT each.channel FROM unnest(reached.channels, reached.outcomes) AS each (channel, outcome)
+                         WHERE each.outcome = 'queued' ORDER BY 1);
+        LOOP
+            -- held until the commit: an old queue that is empty may be removed at any moment
+            PERFORM FROM delivery_queues WHERE source_id = f.fanout_id AND lane = 'bulk' AND channel = ANY (wanted) FOR KEY SHARE;
+            GET DIAGNOSTICS held = ROW_COUNT;
+            EXIT WHEN held = cardinality(wanted);
+            INSERT INTO delivery_queues (channel, lane, source_id)
+            SELECT wish, 'bulk', f.fanout_id FROM unnest(wanted) AS wish ORDER BY 1
+            ON CONFLICT DO NOTHING;
+        END LOOP;
+        INSERT INTO deliveries (queue_id, message_id, user_id, destination_id, provider, due_at, expires_at)
+        SELECT q.queue_id, f.fanout_id, each.user_id, each.destination_id, each.provider, told_now,
+               told_now + CASE each.channel WHEN 'email' THEN email_lasts ELSE push_lasts END
+          FROM unnest(reached.users, reached.destinations, reached.channels, reached.providers, reached.outcomes)
+               AS each (user_id, destination_id, channel, provider, outcome)
+          JOIN delivery_queues q ON q.channel = each.channel AND q.lane = 'bulk' AND q.source_id = f.fanout_id
+         WHERE each.outcome = 'queued';
+    END IF;
+END
+$$;

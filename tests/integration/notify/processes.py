@@ -84,10 +84,11 @@ class RunningNotify:
         assert status == 204, body
 
     async def notices(self, person: Person) -> list[dict[str, Any]]:
+        """A person's inbox as the live lane says it."""
         status, body = await self.call("GET", "/api/notifications?limit=100", person)
         assert status == 200, body
         items: list[dict[str, Any]] = body["items"]
-        return items
+        return [{name: value for name, value in item.items() if name != "read"} for item in items]
 
     async def listen(self, person: Person, last_event_id: str | None = None) -> "Listener":
         """Connect to the live lane and be let in."""
@@ -216,7 +217,7 @@ def _record(event: Event) -> Record:
 
 
 async def fanout_is_complete(pool: Pool, stream_id: UUID) -> bool:
-    return bool(await pool.fetchval("SELECT completed_at IS NOT NULL FROM fanouts WHERE stream_id = $1", stream_id))
+    return bool(await pool.fetchval("SELECT completed_at IS NOT NULL FROM fanouts WHERE fanout_id = $1", stream_id))
 
 
 async def seed(

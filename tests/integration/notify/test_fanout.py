@@ -1,6 +1,7 @@
 """Every follower is told once: pages, repetitions, and follower lists that change meanwhile."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
 from uuid import UUID
@@ -14,6 +15,9 @@ from eventbus.outbox import Outbox
 from events import Envelope, FanoutPagePlanned, StreamStarted
 from notify.announcer import Announcer, RedisChannels
 from notify.fanout import Fanouts
+from notify.fanout_part import limits_of
+from notify.fanout_settings import FanoutSettings
+from notify.fanout_store import Limits
 from runtime.ids import uuid7
 from runtime.postgres import Pool
 from tests.engines import Database
@@ -29,6 +33,9 @@ from tests.integration.notify.processes import (
 )
 
 ADA = Person("ada")
+LIMITS = replace(
+    limits_of(FanoutSettings(notify_page_followers_max=10, notify_window_pages_max=3)), cool_down=timedelta(0)
+)
 EVERY_DAY = """
     WITH written AS (
         INSERT INTO notices
@@ -44,8 +51,8 @@ EVERY_DAY = """
 class ByHand:
     """A fan-out whose steps the test makes itself, each in a transaction of its own."""
 
-    def __init__(self, pool: Pool, announcer: Announcer, *, page_followers: int, plan_pages: int) -> None:
-        self.fanouts = Fanouts(announcer, page_followers_max=page_followers, plan_pages_max=plan_pages)
+    def __init__(self, pool: Pool, announcer: Announcer, limits: Limits) -> None:
+        self.fanouts = Fanouts(pool, announcer, limits)
         self._outbox = Outbox(pool, source="notify")
         self._pool = pool
 
@@ -64,10 +71,10 @@ class ByHand:
 
 @pytest.fixture
 async def by_hand(pool: Pool, redis_url: str, redis_prefix: str) -> AsyncIterator[ByHand]:
-    """Pages of 10 followers, planned 3 at a time."""
+    """Pages of 10 followers, no more than 3 at a time."""
     async with Redis.from_url(redis_url) as redis:
         announcer = Announcer(redis, RedisChannels(redis_prefix), publish_seconds_max=1)
-        yield ByHand(pool, announcer, page_followers=10, plan_pages=3)
+        yield ByHand(pool, announcer, LIMITS)
 
 
 def ids(count: int) -> list[UUID]:
