@@ -1,6 +1,6 @@
 """How soon thousands of connected followers hear that a stream started, over server-sent events and over WebSocket.
 
-A real notify process with Postgres (which carries the events, too) and Redis; 4,000 followers are connected by one
+A real notify process with Postgres, Kafka and Redis; 4,000 followers are connected by one
 generator process on the same cores. Two clocks: from the publish on Redis, which is the live lane alone, and from the
 commit of `stream.started`, which has the relay, the bus, the fan-out's admission and the writing of inboxes in it, too.
 Each start is of another channel, so that no cool-down keeps it silent.
@@ -35,7 +35,8 @@ from deploy.local.places import CHECKOUT
 from eventbus.bus_configured import open_bus
 from eventbus.outbox import Outbox
 from eventbus.settings import BusSettings
-from events import StreamStarted
+from eventbus.topics_kafka import open_topics
+from events import TOPICS, StreamStarted
 from notify.announcer import RedisChannels
 from notify.notices import stream_notice
 from runtime.ids import uuid7
@@ -74,8 +75,8 @@ class Scene:
 
 async def measure(directory: Path, say: Say) -> Outcome:
     """Start the engines below `directory`, measure both forms, stop everything."""
-    stack = Stack(directory, profile="solo", port_base=PORT_BASE)
-    await asyncio.to_thread(stack.up, ("postgres", "redis"), say=say)
+    stack = Stack(directory, profile="full", port_base=PORT_BASE)
+    await asyncio.to_thread(stack.up, ("postgres", "redis", "kafka"), say=say)
     try:
         async with _open_scene(stack, say) as scene:
             figures = {"clients": float(CLIENTS), "rounds": float(ROUNDS - 1)}
@@ -94,11 +95,13 @@ async def _measure_form(scene: Scene, form: Form, say: Say) -> dict[str, float]:
         published = [await _round(scene, clients, is_published=True) for _ in range(ROUNDS)]
         committed = [await _round(scene, clients, is_published=False) for _ in range(ROUNDS)]
         memory = scene.notify.memory_info().rss
+        generator = psutil.Process(clients.pid).cpu_times()
     return {
         **_figures(f"{form}_from_publish", published[1:]),
         **_figures(f"{form}_from_commit", committed[1:]),
         f"{form}_from_publish_cpu_ms": round(median(used for _, _, used in published[1:]) * 1_000, 1),
         f"{form}_notify_memory_mib": round(memory / 2**20, 1),
+        f"{form}_generator_cpu_seconds": round(generator.user + generator.system, 2),
     }
 
 
@@ -111,6 +114,7 @@ def _figures(name: str, rounds: Sequence[tuple[float, Arrival, float]]) -> dict[
         f"{name}_p50_ms": ms([arrival.p50 - began for began, arrival, _ in rounds]),
         f"{name}_p99_ms": ms([arrival.p99 - began for began, arrival, _ in rounds]),
         f"{name}_last_ms": ms([arrival.last - began for began, arrival, _ in rounds]),
+        f"{name}_last_min_ms": round(min(arrival.last - began for began, arrival, _ in rounds) * 1_000, 1),
         f"{name}_last_max_ms": round(max(arrival.last - began for began, arrival, _ in rounds) * 1_000, 1),
     }
 
@@ -152,10 +156,12 @@ def _new_start(channel_id: UUID) -> StreamStarted:
 async def _open_scene(stack: Stack, say: Say) -> AsyncIterator[Scene]:
     environment = stack.environment()
     settings = BusSettings(
-        bus_backend="postgres",
         postgres_dsn=SecretStr(environment["LIVESTREAM_POSTGRES_DSN"]),
+        kafka_bootstrap_servers=environment["LIVESTREAM_KAFKA_BOOTSTRAP_SERVERS"],
     )
     await migrate(settings.postgres_dsn)
+    async with open_topics(settings) as topics:
+        await topics.make(TOPICS)
     key = OKPKey.generate_key("Ed25519", parameters={"use": "sig", "alg": ALGORITHM}, auto_kid=True)
     async with contextlib.AsyncExitStack() as closing:
         keys_url = await closing.enter_async_context(_key_set(key))

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from notify import metrics
 from notify.follow_wants import FollowWants
+from notify.live_client import Following
 from notify.notices import Notice
 from runtime.backoff import Backoff
 from runtime.cancellation import raise_if_cancelled
@@ -38,6 +39,11 @@ class FollowChange(BaseModel):
     followed_at: datetime | None
     wants: FollowWants = FollowWants()
     """Which of its notices."""
+
+    @property
+    def following(self) -> Following | None:
+        """The same, as the registry of live clients has it."""
+        return None if self.followed_at is None else Following(self.followed_at, self.wants)
 
 
 class PreferencesChange(BaseModel):

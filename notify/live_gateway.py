@@ -19,9 +19,10 @@ from redis.exceptions import RedisError
 
 from notify import metrics, store
 from notify.announcer import FollowChange, PreferencesChange, RedisChannels
-from notify.live_client import LiveClient
+from notify.live_client import Following, LiveClient
+from notify.live_forms import LiveNotice
 from notify.live_registry import LiveRegistry
-from notify.notices import LiveNotice, Notice, least_notice_id
+from notify.notices import Notice, least_notice_id
 from runtime.backoff import Backoff
 from runtime.cancellation import raise_if_cancelled
 from runtime.postgres import Pool
@@ -115,17 +116,17 @@ class LiveGateway:
                 if message is not None:
                     heard_at = loop.time()
                     backoff.reset()
-                    self._take(message)
+                    await self._take(message)
                 elif loop.time() - heard_at > self._silence_seconds_max:
                     raise RedisSilent(loop.time() - heard_at)
                 else:
                     await pubsub.ping()
 
-    def _take(self, message: Mapping[str, Any]) -> None:
+    async def _take(self, message: Mapping[str, Any]) -> None:
         if message["type"] == "subscribe":
             self._confirm(message["channel"].decode())
         elif message["type"] == "message":
-            self._hand_on(message["channel"].decode(), message["data"])
+            await self._hand_on(message["channel"].decode(), message["data"])
         self._heard_at = datetime.now(UTC)
 
     def _confirm(self, channel: str) -> None:
@@ -140,18 +141,19 @@ class LiveGateway:
             self._note_subscribed(True)
             self._catch_up_wanted.set()
 
-    def _hand_on(self, channel: str, content: bytes) -> None:
+    async def _hand_on(self, channel: str, content: bytes) -> None:
         try:
             if channel == self._channels.live:
-                metrics.live_delivered.inc(self._registry.tell(Notice.model_validate_json(content)))
+                with metrics.live_tell_seconds.time():
+                    told = await self._registry.tell(Notice.model_validate_json(content))
+                metrics.live_delivered.inc(told)
             elif channel == self._channels.stored:
-                self._registry.tell_stored(Notice.model_validate_json(content))
+                await self._registry.tell_stored(Notice.model_validate_json(content))
             elif channel == self._channels.preferences:
-                self._to_read_again.add(PreferencesChange.model_validate_json(content).user_id)
-                self._reading_wanted.set()
+                self._want_reading(PreferencesChange.model_validate_json(content).user_id)
             else:
                 change = FollowChange.model_validate_json(content)
-                self._registry.change_follow(change.follower_id, change.channel_id, change.followed_at)
+                self._registry.change_follow(change.follower_id, change.channel_id, change.following)
         except ValidationError:
             log.exception("live_message_unreadable", channel=channel)
 
@@ -198,6 +200,11 @@ class LiveGateway:
             metrics.live_catch_ups.inc()
             log.info("live_caught_up", since=since.isoformat(), people=people)
 
+    def _want_reading(self, user_id: UUID) -> None:
+        if self._registry.is_connected(user_id):
+            self._to_read_again.add(user_id)
+            self._reading_wanted.set()
+
     async def _read_again_always(self) -> None:
         """Read what people want whose preferences have changed; those alone who are connected here."""
         backoff = Backoff(RETRY_FIRST_SECONDS, RETRY_CEILING_SECONDS)
@@ -206,12 +213,10 @@ class LiveGateway:
             self._reading_wanted.clear()
             people, self._to_read_again = self._to_read_again, set()
             try:
-                for clients in self._registry.clients_by_user(CATCH_UP_USERS_MAX):
-                    concerned = [client for client in clients if client.user_id in people]
-                    for client in concerned:
+                for clients in self._registry.clients_of(people, CATCH_UP_USERS_MAX):
+                    for client in clients:
                         await client.ready.wait()  # else what it reads on connecting could come in behind
-                    if concerned:
-                        await self._read_follows(concerned)
+                    await self._read_follows(clients)
                 backoff.reset()
             except AWAY as error:
                 if not is_unavailable(error):
@@ -224,9 +229,9 @@ class LiveGateway:
     async def _read_follows(self, clients: Sequence[LiveClient]) -> None:
         self._registry.expect_follows(clients)
         found = await store.find_follows_of(self._pool, _people(clients), follows_max=self._follows_per_user_max)
-        follows: defaultdict[UUID, list[tuple[UUID, datetime]]] = defaultdict(list)
+        follows: defaultdict[UUID, dict[UUID, Following]] = defaultdict(dict)
         for follow in found:
-            follows[follow.follower_id].append((follow.channel_id, follow.followed_at))
+            follows[follow.follower_id][follow.channel_id] = Following(follow.followed_at, follow.wants)
         for client in clients:
             self._registry.listen(client, follows[client.user_id])
 

@@ -1,21 +1,29 @@
-"""Who is connected to this process, and which of them follows a channel: pure bookkeeping, no waiting."""
+"""Who is connected to this process, and which of them is told of a channel.
 
+A notice goes to one shard of clients after the other, with a turn of the event loop in between, so that a large channel
+holds up nothing else in the process.
+"""
+
+import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import islice
 from time import monotonic
 from uuid import UUID
 
 from notify import metrics
 from notify.errors import LiveConnectionsFull, TooManyConnections
-from notify.live_client import LiveClient
-from notify.notices import LiveNotice, Notice
+from notify.live_client import Following, LiveClient
+from notify.live_forms import LiveNotice
+from notify.notices import Notice
 
 RECENT_NOTICES_MAX = 256
 RECENT_SECONDS = 30.0
 """How long a notice counts as recent: well beyond the milliseconds between its publish and its fan-out's commit."""
 RETRY_AFTER_SECONDS = 5
+CLIENTS_PER_SHARD = 500
+"""Some milliseconds of writing."""
 
 
 class LiveRegistry:
@@ -33,8 +41,8 @@ class LiveRegistry:
         self._clock = clock
         self._clients: set[LiveClient] = set()
         self._by_user: dict[UUID, list[LiveClient]] = {}
-        self._by_channel: defaultdict[UUID, dict[LiveClient, datetime]] = defaultdict(dict)
-        self._changes: dict[LiveClient, dict[UUID, datetime | None]] = {}
+        self._by_channel: defaultdict[UUID, dict[LiveClient, Following]] = defaultdict(dict)
+        self._changes: dict[LiveClient, dict[UUID, Following | None]] = {}
         self._recent: deque[tuple[float, LiveNotice]] = deque(maxlen=RECENT_NOTICES_MAX)
 
     def __len__(self) -> int:
@@ -60,15 +68,15 @@ class LiveRegistry:
         self._clients.add(client)
         metrics.live_connections.set(len(self))
 
-    def listen(self, client: LiveClient, follows: Sequence[tuple[UUID, datetime]]) -> None:
+    def listen(self, client: LiveClient, follows: Mapping[UUID, Following]) -> None:
         """Let a client hear of the channels that were read for it, corrected by what changed during the reading."""
-        current: dict[UUID, datetime | None] = {**dict(follows), **self._changes.pop(client, {})}
+        current: dict[UUID, Following | None] = {**follows, **self._changes.pop(client, {})}
         if client not in self._clients:  # it left while its follows were read
             return
         for channel_id in client.follows.keys() - current.keys():
             self._change(client, channel_id, None)
-        for channel_id, followed_at in current.items():
-            self._change(client, channel_id, followed_at)
+        for channel_id, following in current.items():
+            self._change(client, channel_id, following)
 
     def expect_follows(self, clients: Sequence[LiveClient]) -> None:
         """Collect changes for clients whose follows are about to be read again."""
@@ -88,22 +96,22 @@ class LiveRegistry:
             self._change(client, channel_id, None)
         metrics.live_connections.set(len(self))
 
-    def change_follow(self, follower_id: UUID, channel_id: UUID, followed_at: datetime | None) -> None:
-        """Somebody follows a channel since `followed_at`, or (None) no longer."""
+    def change_follow(self, follower_id: UUID, channel_id: UUID, following: Following | None) -> None:
+        """Somebody is told of a channel as `following` says, or (None) no longer."""
         for client in self._by_user.get(follower_id, ()):
             if client in self._changes:
-                self._changes[client][channel_id] = followed_at
-            self._change(client, channel_id, followed_at)
+                self._changes[client][channel_id] = following
+            self._change(client, channel_id, following)
 
-    def tell(self, notice: Notice) -> int:
+    async def tell(self, notice: Notice) -> int:
         """Offer a notice to the connected followers; how many they are."""
         live = LiveNotice(notice)
         self._recent.append((self._clock(), live))
-        return self._offer(live, stored=False)
+        return await self._offer(live, stored=False)
 
-    def tell_stored(self, notice: Notice) -> int:
+    async def tell_stored(self, notice: Notice) -> int:
         """Offer a notice that now is in the inboxes to those connected followers who might not have got it."""
-        return self._offer(LiveNotice(notice), stored=True)
+        return await self._offer(LiveNotice(notice), stored=True)
 
     def recent_for(self, client: LiveClient) -> Iterator[LiveNotice]:
         """What was told in the last seconds to the followers of the channels that the client listens to."""
@@ -118,27 +126,40 @@ class LiveRegistry:
         while batch := list(islice(users, users_max)):
             yield [client for clients in batch for client in clients]
 
+    def clients_of(self, people: AbstractSet[UUID], users_max: int) -> Iterator[list[LiveClient]]:
+        """The clients of these people, in lists that hold those of at most `users_max` of them."""
+        users = iter([self._by_user[user_id] for user_id in people if user_id in self._by_user])
+        while batch := list(islice(users, users_max)):
+            yield [client for clients in batch for client in clients]
+
+    def is_connected(self, user_id: UUID) -> bool:
+        """Whether somebody has a connection here."""
+        return user_id in self._by_user
+
     def cut_all(self, reason: str) -> None:
         """End every connection."""
         for client in self._clients:
             client.cut(reason)
 
-    def _offer(self, live: LiveNotice, *, stored: bool) -> int:
+    async def _offer(self, live: LiveNotice, *, stored: bool) -> int:
         followers = self._by_channel.get(live.notice.channel_id)
         if followers is None:
             return 0
-        concerned = [client for client, followed_at in followers.items() if _concerns(followed_at, live)]
-        for client in concerned:
-            if stored:
-                client.offer_stored(live)
-            else:
-                client.offer(live)
+        concerned = [client for client, following in followers.items() if _concerns(following, live)]
+        for start in range(0, len(concerned), CLIENTS_PER_SHARD):
+            if start:
+                await asyncio.sleep(0)
+            for client in concerned[start : start + CLIENTS_PER_SHARD]:
+                if stored:
+                    client.offer_stored(live)
+                else:
+                    client.offer(live)
         return len(concerned)
 
-    def _change(self, client: LiveClient, channel_id: UUID, followed_at: datetime | None) -> None:
-        if followed_at is not None:
-            client.follows[channel_id] = followed_at
-            self._by_channel[channel_id][client] = followed_at
+    def _change(self, client: LiveClient, channel_id: UUID, following: Following | None) -> None:
+        if following is not None:
+            client.follows[channel_id] = following
+            self._by_channel[channel_id][client] = following
             return
         client.follows.pop(channel_id, None)
         followers = self._by_channel.get(channel_id)
@@ -148,6 +169,6 @@ class LiveRegistry:
                 del self._by_channel[channel_id]
 
 
-def _concerns(followed_at: datetime | None, live: LiveNotice) -> bool:
+def _concerns(following: Following | None, live: LiveNotice) -> bool:
     # As in the inbox: who followed after the start is not told of it.
-    return followed_at is not None and followed_at <= live.notice.created_at
+    return following is not None and following.since <= live.notice.created_at and following.wants.include(live.notice)

@@ -3,11 +3,13 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from notify.live_client import LiveClient
-from notify.notices import LiveNotice, Notice, least_notice_id
+from notify.live_client import Following, LiveClient
+from notify.live_forms import EventStream, LiveNotice
+from notify.notices import Notice, least_notice_id
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CHANNEL = UUID(int=7)
+SINCE_YESTERDAY = Following(START - timedelta(days=1))
 
 
 def notice(seconds: int, channel_id: UUID = CHANNEL) -> Notice:
@@ -28,4 +30,9 @@ def live(seconds: int) -> LiveNotice:
 
 
 def client(*, floor: UUID | None = None, queue_notices_max: int = 4, user: int = 1) -> LiveClient:
-    return LiveClient(UUID(int=user), floor=floor or least_notice_id(START), queue_notices_max=queue_notices_max)
+    return LiveClient(
+        UUID(int=user),
+        floor=floor or least_notice_id(START),
+        queue_notices_max=queue_notices_max,
+        form=EventStream(),
+    )

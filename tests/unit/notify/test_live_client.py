@@ -80,6 +80,48 @@ async def test_who_is_looked_up_for_too_long_is_cut_as_well() -> None:
     assert await listener.next_frames() is None
 
 
+class Taker:
+    """An outlet that can be full."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+        self.full = False
+
+    def take(self, frames: bytes) -> bool:
+        if not self.full:
+            self.taken.append(frames)
+        return not self.full
+
+
+async def test_a_client_that_keeps_up_is_written_to_at_once_and_nothing_overtakes_what_waits() -> None:
+    listener, outlet = client(), Taker()
+    listener.put(b"first")
+    listener.release([])
+    listener.open(outlet)
+    listener.offer(live(1))
+    assert outlet.taken == []
+    waiting = await listener.next_frames()
+    assert waiting is not None
+    assert waiting.startswith(b"first")
+    assert titles(waiting) == ["at 1"]
+    listener.offer(live(2))
+    outlet.full = True
+    listener.offer(live(3))
+    outlet.full = False
+    listener.offer(live(4))
+    assert [titles(taken) for taken in outlet.taken] == [["at 2"]]
+    assert titles(await listener.next_frames()) == ["at 3", "at 4"]
+
+
+async def test_a_cut_client_is_written_nothing_more() -> None:
+    listener, outlet = client(), Taker()
+    listener.release([])
+    listener.open(outlet)
+    listener.cut("stopping")
+    listener.offer(live(1))
+    assert outlet.taken == []
+
+
 async def test_a_cut_ends_the_wait_for_frames() -> None:
     listener = client()
     listener.release([])

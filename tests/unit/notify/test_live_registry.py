@@ -1,16 +1,17 @@
 """Who hears of which channel."""
 
+import asyncio
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
 from notify.errors import LiveConnectionsFull, TooManyConnections
-from notify.live_client import LiveClient
-from notify.live_registry import RECENT_SECONDS, LiveRegistry
-from tests.unit.notify.people import CHANNEL, START, client, notice
+from notify.follow_wants import FollowWants
+from notify.live_client import Following, LiveClient
+from notify.live_registry import CLIENTS_PER_SHARD, RECENT_SECONDS, LiveRegistry
+from tests.unit.notify.people import CHANNEL, SINCE_YESTERDAY, START, client, notice
 
-EARLIER = START - timedelta(days=1)
 OTHER_CHANNEL = UUID(int=8)
 
 
@@ -21,7 +22,7 @@ def registry(connections_max: int = 10, connections_per_user_max: int = 3) -> Li
 def connected(where: LiveRegistry, *, user: int = 1, follows: tuple[UUID, ...] = (CHANNEL,)) -> LiveClient:
     listener = client(user=user)
     where.admit(listener)
-    where.listen(listener, [(channel_id, EARLIER) for channel_id in follows])
+    where.listen(listener, dict.fromkeys(follows, SINCE_YESTERDAY))
     listener.release([])
     return listener
 
@@ -30,28 +31,28 @@ def heard(listener: LiveClient) -> int:
     return sum(frame.count(b"event: notice") for frame in listener._frames)
 
 
-def test_only_followers_of_the_channel_are_told() -> None:
+async def test_only_followers_of_the_channel_are_told() -> None:
     where = registry()
     follower, other = connected(where), connected(where, user=2, follows=(OTHER_CHANNEL,))
-    assert where.tell(notice(1)) == 1
+    assert await where.tell(notice(1)) == 1
     assert (heard(follower), heard(other)) == (1, 0)
 
 
-def test_who_followed_after_the_start_is_not_told_of_it() -> None:
+async def test_who_followed_after_the_start_is_not_told_of_it() -> None:
     where = registry()
     follower = connected(where, follows=())
-    where.change_follow(follower.user_id, CHANNEL, START + timedelta(seconds=5))
-    assert where.tell(notice(4)) == 0
-    assert where.tell(notice(6)) == 1
+    where.change_follow(follower.user_id, CHANNEL, Following(START + timedelta(seconds=5)))
+    assert await where.tell(notice(4)) == 0
+    assert await where.tell(notice(6)) == 1
 
 
-def test_following_and_unfollowing_reach_every_connection_of_the_person() -> None:
+async def test_following_and_unfollowing_reach_every_connection_of_the_person() -> None:
     where = registry()
     first, second = connected(where, follows=()), connected(where, follows=())
-    where.change_follow(first.user_id, CHANNEL, EARLIER)
-    where.tell(notice(1))
+    where.change_follow(first.user_id, CHANNEL, SINCE_YESTERDAY)
+    await where.tell(notice(1))
     where.change_follow(first.user_id, CHANNEL, None)
-    where.tell(notice(2))
+    await where.tell(notice(2))
     assert (heard(first), heard(second)) == (1, 1)
 
 
@@ -60,29 +61,29 @@ def test_an_unfollow_while_the_follows_are_read_wins_over_what_was_read() -> Non
     listener = client()
     where.admit(listener)
     where.change_follow(listener.user_id, CHANNEL, None)
-    where.change_follow(listener.user_id, OTHER_CHANNEL, EARLIER)
-    where.listen(listener, [(CHANNEL, EARLIER)])
-    assert listener.follows == {OTHER_CHANNEL: EARLIER}
+    where.change_follow(listener.user_id, OTHER_CHANNEL, SINCE_YESTERDAY)
+    where.listen(listener, {CHANNEL: SINCE_YESTERDAY})
+    assert listener.follows == {OTHER_CHANNEL: SINCE_YESTERDAY}
 
 
-def test_reading_follows_again_drops_those_that_are_gone_and_keeps_changes_made_meanwhile() -> None:
+async def test_reading_follows_again_drops_those_that_are_gone_and_keeps_changes_made_meanwhile() -> None:
     where = registry()
     listener = connected(where)
     where.expect_follows([listener])
-    where.change_follow(listener.user_id, OTHER_CHANNEL, EARLIER)
-    where.listen(listener, [])
-    assert listener.follows == {OTHER_CHANNEL: EARLIER}
-    assert where.tell(notice(1)) == 0
+    where.change_follow(listener.user_id, OTHER_CHANNEL, SINCE_YESTERDAY)
+    where.listen(listener, {})
+    assert listener.follows == {OTHER_CHANNEL: SINCE_YESTERDAY}
+    assert await where.tell(notice(1)) == 0
 
 
-def test_a_client_that_left_is_forgotten_even_if_its_follows_arrive_later() -> None:
+async def test_a_client_that_left_is_forgotten_even_if_its_follows_arrive_later() -> None:
     where = registry()
     listener = connected(where)
     where.dismiss(listener)
     where.dismiss(listener)
-    where.listen(listener, [(CHANNEL, EARLIER)])
+    where.listen(listener, {CHANNEL: SINCE_YESTERDAY})
     assert len(where) == 0
-    assert where.tell(notice(1)) == 0
+    assert await where.tell(notice(1)) == 0
     assert list(where.clients_by_user(10)) == []
     assert not where._by_channel
 
@@ -105,15 +106,57 @@ def test_a_process_has_a_bounded_number_of_connections() -> None:
     connected(where, user=3)
 
 
-def test_recent_notices_are_remembered_for_those_who_are_being_let_in_for_a_while() -> None:
+async def test_recent_notices_are_remembered_for_those_who_are_being_let_in_for_a_while() -> None:
     now = 100.0
     where = LiveRegistry(connections_max=9, connections_per_user_max=9, clock=lambda: now)
-    where.tell(notice(1))
-    where.tell(notice(2, OTHER_CHANNEL))
+    await where.tell(notice(1))
+    await where.tell(notice(2, OTHER_CHANNEL))
     listener = connected(where)
     assert [live.notice for live in where.recent_for(listener)] == [notice(1)]
     now += RECENT_SECONDS + 1
     assert list(where.recent_for(listener)) == []
+
+
+async def test_a_notice_that_a_follower_does_not_want_is_not_told() -> None:
+    where = registry()
+    chess, everything = connected(where, follows=()), connected(where, user=2)
+    wants = FollowWants(categories=("chess",))
+    where.change_follow(chess.user_id, CHANNEL, SINCE_YESTERDAY._replace(wants=wants))
+    for seconds, category in enumerate(("chess", "go", None), 1):
+        await where.tell(notice(seconds).model_copy(update={"category": category}))
+    assert (heard(chess), heard(everything)) == (1, 3)
+
+
+async def test_recordings_are_told_to_those_who_asked_for_them() -> None:
+    where = registry()
+    asked, other = connected(where, follows=()), connected(where, user=2)
+    where.change_follow(asked.user_id, CHANNEL, SINCE_YESTERDAY._replace(wants=FollowWants(recordings=True)))
+    recording = notice(1).model_copy(update={"kind": "recording.published"})
+    assert await where.tell(recording) == 1
+    assert [live.notice for live in where.recent_for(asked)] == [recording]
+    assert list(where.recent_for(other)) == []
+
+
+async def test_everybody_of_a_large_channel_is_told_and_others_get_their_turn_in_between() -> None:
+    count = CLIENTS_PER_SHARD * 2 + 1
+    where = registry(connections_max=count)
+    crowd = [connected(where, user=number) for number in range(count)]
+    telling = asyncio.create_task(where.tell(notice(1)))
+    shards = []
+    while not telling.done():
+        await asyncio.sleep(0)
+        shards.append(sum(map(heard, crowd)))
+    assert shards[:3] == [CLIENTS_PER_SHARD, CLIENTS_PER_SHARD * 2, count]
+    assert telling.result() == count
+
+
+def test_the_clients_of_some_people_are_found_among_all() -> None:
+    where = registry()
+    ones = [connected(where, user=user) for user in (1, 1, 2, 3)]
+    found = [listener for group in where.clients_of({UUID(int=1), UUID(int=3), UUID(int=9)}, 1) for listener in group]
+    assert set(found) == {ones[0], ones[1], ones[3]}
+    assert where.is_connected(UUID(int=2))
+    assert not where.is_connected(UUID(int=9))
 
 
 def test_people_are_listed_in_bounded_groups_with_all_their_connections() -> None:
@@ -124,11 +167,11 @@ def test_people_are_listed_in_bounded_groups_with_all_their_connections() -> Non
     assert groups == [[1, 1, 2], [3]]
 
 
-def test_a_slow_client_costs_the_others_nothing() -> None:
+async def test_a_slow_client_costs_the_others_nothing() -> None:
     where = registry()
     slow, quick = connected(where), connected(where, user=2)
     for seconds in range(1, 10):
-        where.tell(notice(seconds))
+        await where.tell(notice(seconds))
         quick._frames.clear()
     assert slow.cut_reason == "slow"
     assert quick.cut_reason is None
