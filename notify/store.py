@@ -21,15 +21,6 @@ END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Follower:
-    """Somebody who follows a channel, and since when."""
-
-    user_id: UUID
-    username: str
-    followed_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Follow:
     """Somebody's following of a channel."""
 
@@ -55,35 +46,6 @@ async def find_username(connection: Connection | Pool, user_id: UUID) -> str | N
     return name
 
 
-async def count_follows_of(connection: Connection, follower_id: UUID, *, follows_max: int) -> int:
-    """How many channels a person follows, counted up to `follows_max`."""
-    count: int = await queries.count_follows_of(connection, follower_id=follower_id, follows_max=follows_max)
-    return count
-
-
-async def insert_follow(connection: Connection, *, channel_id: UUID, follower_id: UUID) -> datetime | None:
-    """Follow a channel, since now; None: it was followed already."""
-    followed_at: datetime | None = await queries.insert_follow(
-        connection, channel_id=channel_id, follower_id=follower_id
-    )
-    return followed_at
-
-
-async def delete_follow(connection: Connection | Pool, *, channel_id: UUID, follower_id: UUID) -> bool:
-    """Unfollow a channel; whether it had been followed."""
-    return await queries.delete_follow(connection, channel_id=channel_id, follower_id=follower_id) is not None
-
-
-async def list_followers(
-    pool: Pool, channel_id: UUID, *, before: tuple[datetime, UUID] = (END_OF_TIME, LAST_USER_ID), items_max: int
-) -> Sequence[Follower]:
-    """The followers of a channel, the newest first, those who come after (followed_at, user id) in that order."""
-    rows = await queries.list_followers(
-        pool, channel_id=channel_id, before_followed_at=before[0], before_follower_id=before[1], items_max=items_max
-    )
-    return [Follower(**row) for row in rows]
-
-
 async def find_follows_of(pool: Pool, follower_ids: Sequence[UUID], *, follows_max: int) -> Sequence[Follow]:
     """Of whom people are told live, up to `follows_max` channels each: what they have muted is left out."""
     rows = await queries.find_follows_of(pool, follower_ids=follower_ids, follows_max=follows_max)
@@ -96,12 +58,6 @@ async def find_follows_of(pool: Pool, follower_ids: Sequence[UUID], *, follows_m
         )
         for row in rows
     ]
-
-
-async def list_notices(pool: Pool, user_id: UUID, *, before: UUID = LAST_USER_ID, items_max: int) -> Sequence[Notice]:
-    """A person's inbox, the newest first, below a notice's id."""
-    rows = await queries.list_notices(pool, user_id=user_id, before_notice_id=before, items_max=items_max)
-    return [Notice(**row) for row in rows]
 
 
 async def find_missed_notices(

@@ -11,27 +11,6 @@ INSERT INTO people (user_id, username) VALUES (:user_id, :username) ON CONFLICT 
 -- The name of a person, or null when this service never heard of them.
 SELECT username FROM people WHERE user_id = :user_id;
 
--- name: count_follows_of$
--- How many channels a person follows, counted no further than the limit.
-SELECT count(*) FROM (SELECT 1 FROM follows WHERE follower_id = :follower_id LIMIT :follows_max) AS counted;
-
--- name: insert_follow$
--- Follow a channel; answers since when, or null when that was so already.
-INSERT INTO follows (channel_id, follower_id) VALUES (:channel_id, :follower_id)
-ON CONFLICT DO NOTHING RETURNING followed_at;
-
--- name: delete_follow$
--- Unfollow a channel; answers its id, or null when it was not followed.
-DELETE FROM follows WHERE channel_id = :channel_id AND follower_id = :follower_id RETURNING channel_id;
-
--- name: list_followers
--- A page of a channel's followers, the newest first, below a (followed_at, follower_id).
-SELECT f.follower_id AS user_id, p.username, f.followed_at
-  FROM follows f JOIN people p ON p.user_id = f.follower_id
- WHERE f.channel_id = :channel_id AND (f.followed_at, f.follower_id) < (:before_followed_at, :before_follower_id)
- ORDER BY f.followed_at DESC, f.follower_id DESC
- LIMIT :items_max;
-
 -- name: find_follows_of
 -- Of whom people are told live, since when they follow them, and which notices they want; no further than the limit.
 SELECT u.follower_id, f.channel_id, f.followed_at, f.recordings, f.categories
@@ -44,14 +23,6 @@ SELECT u.follower_id, f.channel_id, f.followed_at, f.recordings, f.categories
        LIMIT :follows_max
   ) AS f;
 
--- name: list_notices
--- A page of a person's inbox, the newest first, below a notice's id.
-SELECT f.fanout_id AS notification_id, f.kind, f.stream_id, f.channel_id, f.channel_name, f.title, f.category, f.started_at AS created_at
-  FROM notices n JOIN fanouts f ON f.fanout_id = n.notice_id
- WHERE n.user_id = :user_id AND n.notice_id < :before_notice_id
- ORDER BY n.notice_id DESC
- LIMIT :items_max;
-
 -- name: find_missed_notices
 -- The newest notices above an id of each of some people: those in the inbox, and those that a running fan-out will write.
 SELECT u.user_id, m.*
@@ -62,9 +33,10 @@ SELECT u.user_id, m.*
        WHERE n.user_id = u.user_id AND n.notice_id > :after_notice_id
        UNION
       SELECT f.fanout_id AS notification_id, f.kind, f.stream_id, f.channel_id, f.channel_name, f.title, f.category, f.started_at AS created_at
-        FROM fanouts f JOIN follows w ON w.channel_id = f.channel_id
-       WHERE w.follower_id = u.user_id AND w.followed_at <= f.started_at
-         AND f.completed_at IS NULL AND f.fanout_id > :after_notice_id
+        FROM fanouts f JOIN wishes w ON w.channel_id = f.channel_id
+       WHERE w.follower_id = u.user_id AND w.followed_at <= f.started_at AND w.wants_notices AND w.inbox
+         AND is_in_categories(f.category, w.categories) AND (f.kind <> 'recording.published' OR w.recordings)
+         AND f.state = 'running' AND f.fanout_id > :after_notice_id
        ORDER BY notification_id DESC
        LIMIT :items_max
   ) AS m

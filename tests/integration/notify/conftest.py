@@ -4,16 +4,24 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import pytest
+from redis.asyncio import Redis
 
 from eventbus.bus_memory import MemoryBus
 from events import TOPICS
 from notify import store
+from notify.__main__ import assemble
 from notify.settings import NotifySettings
+from runtime.health import Health
+from runtime.http_server import HttpServer
 from runtime.monthly_partitions import MonthlyPartitions
 from runtime.postgres import Pool, open_pool
-from runtime.settings import PostgresSettings
+from runtime.settings import HttpSettings, PostgresSettings
+from tests.contract.held_client import HeldClient, held_client
 from tests.engines import Database
-from tests.integration.notify.processes import RunningNotify, running_notify
+from tests.integration.notify.processes import NamesInTokens, RunningNotify, running_notify
+
+FOLLOWS_MAX, BLOCKS_MAX = 3, 2
+"""Of the API under test."""
 
 StartNotify = Callable[..., Awaitable[RunningNotify]]
 
@@ -49,9 +57,36 @@ async def start_notify(
                 "notify_redis_prefix": redis_prefix,
                 "http_port": 0,
                 "stop_grace_seconds": 4.0,
+                # most tests start stream after stream
+                "notify_cool_down_seconds": 0,
+                "notify_fanouts_per_day_max": 1_000,
                 **overrides,
             }
             settings = NotifySettings.model_validate(values)
             return await stack.enter_async_context(running_notify(settings, bus))
 
         yield start
+
+
+@pytest.fixture
+async def client(
+    database: Database, pool: Pool, redis_url: str, redis_prefix: str, bus: MemoryBus
+) -> AsyncIterator[HeldClient]:
+    """All of notify's API, each answer held to its declaration; nothing else of the process runs."""
+    settings = NotifySettings.model_validate(
+        {
+            "postgres_dsn": database.dsn,
+            "redis_url": redis_url,
+            "notify_redis_prefix": redis_prefix,
+            "kafka_bootstrap_servers": "unused:1",
+            "jwks_url": "http://unused/jwks.json",
+            "public_url": "http://edge.test",
+            "notify_follows_per_user_max": FOLLOWS_MAX,
+            "notify_blocks_per_channel_max": BLOCKS_MAX,
+        }
+    )
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(Redis.from_url(redis_url))
+        process = await assemble(stack, settings, bus, redis, Health())
+        server = HttpServer(process.apis, settings=HttpSettings(), verifier=NamesInTokens())
+        yield await stack.enter_async_context(held_client(server, process.apis))

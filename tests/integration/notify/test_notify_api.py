@@ -1,57 +1,28 @@
 """Each route with its owner, with somebody else, and without login; answers held to the OpenAPI document."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from redis.asyncio import Redis
 
 from notify import fanout_store, store
-from notify.announcer import Announcer, RedisChannels
-from notify.api import FollowersApi
-from notify.fanouts_api import FanoutsApi
-from notify.followers import Followers
-from notify.inbox_api import InboxApi
-from notify.live_api import LiveApi
-from notify.live_registry import LiveRegistry
-from notify.live_stream import LiveStreams
+from notify.fanout_part import limits_of
+from notify.fanout_settings import FanoutSettings
 from notify.notices import Notice
-from notify.settings import NotifySettings
-from runtime.http_server import HttpServer
 from runtime.ids import uuid7
 from runtime.postgres import Pool
-from runtime.settings import HttpSettings
-from tests.contract.held_client import HeldClient, held_client
-from tests.engines import Database
-from tests.integration.notify.processes import NamesInTokens, Person, seed
+from tests.contract.held_client import HeldClient
+from tests.integration.notify.conftest import FOLLOWS_MAX
+from tests.integration.notify.processes import Person, seed
 
 ADA, BOB, EVE = Person("ada"), Person("bob"), Person("eve")
-FOLLOWS_MAX = 3
+# seven streams in a row, each told of
+LIMITS = limits_of(FanoutSettings(notify_fanouts_per_day_max=100, notify_cool_down_seconds=0))
 
 
-@pytest.fixture
-async def client(database: Database, pool: Pool, redis_url: str, redis_prefix: str) -> AsyncIterator[HeldClient]:
-    """The API; Ada is known to it."""
-    settings = NotifySettings.model_validate(
-        {
-            "postgres_dsn": database.dsn,
-            "redis_url": redis_url,
-            "kafka_bootstrap_servers": "unused:1",
-            "jwks_url": "http://unused/jwks.json",
-            "public_url": "http://edge.test",
-        }
-    )
+@pytest.fixture(autouse=True)
+async def ada_is_known(pool: Pool) -> None:
     await store.keep_person(pool, ADA.user_id, ADA.name)
-    registry = LiveRegistry(connections_max=2, connections_per_user_max=2)
-    async with Redis.from_url(redis_url) as redis:
-        announcer = Announcer(redis, RedisChannels(redis_prefix), publish_seconds_max=1)
-        followers = Followers(pool, registry, announcer, follows_per_user_max=FOLLOWS_MAX)
-        live = LiveStreams(pool, registry, settings)
-        apis = [FollowersApi(pool, followers), InboxApi(pool), LiveApi(registry, live), FanoutsApi(pool)]
-        server = HttpServer(apis, settings=HttpSettings(), verifier=NamesInTokens())
-        async with held_client(server, apis) as held:
-            yield held
 
 
 def followers_of(person: Person) -> str:
@@ -76,7 +47,7 @@ async def begun(pool: Pool, channel: Person, seconds_ago: int = 0) -> Notice:
         created_at=datetime.now(UTC) - timedelta(seconds=seconds_ago),
     )
     async with pool.acquire() as connection:
-        assert await fanout_store.insert_fanout(connection, notice)
+        assert (await fanout_store.admit(connection, notice, LIMITS, is_live=False)).is_new
     return notice
 
 
