@@ -318,6 +318,8 @@ def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:
 
 
 def _reason(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if isinstance(error, aiohttp.ClientResponseError):
-        return f"not an answer of HTTP: {error.message}"[:300]  # its own text repeats the URL, which may be a secret
-    return f"{type(error).__name__}: {error}"[:300] if str(error) else type(error).__name__
+        text = f"not an answer of HTTP: {error.message}"  # its own text repeats the URL, which may be a secret
+    # what the other side sent may be in it: bytes that no table and no log takes
+    return "".join(one if one.isprintable() else " " for one in text)[:300]

@@ -12,6 +12,7 @@ from notify.deliveries.delivery import (
     Delivered,
     Delivery,
     Dropped,
+    Expired,
     Failed,
     Gone,
     Outcome,
@@ -189,7 +190,7 @@ class WebhookChannel:
 
 def _unreadable(error: Unreadable) -> Outcome:
     log.error("webhook_unreadable", place=error.place, reason=str(error))
-    return Failed("this server cannot read the webhook: it has another secret than before")
+    return Failed("this server cannot read the webhook: it has another secret than before", blames_provider=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +224,7 @@ def entry(delivery: Delivery, outcome: Outcome, is_last: bool, attempt: Attempt 
     """What is noted of an outcome. What was dropped or refused has failed: its owner may replay it."""
     if isinstance(outcome, Delivered):
         return Entry(delivery, "delivered", None, attempt)
-    ended = is_last or isinstance(outcome, Dropped | Refused | Gone)
+    ended = is_last or isinstance(outcome, Dropped | Expired | Refused | Gone)
     state = "failed" if ended and not isinstance(outcome, ProviderBusy) else "pending"
     if attempt is None and isinstance(outcome, Failed):
         # cut off by the engine, or an error of ours: an attempt all the same

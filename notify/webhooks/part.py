@@ -6,9 +6,11 @@ import structlog
 
 from eventbus.consume import ConsumeLoop
 from notify.deliveries.delivery import Lane
+from notify.deliveries.settings import DeliverySettings
 from notify.deliveries.worker import DeliveryWorker
 from notify.outbound import Outbound
 from notify.parts import NotifyParts
+from notify.settings import NotifySettings
 from notify.webhooks.api import WebhooksApi
 from notify.webhooks.channel import WebhookChannel
 from notify.webhooks.endpoints import Endpoints
@@ -42,7 +44,7 @@ def assemble_webhooks(parts: NotifyParts) -> Assembly:
         send_seconds_max=settings.notify_delivery_send_seconds_max * SEND_SHARE,
         disable_after=timedelta(hours=settings.notify_webhook_disable_after_hours),
     )
-    worker = DeliveryWorker(parts.pool, channel, Lane.BULK, settings)
+    worker = DeliveryWorker(parts.pool, channel, Lane.BULK, _of_webhooks(settings))
     endpoints_max = settings.notify_webhooks_per_user_max
     intake = WebhookIntake(endpoints_max=endpoints_max, public_url=settings.public_url)
     webhooks = Webhooks(
@@ -58,3 +60,12 @@ def assemble_webhooks(parts: NotifyParts) -> Assembly:
         apis=[WebhooksApi(webhooks, outbound), WebhookMessagesApi(webhooks)],
         services=[outbound, worker, loop, sweeper],
     )
+
+
+def _of_webhooks(settings: NotifySettings) -> DeliverySettings:
+    """Webhooks go to very many hosts, each of which may hang: more sends at once than pushes, fewer to one host."""
+    sends = {
+        "notify_delivery_sends_max": settings.notify_webhook_sends_max,
+        "notify_delivery_sends_per_provider_max": settings.notify_webhook_sends_per_host_max,
+    }
+    return settings.model_copy(update=sends)

@@ -52,9 +52,9 @@ class Posting:
             )
         except AddressRefused as error:
             # the name may resolve to something else again
-            outcome = Failed(f"not posted: {error.reason}")
+            outcome = Failed(f"not posted: {error.reason}", blames_provider=False)
         except OutboundFailed as error:
-            status, outcome = error.status, Failed(error.reason)
+            status, outcome = error.status, Failed(error.reason, blames_provider=error.status is None)
         else:
             status, excerpt = answer.status, excerpt_of(answer.excerpt)
             outcome = outcome_of(answer, self.preset)
@@ -83,8 +83,9 @@ class Posting:
 def outcome_of(answer: Answer, preset: Preset | None) -> Outcome:
     """What an answer means (Standard Webhooks, "Operational considerations").
 
-    The word of a stranger's endpoint that it is busy counts for its own messages alone; that of a chat service, whose
-    limits are for all of its senders, for a moment also for its host.
+    Strangers share hosts. So what an endpoint answers counts for its own messages alone, also that it is busy; a host is
+    left alone only where nothing answers. The word of a chat service, whose limits are for all of its senders, counts
+    for a moment for its host.
     """
     if 200 <= answer.status < 300:
         return Delivered()
@@ -92,11 +93,11 @@ def outcome_of(answer: Answer, preset: Preset | None) -> Outcome:
     if answer.status == GONE:
         return Gone(reason)
     if answer.status not in (TOO_MANY, UNAVAILABLE):
-        return Failed(reason)
+        return Failed(reason, blames_provider=False)
     retry_after = answer.retry_after or retry_after_in(answer.excerpt)
     if preset is not None and answer.status == TOO_MANY and retry_after is not None:
         return ProviderBusy(reason, min(retry_after, BUSY_PAUSE_MAX))
-    return Failed(reason, retry_after)
+    return Failed(reason, retry_after, blames_provider=False)
 
 
 def retry_after_in(excerpt: bytes) -> timedelta | None:

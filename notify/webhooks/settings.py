@@ -21,6 +21,12 @@ class WebhookSettings(ProcessSettings):
     notify_webhooks_per_user_max: int = Field(
         default=10, ge=1, le=100, description="Webhook endpoints that one person may have."
     )
+    notify_webhook_sends_max: int = Field(
+        default=256, ge=1, le=1_000, description="Webhooks that one process posts at once."
+    )
+    notify_webhook_sends_per_host_max: int = Field(
+        default=16, ge=1, le=1_000, description="Of these, webhooks to one host: one that hangs leaves room for others."
+    )
     notify_webhook_log_days: int = Field(
         default=30, ge=3, le=365, description="How long the log of webhooks is kept: messages and their attempts."
     )

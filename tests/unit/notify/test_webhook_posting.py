@@ -42,20 +42,25 @@ def posting(preset: Preset | None, url: str, *, authorization: str | None = None
     )
 
 
+def failed(reason: str, retry_after: timedelta | None = None) -> Failed:
+    """What is the endpoint's own fault, and nobody else's at its host."""
+    return Failed(reason, retry_after, blames_provider=False)
+
+
 @pytest.mark.parametrize(
     ("said", "preset", "wanted"),
     [
         (answer(200), None, Delivered()),
         (answer(204), None, Delivered()),
         (answer(410), None, Gone("answered 410")),
-        (answer(404), None, Failed("answered 404")),
-        (answer(500), None, Failed("answered 500")),
-        (answer(503, 7 * SECOND), None, Failed("answered 503", 7 * SECOND)),
-        (answer(429, 7 * SECOND), None, Failed("answered 429", 7 * SECOND)),
-        (answer(429), Preset.DISCORD, Failed("answered 429")),
+        (answer(404), None, failed("answered 404")),
+        (answer(500), None, failed("answered 500")),
+        (answer(503, 7 * SECOND), None, failed("answered 503", 7 * SECOND)),
+        (answer(429, 7 * SECOND), None, failed("answered 429", 7 * SECOND)),
+        (answer(429), Preset.DISCORD, failed("answered 429")),
         (answer(429, 7 * SECOND), Preset.DISCORD, ProviderBusy("answered 429", 7 * SECOND)),
         (answer(429, timedelta(days=1)), Preset.SLACK, ProviderBusy("answered 429", BUSY_PAUSE_MAX)),
-        (answer(503, 7 * SECOND), Preset.SLACK, Failed("answered 503", 7 * SECOND)),
+        (answer(503, 7 * SECOND), Preset.SLACK, failed("answered 503", 7 * SECOND)),
         (
             answer(429, None, b'{"parameters":{"retry_after":3}}'),
             Preset.TELEGRAM,
