@@ -70,10 +70,10 @@ def _cpu_seconds(stack: Stack) -> float:
 
 async def _measure_hooks(stack: Stack, say: Say) -> dict[str, float]:
     starts = STARTS_PER_SECOND * STARTS_SECONDS
-    keys = await _make_channels(stack, WARM_UP_STARTS + starts)
+    keys = await make_channels(stack, WARM_UP_STARTS + starts)
     say(f"hooks: {STARTS_PER_SECOND} starts a second for {STARTS_SECONDS} s")
-    await _send_hooks(stack, keys[:WARM_UP_STARTS])
-    seconds = await _send_hooks(stack, keys[WARM_UP_STARTS:])
+    await send_hooks(stack, keys[:WARM_UP_STARTS])
+    seconds = await send_hooks(stack, keys[WARM_UP_STARTS:])
     return {
         "hook_starts": float(len(seconds)),
         "hook_starts_per_second": float(STARTS_PER_SECOND),
@@ -83,7 +83,8 @@ async def _measure_hooks(stack: Stack, say: Say) -> dict[str, float]:
     }
 
 
-async def _make_channels(stack: Stack, count: int) -> list[str]:
+async def make_channels(stack: Stack, count: int) -> list[str]:
+    """Make channels of nobody in particular; their stream keys."""
     keys = [make_key() for _ in range(count)]
     connection = await connect(SecretStr(stack.environment()["LIVESTREAM_POSTGRES_DSN"]), schema="streaming")
     try:
@@ -96,7 +97,7 @@ async def _make_channels(stack: Stack, count: int) -> list[str]:
     return keys
 
 
-async def _send_hooks(stack: Stack, keys: Sequence[str]) -> list[float]:
+async def send_hooks(stack: Stack, keys: Sequence[str]) -> list[float]:
     """Publish with every key at its planned time; the seconds from there to each answer."""
     secret = stack.environment()["LIVESTREAM_STREAMING_INGEST_SECRET"]
     port, began = stack.ports["streaming"], time.perf_counter() + 0.1
