@@ -18,8 +18,10 @@ from streaming.livelist import LiveList, PageKey
 from streaming.publishing import Publishing
 
 TITLE_CHARACTERS_MAX = 140
+CATEGORY_CHARACTERS_MAX = 50
 
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=TITLE_CHARACTERS_MAX)]
+Category = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=CATEGORY_CHARACTERS_MAX)]
 
 
 class _View(BaseModel):
@@ -44,6 +46,10 @@ class ChannelChange(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: Title = Field(description="The title of the next stream.")
+    category: Category | None = Field(
+        default=None,
+        description="What the next stream is about: followers may choose by it. Null or left out: nothing.",
+    )
 
 
 class ChannelView(_View):
@@ -52,6 +58,7 @@ class ChannelView(_View):
     channel_id: UUID
     name: str
     title: str = Field(description="The title that the next stream gets.")
+    category: str | None = Field(description="The category that the next stream gets, if one is set.")
     stream_id: UUID | None = Field(description="The stream that is on, if one is.")
     created_at: datetime
 
@@ -78,6 +85,7 @@ class LiveStreamView(_View):
     channel_id: UUID
     channel_name: str
     title: str
+    category: str | None
     status: Status = Field(description="`interrupted` while its publisher is away and may come back.")
     started_at: datetime
     playback_url: str
@@ -90,6 +98,7 @@ class StreamView(_View):
     channel_id: UUID
     channel_name: str
     title: str
+    category: str | None
     status: Status
     started_at: datetime
     ended_at: datetime | None
@@ -129,10 +138,12 @@ class Channels:
 
     @endpoint("PUT", "/api/channels/me")
     async def change_channel(self, caller: Caller, body: ChannelChange) -> ChannelView:
-        """Set the title of the caller's next stream."""
+        """Set the title and the category of the caller's next stream."""
         async with self._pool.acquire() as connection, connection.transaction():
             await store.queries.save_channel(connection, channel_id=caller.user_id, name=caller.name)
-            await store.queries.set_title(connection, channel_id=caller.user_id, title=body.title)
+            await store.queries.describe_next_stream(
+                connection, channel_id=caller.user_id, title=body.title, category=body.category
+            )
         return await self._view(caller.user_id)
 
     @endpoint("GET", "/api/channels/{channel_id}", problems=(ChannelNotFound,))
@@ -148,6 +159,7 @@ class Channels:
             channel_id=row["channel_id"],
             name=row["name"],
             title=row["title"],
+            category=row["category"],
             stream_id=row["open_stream_id"],
             created_at=row["created_at"],
         )
@@ -227,6 +239,7 @@ def _stream_view(row: asyncpg.Record) -> StreamView:
         channel_id=row["channel_id"],
         channel_name=row["channel_name"],
         title=row["title"],
+        category=row["category"],
         status=row["status"],
         started_at=row["started_at"],
         ended_at=row["ended_at"],

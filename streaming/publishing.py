@@ -199,6 +199,7 @@ def _started(begun: Begun) -> StreamStarted:
         channel_id=begun.channel_id,
         channel_name=begun.channel_name,
         title=begun.title,
+        category=begun.category,
         started_at=begun.started_at,
     )
 

@@ -27,6 +27,7 @@ class Begun:
     channel_id: UUID
     channel_name: str
     title: str
+    category: str | None
     started_at: datetime
 
 
@@ -46,7 +47,9 @@ async def begin_stream(connection: Connection, key_hash: bytes, stream_id: UUID,
     row = await queries.begin_stream(
         connection, key_hash=key_hash, stream_id=stream_id, server=session.server, client=session.client
     )
-    return Begun(stream_id, row["channel_id"], row["name"], row["title"], row["started_at"]) if row else None
+    if row is None:
+        return None
+    return Begun(stream_id, row["channel_id"], row["name"], row["title"], row["category"], row["started_at"])
 
 
 async def lock_open_stream_of_channel_key(connection: Connection, key_hash: bytes) -> ChannelStream | None:

@@ -4,9 +4,9 @@ insert into channels (channel_id, name) values (:channel_id, :name)
 on conflict (channel_id) do update set name = excluded.name
 where channels.name <> excluded.name;
 
--- name: set_title!
--- The title of the channel's next stream.
-update channels set title = :title where channel_id = :channel_id;
+-- name: describe_next_stream!
+-- The title and the category of the channel's next stream.
+update channels set title = :title, category = :category where channel_id = :channel_id;
 
 -- name: set_stream_key!
 -- Give the channel its (new) stream key; the one before stops working.
@@ -14,7 +14,7 @@ update channels set stream_key_hash = :key_hash, stream_key_made_at = now() wher
 
 -- name: find_channel^
 -- One channel with its open stream, if it has one.
-select c.channel_id, c.name, c.next_title as title, c.created_at, o.stream_id as open_stream_id
+select c.channel_id, c.name, c.next_title as title, c.category, c.created_at, o.stream_id as open_stream_id
 from channels c left join open_streams o using (channel_id)
 where c.channel_id = :channel_id;
 
@@ -23,7 +23,7 @@ where c.channel_id = :channel_id;
 -- unique indexes of open_streams make publishes that race wait for each other here; whatever ends a stream is waited
 -- for too, so that its event comes before the next beginning's.
 with channel as (
-    select channel_id, name, next_title, clock_timestamp() as now from channels where stream_key_hash = :key_hash
+    select channel_id, name, next_title, category, clock_timestamp() as now from channels where stream_key_hash = :key_hash
 ), opened as (
     insert into open_streams
         (channel_id, stream_id, status, key_hash, server, client, started_at, session_started_at, seen_at)
@@ -31,10 +31,10 @@ with channel as (
     on conflict do nothing
     returning channel_id, started_at
 ), begun as (
-    insert into streams (stream_id, channel_id, title, status, started_at)
-    select :stream_id, channel_id, next_title, 'live', started_at from opened join channel using (channel_id)
+    insert into streams (stream_id, channel_id, title, category, status, started_at)
+    select :stream_id, channel_id, next_title, category, 'live', started_at from opened join channel using (channel_id)
 )
-select channel_id, name, next_title as title, started_at from opened join channel using (channel_id);
+select channel_id, name, next_title as title, category, started_at from opened join channel using (channel_id);
 
 -- name: lock_open_stream_of_channel_key^
 -- The open stream of the channel that has this stream key, whatever key its publisher showed.
@@ -89,7 +89,7 @@ where stream_id = :stream_id and status <> 'ended';
 
 -- name: find_stream^
 -- One stream with its channel's name and what is known of its recording.
-select s.stream_id, s.channel_id, c.name as channel_name, s.title, s.status, s.started_at, s.ended_at, s.end_reason,
+select s.stream_id, s.channel_id, c.name as channel_name, s.title, s.category, s.status, s.started_at, s.ended_at, s.end_reason,
        r.status as recording_status, r.playback_path as recording_path, r.duration_seconds as recording_seconds
 from streams s
 join channels c using (channel_id)
@@ -102,7 +102,7 @@ select server, client from open_streams where stream_id = :stream_id;
 
 -- name: list_live_streams
 -- Streams that are not over, newest first, with their channels' names.
-select s.stream_id, s.channel_id, c.name as channel_name, s.title, s.status, s.started_at
+select s.stream_id, s.channel_id, c.name as channel_name, s.title, s.category, s.status, s.started_at
 from streams s join channels c using (channel_id)
 where s.status in ('live', 'interrupted')
 order by s.started_at desc, s.stream_id desc
@@ -110,7 +110,7 @@ limit :rows_max;
 
 -- name: list_live_streams_after
 -- The same, behind a stream already listed.
-select s.stream_id, s.channel_id, c.name as channel_name, s.title, s.status, s.started_at
+select s.stream_id, s.channel_id, c.name as channel_name, s.title, s.category, s.status, s.started_at
 from streams s join channels c using (channel_id)
 where s.status in ('live', 'interrupted')
   and (s.started_at, s.stream_id) < (:started_at::timestamptz, :stream_id::uuid)

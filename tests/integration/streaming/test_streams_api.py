@@ -63,6 +63,32 @@ async def test_a_channel_is_its_streamers(studio: Studio) -> None:
     assert seen["stream_id"] == stream_id
 
 
+async def test_a_category_goes_with_the_next_stream_and_into_its_event(studio: Studio) -> None:
+    ada = User("ada")
+    for body, category in (
+        ({"title": "Sicilian", "category": " Chess "}, "Chess"),
+        ({"title": "Sicilian"}, None),
+        ({"title": "Sicilian", "category": "Chess"}, "Chess"),
+    ):
+        status, channel = await request(studio, "PUT", "/api/channels/me", ada, body=body)
+        assert (status, channel["category"]) == (200, category)
+    stream_id, _ = await go_live(studio, ada)
+    await request(studio, "PUT", "/api/channels/me", ada, body={"title": "Later", "category": "Go"})
+    assert (await studio.stream(stream_id))["category"] == "Chess"
+    _, listed = await request(studio, "GET", "/api/streams")
+    assert [item["category"] for item in listed["items"]] == ["Chess"]
+    [started] = await studio.said("stream.started")
+    assert started["category"] == "Chess"
+
+
+async def test_a_category_has_bounds(studio: Studio) -> None:
+    for category in ("", "   ", "x" * 51, "a\0b"):
+        body = {"title": "x", "category": category}
+        status, problem = await request(studio, "PUT", "/api/channels/me", User("ada"), body=body)
+        assert status == 422
+        assert problem["errors"][0]["field"] in ("body.category", "body")
+
+
 async def test_a_title_has_bounds(studio: Studio) -> None:
     for title in ("", "   ", "x" * 141):
         status, problem = await request(studio, "PUT", "/api/channels/me", User("ada"), body={"title": title})
