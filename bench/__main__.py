@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import uvloop
 from rich.console import Console
 
-from bench import bus, consume, footprint, live, outbox, solo_chat, stream_start, webpush
+from bench import bus, consume, deliveries, fanout, footprint, live, outbox, solo_chat, stream_start, webpush
 from bench.bus_scene import BACKENDS
 from bench.report import Bar, Bench, Say, bars_hold, keep, row_of, show
 from deploy.local.places import CHECKOUT
@@ -31,6 +31,8 @@ BENCHES = {
         footprint.BENCH,
         solo_chat.BENCH,
         live.BENCH,
+        fanout.BENCH,
+        deliveries.BENCH,
         webpush.BENCH,
         Bench(
             name="stream_start",
