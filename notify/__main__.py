@@ -13,11 +13,8 @@ from notify.announcer import Announcer, RedisChannels
 from notify.fanout_part import open_fanouts
 from notify.fanout_steering import Steering
 from notify.fanouts_api import FanoutsApi
-from notify.live_api import LiveApi
-from notify.live_entry import LiveEntry
-from notify.live_gateway import LiveGateway
+from notify.live_part import assemble_live
 from notify.live_registry import LiveRegistry
-from notify.live_stream import LiveStreams
 from notify.mail.part import assemble_mail
 from notify.parts import NotifyParts
 from notify.people_part import assemble_people
@@ -35,11 +32,12 @@ from runtime.postgres import open_pool, postgres_check
 from runtime.process import run_process
 from runtime.redis_client import redis_client
 from runtime.supervise import supervise
-from runtime.tokens import TokenVerifier
+from runtime.tokens import TokenVerifier, Verifier
 
 SCHEMA = "notify"
 
 PARTS: Sequence[Callable[[NotifyParts], Assembly]] = (
+    assemble_live,
     assemble_people,
     assemble_webpush,
     assemble_mail,
@@ -56,15 +54,15 @@ async def serve(settings: NotifySettings) -> None:
         # not waited for: without Redis everything but the live lane works, and that comes when Redis does
         redis = redis_client(settings)
         stack.push_async_callback(redis.aclose)
-        notify = await assemble(stack, settings, bus, redis, health)
         verifier = TokenVerifier(settings.jwks_url, settings.token_issuer)
+        notify = await assemble(stack, settings, bus, redis, verifier, health)
         health.watch("signing-keys", verifier.check)
         server = HttpServer(notify.apis, settings=settings, verifier=verifier, health=health)
         await supervise([server, *notify.services, verifier], stop_grace_seconds=settings.stop_grace_seconds)
 
 
 async def assemble(
-    stack: AsyncExitStack, settings: NotifySettings, bus: EventBus, redis: Redis, health: Health
+    stack: AsyncExitStack, settings: NotifySettings, bus: EventBus, redis: Redis, verifier: Verifier, health: Health
 ) -> Assembly:
     """Put the service together; ``stack`` closes what it opens."""
     pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
@@ -80,20 +78,10 @@ async def assemble(
         connections_per_user_max=settings.notify_live_connections_per_user_max,
     )
     fanouts = await open_fanouts(stack, settings, announcer)
-    gateway = LiveGateway(
-        redis,
-        channels,
-        pool,
-        registry,
-        silence_seconds_max=settings.notify_live_silence_seconds_max,
-        replay_notices_max=settings.notify_live_replay_notices_max,
-        follows_per_user_max=settings.notify_follows_per_user_max,
-    )
-    live_streams = LiveStreams(LiveEntry(pool, registry, settings), settings)
-    apis = [LiveApi(registry, live_streams), FanoutsApi(pool, Steering(outbox, fanouts))]
+    apis = [FanoutsApi(pool, Steering(outbox, fanouts))]
     relay = bus.relay(settings.postgres_dsn, outbox, schema=SCHEMA, health=health)
     loops = [ConsumeLoop(bus, outbox, wanted, health=health) for wanted in subscriptions(fanouts)]
-    core = Assembly(apis=apis, services=[gateway, announcer, relay, *loops, partitions])
+    core = Assembly(apis=apis, services=[announcer, relay, *loops, partitions])
     common = NotifyParts(
         settings=settings,
         pool=pool,
@@ -103,6 +91,7 @@ async def assemble(
         health=health,
         announcer=announcer,
         registry=registry,
+        verifier=verifier,
     )
     parts = [core, *(assemble_part(common) for assemble_part in PARTS)]
     return Assembly(

@@ -4,9 +4,12 @@ from aiohttp import web
 
 from notify.errors import InvalidLastEventId, LiveConnectionsFull, TooManyConnections
 from notify.live_registry import LiveRegistry
+from notify.live_socket import LiveSockets
 from notify.live_stream import LiveStreams
 from runtime.endpoints import endpoint
+from runtime.problems import InvalidRequest
 from runtime.tokens import Caller
+from runtime.websockets import OriginNotAllowed
 
 
 class LiveApi:
@@ -14,9 +17,10 @@ class LiveApi:
 
     tag = "notifications"
 
-    def __init__(self, registry: LiveRegistry, streams: LiveStreams) -> None:
+    def __init__(self, registry: LiveRegistry, streams: LiveStreams, sockets: LiveSockets) -> None:
         self._registry = registry
         self._streams = streams
+        self._sockets = sockets
 
     @endpoint(
         "GET",
@@ -33,6 +37,17 @@ class LiveApi:
         """
         return await self._streams.serve(caller, request)
 
+    @endpoint(
+        "GET",
+        "/api/notifications/socket",
+        problems=(InvalidRequest, OriginNotAllowed, LiveConnectionsFull),
+        raw=True,
+    )
+    async def socket(self, request: web.Request) -> web.StreamResponse:
+        """The same as a WebSocket (RFC 6455), whose first frame has the access token; see docs/live-socket.md."""
+        return await self._sockets.serve(request)
+
     async def drain(self) -> None:
         """End the live connections; their clients come back to another process."""
-        self._registry.cut_all("stopping")
+        self._sockets.drain()
+        self._registry.close("stopping")

@@ -5,7 +5,7 @@ The bytes of a notice are made once for each form, however many clients get them
 
 import json
 from functools import cached_property
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from notify.notices import Notice
 from runtime.websockets import text_frame
@@ -96,8 +96,6 @@ class ChunkedEventStream:
 
 class Socket:
     """WebSocket text frames, described in docs/live-socket.md."""
-
-    VERSION: ClassVar[int] = 1
 
     def notice(self, live: LiveNotice, *, in_order: bool) -> bytes:
         """A frame `notice`."""

@@ -88,7 +88,7 @@ class LiveGateway:
                 tasks.create_task(self._catch_up_always(), name="live-catch-up")
                 tasks.create_task(self._read_again_always(), name="live-read-again")
         finally:
-            self._registry.cut_all("stopping")
+            self._registry.close("stopping")
 
     async def _hear_always(self) -> None:
         backoff = Backoff(RETRY_FIRST_SECONDS, RETRY_CEILING_SECONDS)

@@ -5,6 +5,7 @@ this does, and the head of an answer is out before the outlet is opened.
 """
 
 import asyncio
+import socket
 from collections.abc import Callable
 
 from aiohttp import web
@@ -15,6 +16,9 @@ from notify.live_client import LiveClient
 
 BACKLOG_BYTES_MAX = 16_384
 """Unsent bytes beyond which a client's notices wait in its queue, which has a bound, instead of in the transport."""
+
+SEND_BUFFER_BYTES = 65_536
+"""What the kernel holds for a client that does not read; the default grows to megabytes for each."""
 
 
 class TransportOutlet:
@@ -64,3 +68,10 @@ def abort_if_slow(request: web.Request, reason: str) -> None:
     """End the connection of a client that does not read; it could not be told why."""
     if reason == "slow" and request.transport is not None:
         request.transport.abort()
+
+
+def bound_send_buffer(transport: asyncio.Transport) -> None:
+    """Bound what the kernel holds for a client."""
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)

@@ -39,6 +39,7 @@ class LiveRegistry:
         self._connections_max = connections_max
         self._connections_per_user_max = connections_per_user_max
         self._clock = clock
+        self._is_closed = False
         self._clients: set[LiveClient] = set()
         self._by_user: dict[UUID, list[LiveClient]] = {}
         self._by_channel: defaultdict[UUID, dict[LiveClient, Following]] = defaultdict(dict)
@@ -53,7 +54,7 @@ class LiveRegistry:
 
         Raises TooManyConnections, LiveConnectionsFull.
         """
-        if len(self) >= self._connections_max:
+        if self._is_closed or len(self) >= self._connections_max:
             raise LiveConnectionsFull(
                 f"this gateway takes {self._connections_max} live connections", retry_after_seconds=RETRY_AFTER_SECONDS
             )
@@ -136,9 +137,10 @@ class LiveRegistry:
         """Whether somebody has a connection here."""
         return user_id in self._by_user
 
-    def cut_all(self, reason: str) -> None:
-        """End every connection."""
-        for client in self._clients:
+    def close(self, reason: str) -> None:
+        """End every connection, and let nobody in any more."""
+        self._is_closed = True
+        for client in list(self._clients):
             client.cut(reason)
 
     async def _offer(self, live: LiveNotice, *, stored: bool) -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import socket
 from uuid import UUID
 
 from aiohttp import web
@@ -12,14 +11,12 @@ from notify.errors import InvalidLastEventId
 from notify.live_client import LiveClient
 from notify.live_entry import LiveEntry
 from notify.live_forms import ChunkedEventStream, EventStream
-from notify.live_outlet import TransportOutlet, abort_if_slow, pump
+from notify.live_outlet import TransportOutlet, abort_if_slow, bound_send_buffer, pump
 from notify.settings import NotifySettings
 from runtime.tokens import Caller
 
 RECONNECT_MS = (1_000, 4_000)
 """Clients come back after a time between these, so that those of a process that stops do not come all at once."""
-SEND_BUFFER_BYTES = 65_536
-"""What the kernel holds for a client that does not read; the default grows to megabytes for each."""
 
 
 class LiveStreams:
@@ -60,13 +57,6 @@ class LiveStreams:
             finally:
                 heartbeat.cancel()
         return response
-
-
-def bound_send_buffer(transport: asyncio.Transport) -> None:
-    """Bound what the kernel holds for a client."""
-    connection = transport.get_extra_info("socket")
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
 
 async def _cut_when_gone(response: EventSourceResponse, client: LiveClient) -> None:

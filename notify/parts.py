@@ -11,6 +11,7 @@ from notify.live_registry import LiveRegistry
 from notify.settings import NotifySettings
 from runtime.health import Health
 from runtime.postgres import Pool
+from runtime.tokens import Verifier
 
 
 @dataclass(frozen=True)
@@ -25,3 +26,4 @@ class NotifyParts:
     health: Health
     announcer: Announcer
     registry: LiveRegistry
+    verifier: Verifier

@@ -87,7 +87,7 @@ async def _assemble(
         return verifier, {
             "accounts": accounts,
             "streaming": await assemble_streaming(new_stack(), settings, bus, health.within("streaming")),
-            "notify": await assemble_notify(new_stack(), settings, bus, redis, health.within("notify")),
+            "notify": await assemble_notify(new_stack(), settings, bus, redis, verifier, health.within("notify")),
             "chat": await assemble_chat(new_stack(), settings, bus, redis, verifier, health.within("chat")),
             "archive": await assemble_intake(settings, shared, bus, health.within("archive")),
             "archive-shipper": assemble_shipper(settings, shared, health.within("archive-shipper")),

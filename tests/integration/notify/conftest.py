@@ -87,6 +87,6 @@ async def client(
     )
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(Redis.from_url(redis_url))
-        process = await assemble(stack, settings, bus, redis, Health())
+        process = await assemble(stack, settings, bus, redis, NamesInTokens(), Health())
         server = HttpServer(process.apis, settings=HttpSettings(), verifier=NamesInTokens())
         yield await stack.enter_async_context(held_client(server, process.apis))

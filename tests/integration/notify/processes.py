@@ -156,8 +156,9 @@ async def running_notify(settings: NotifySettings, bus: MemoryBus) -> AsyncItera
         aiohttp.ClientSession() as session,
         AsyncExitStack() as stack,
     ):
-        process = await assemble(stack, settings, bus, redis, health)
-        server = HttpServer(process.apis, settings=settings, verifier=NamesInTokens(), health=health)
+        verifier = NamesInTokens()
+        process = await assemble(stack, settings, bus, redis, verifier, health)
+        server = HttpServer(process.apis, settings=settings, verifier=verifier, health=health)
         services = [server, *process.services]
         running = asyncio.create_task(supervise(services, stop_grace_seconds=settings.stop_grace_seconds))
         try:
