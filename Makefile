@@ -6,6 +6,8 @@ MAKEFLAGS += --no-print-directory
 
 python := .venv/bin/python
 ARGS ?=
+# So many tests run side by side: most of them wait more than they compute.
+WORKERS ?= 4
 # solo: Postgres, Redis, nginx and one process of ours. full: Kafka and MinIO too, and a process for each service.
 PROFILE ?= solo
 
@@ -45,8 +47,10 @@ logs: setup-run ## the end of the logs (PART=nginx for one, FOLLOW=1 to go on, P
 # --- check -------------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: setup ## all tests, against the real engines (ARGS='-k name' for some)
-	@$(python) -m pytest $(ARGS)
+test: setup ## all tests, against the real engines (ARGS='-k name' for some): side by side, then those that must be alone
+	@together=0; $(python) -m pytest --part together -n $(WORKERS) --dist worksteal $(ARGS) || together=$$?; \
+	alone=0; $(python) -m pytest --part alone $(ARGS) || alone=$$?; \
+	case $$together,$$alone in 0,0 | 0,5 | 5,0) ;; *) echo "make test: failed"; exit 1 ;; esac  # 5: none of this part
 
 .PHONY: unit
 unit: setup-python ## the tests that need no server

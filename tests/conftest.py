@@ -1,4 +1,8 @@
-"""Fixtures for every tier, and the order of the tiers: what is quick and needs nothing runs first."""
+"""Fixtures for every tier, and the order of the tiers: what is quick and needs nothing runs first.
+
+Most tests run side by side with any other, in processes of pytest-xdist. Those that strike at engines at certain
+moments or start whole stacks come after them: the tiers in ``TIERS_ALONE``, and what is marked ``alone``.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +21,12 @@ from deploy.local import Listen, ProfileName, Stack
 from tests import engines
 
 TIERS = ("unit", "conformance", "contract", "integration", "e2e", "faults")
+TIERS_ALONE = frozenset({"e2e", "faults"})
 ENGINE_FIXTURES = frozenset({"shared_engines", "own_stack", "module_stack"})
 TESTS = Path(__file__).parent
 
 
-FAULT_POINTS_SAMPLED = 5
+FAULT_POINTS_SAMPLED = 3
 FAULT_POINTS_ALL = 30
 FAULT_SEED = 20_260_101
 
@@ -36,8 +41,9 @@ class FaultPlan:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of the fault runs: `make faults` uses them."""
-    parser.addoption("--all-fault-points", action="store_true", help="strike at 30 random points instead of 5 fixed")
+    parser.addoption("--all-fault-points", action="store_true", help="strike at 30 random points instead of 3 fixed")
     parser.addoption("--fault-seed", type=int, help="repeat a fault run that printed this seed")
+    parser.addoption("--part", choices=("together", "alone"), help="only what may run side by side, or only the rest")
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +58,7 @@ def logging_stays_as_it_was() -> Iterator[None]:
 
 @pytest.fixture
 def fault_plan(request: pytest.FixtureRequest) -> FaultPlan:
-    """Five points from a fixed seed in `make test`; thirty from a new one, which is printed, in `make faults`."""
+    """Three points from a fixed seed in `make test`; thirty from a new one, which is printed, in `make faults`."""
     everywhere = bool(request.config.getoption("--all-fault-points"))
     fixed = secrets.randbelow(2**31) if everywhere else FAULT_SEED
     seed = request.config.getoption("--fault-seed") or fixed
@@ -61,8 +67,8 @@ def fault_plan(request: pytest.FixtureRequest) -> FaultPlan:
     return plan
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses an engine, refuse it in the unit tier, and put the tiers in order."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what uses an engine, refuse it in the unit tier, put the tiers in order, keep the part asked for."""
     for item in items:
         if ENGINE_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
             continue
@@ -70,6 +76,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(f"{item.nodeid} is a unit test but needs an engine; move it to another tier")
         item.add_marker(pytest.mark.engines)
     items.sort(key=lambda item: TIERS.index(_tier(item)))
+    part = config.getoption("--part")
+    if part is not None:
+        others = [item for item in items if _is_alone(item) != (part == "alone")]
+        items[:] = [item for item in items if _is_alone(item) == (part == "alone")]
+        config.hook.pytest_deselected(items=others)
+
+
+def _is_alone(item: pytest.Item) -> bool:
+    return _tier(item) in TIERS_ALONE or item.get_closest_marker("alone") is not None
 
 
 def _tier(item: pytest.Item) -> str:

@@ -159,8 +159,10 @@ def sweep_databases(server_url: str) -> None:
         finally:
             await connection.close()
 
-    abandoned = [name for name in run_apart(names) if is_abandoned(name)]
-    execute(server_url, *(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)' for name in abandoned))
+    with (SHARED_DIRECTORY / "run/.sweeping").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # sessions that begin side by side would drop the same ones
+        abandoned = [name for name in run_apart(names) if is_abandoned(name)]
+        execute(server_url, *(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)' for name in abandoned))
 
 
 @contextmanager

@@ -65,7 +65,8 @@ class House:
         return Jobs(self.pool, lease_seconds=lease_seconds)
 
     def worker(self, *, attempts_max: int = 3, lease_seconds: float = 20.0) -> Worker:
-        transcoder = Transcoder(self.objects, self.runner, EncoderBudget(), work_directory=self.work)
+        # An encoder that stands back gets nothing beside other tests: they keep every core busy.
+        transcoder = Transcoder(self.objects, self.runner, EncoderBudget(nice=0), work_directory=self.work)
         return Worker(
             self.pool, self.jobs(lease_seconds), self.objects, transcoder, jobs_at_once=1, attempts_max=attempts_max
         )
