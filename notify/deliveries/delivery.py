@@ -76,6 +76,9 @@ class Failed:
 
     reason: str
     retry_after: timedelta | None = None
+    blames_provider: bool = True
+    """Whether others at this provider would have failed, too (no connection, 5xx): after some of these in a row it is
+    left alone for a while. False for what is wrong with this one destination (4xx): nobody else waits for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,14 @@ class ProviderBusy:
     retry_after: timedelta
 
 
-Outcome = Delivered | Gone | Refused | Dropped | Failed | ProviderBusy
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """It was not sent in time. The engine finds that out by `expires_at`; a channel may know it, too."""
+
+    reason: str = "too late"
+
+
+Outcome = Delivered | Gone | Refused | Dropped | Expired | Failed | ProviderBusy
 
 
 class Sending(Protocol):

@@ -1,10 +1,14 @@
 """What deliveries and the client that sends them can be told."""
 
 from ipaddress import IPv4Network, IPv6Network
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from runtime.settings import ProcessSettings
+
+SETTLE_SECONDS = 5.0
+"""Kept at the end of a lease for writing down what became of the last attempt."""
 
 
 class DeliverySettings(ProcessSettings):
@@ -58,3 +62,11 @@ class DeliverySettings(ProcessSettings):
     notify_outbound_connections_per_host_max: int = Field(
         default=32, ge=1, le=1_000, description="Of these, connections to one host."
     )
+
+    @model_validator(mode="after")
+    def _a_lease_outlasts_an_attempt(self) -> Self:
+        if self.notify_delivery_lease_seconds < self.notify_delivery_send_seconds_max + SETTLE_SECONDS + 1:
+            raise ValueError(
+                "notify_delivery_lease_seconds must be more than notify_delivery_send_seconds_max and 6 s together"
+            )
+        return self

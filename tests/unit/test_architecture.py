@@ -37,6 +37,7 @@ BANNED_CLASS_ENDINGS = ("Manager", "Helper", "Util", "Utils", "Data", "Info")
 MAY_CATCH_EVERYTHING = {
     "eventbus/consume.py": "the consume loop decides every error of a handler",
     "eventbus/partition_worker.py": "the part of the consume loop that runs handlers",
+    "notify/deliveries/attempts.py": "what a delivery channel raises is a failed attempt at one delivery",
     "runtime/http_server.py": "the server turns any error of a handler into one answer and one line",
     "runtime/waiting.py": "it passes on all but what waiting can mend",
 }
