@@ -1,8 +1,13 @@
 """What a follower wants to hear of a channel, as far as the live lane must know it."""
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 from pydantic import BaseModel, ConfigDict
 
 from notify.notices import Notice
+
+KINDS_OF_WANTS_MAX = 1_000
 
 
 class FollowWants(BaseModel):
@@ -20,3 +25,13 @@ class FollowWants(BaseModel):
         if notice.kind == "recording.published" and not self.recordings:
             return False
         return self.categories is None or notice.category in self.categories
+
+
+def wants_of(*, recordings: bool, categories: Sequence[str] | None) -> FollowWants:
+    """What these values mean; the same object for the same values, since most of thousands of follows want the same."""
+    return _wants(recordings, None if categories is None else tuple(categories))
+
+
+@lru_cache(KINDS_OF_WANTS_MAX)
+def _wants(recordings: bool, categories: tuple[str, ...] | None) -> FollowWants:
+    return FollowWants(recordings=recordings, categories=categories)

@@ -5,11 +5,10 @@ holds up nothing else in the process.
 """
 
 import asyncio
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
-from time import monotonic
 from uuid import UUID
 
 from notify import metrics
@@ -18,9 +17,6 @@ from notify.live_client import Following, LiveClient
 from notify.live_forms import LiveNotice
 from notify.notices import Notice
 
-RECENT_NOTICES_MAX = 256
-RECENT_SECONDS = 30.0
-"""How long a notice counts as recent: well beyond the milliseconds between its publish and its fan-out's commit."""
 RETRY_AFTER_SECONDS = 5
 CLIENTS_PER_SHARD = 500
 """Some milliseconds of writing."""
@@ -29,22 +25,14 @@ CLIENTS_PER_SHARD = 500
 class LiveRegistry:
     """The clients of this process by person and by channel."""
 
-    def __init__(
-        self,
-        *,
-        connections_max: int,
-        connections_per_user_max: int,
-        clock: Callable[[], float] = monotonic,
-    ) -> None:
+    def __init__(self, *, connections_max: int, connections_per_user_max: int) -> None:
         self._connections_max = connections_max
         self._connections_per_user_max = connections_per_user_max
-        self._clock = clock
         self._is_closed = False
         self._clients: set[LiveClient] = set()
         self._by_user: dict[UUID, list[LiveClient]] = {}
         self._by_channel: defaultdict[UUID, dict[LiveClient, Following]] = defaultdict(dict)
         self._changes: dict[LiveClient, dict[UUID, Following | None]] = {}
-        self._recent: deque[tuple[float, LiveNotice]] = deque(maxlen=RECENT_NOTICES_MAX)
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -106,20 +94,11 @@ class LiveRegistry:
 
     async def tell(self, notice: Notice) -> int:
         """Offer a notice to the connected followers; how many they are."""
-        live = LiveNotice(notice)
-        self._recent.append((self._clock(), live))
-        return await self._offer(live, stored=False)
+        return await self._offer(LiveNotice(notice), stored=False)
 
     async def tell_stored(self, notice: Notice) -> int:
         """Offer a notice that now is in the inboxes to those connected followers who might not have got it."""
         return await self._offer(LiveNotice(notice), stored=True)
-
-    def recent_for(self, client: LiveClient) -> Iterator[LiveNotice]:
-        """What was told in the last seconds to the followers of the channels that the client listens to."""
-        horizon = self._clock() - RECENT_SECONDS
-        for told_at, live in self._recent:
-            if told_at >= horizon and _concerns(client.follows.get(live.notice.channel_id), live):
-                yield live
 
     def clients_by_user(self, users_max: int) -> Iterator[list[LiveClient]]:
         """All clients, in lists that hold those of at most `users_max` people."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from notify.follow_wants import FollowWants
+from notify.follow_wants import wants_of
 from notify.live_client import Following
 from notify.store import END_OF_TIME, LAST_USER_ID
 from runtime.postgres import Connection, Pool, load_queries
@@ -159,7 +159,7 @@ async def find_follow_live(pool: Pool, *, channel_id: UUID, follower_id: UUID) -
     row = await queries.find_follow_live(pool, channel_id=channel_id, follower_id=follower_id)
     if row is None:
         return None
-    return Following(row["followed_at"], FollowWants(recordings=row["recordings"], categories=row["categories"]))
+    return Following(row["followed_at"], wants_of(recordings=row["recordings"], categories=row["categories"]))
 
 
 async def insert_block(connection: Connection, *, channel_id: UUID, user_id: UUID) -> bool:

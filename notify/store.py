@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from notify.follow_wants import FollowWants
+from notify.follow_wants import FollowWants, wants_of
 from notify.notices import Notice
 from runtime.postgres import Connection, Pool, load_queries
 
@@ -54,7 +54,7 @@ async def find_follows_of(pool: Pool, follower_ids: Sequence[UUID], *, follows_m
             follower_id=row["follower_id"],
             channel_id=row["channel_id"],
             followed_at=row["followed_at"],
-            wants=FollowWants(recordings=row["recordings"], categories=row["categories"]),
+            wants=wants_of(recordings=row["recordings"], categories=row["categories"]),
         )
         for row in rows
     ]

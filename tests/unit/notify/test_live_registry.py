@@ -9,7 +9,7 @@ import pytest
 from notify.errors import LiveConnectionsFull, TooManyConnections
 from notify.follow_wants import FollowWants
 from notify.live_client import Following, LiveClient
-from notify.live_registry import CLIENTS_PER_SHARD, RECENT_SECONDS, LiveRegistry
+from notify.live_registry import CLIENTS_PER_SHARD, LiveRegistry
 from tests.unit.notify.people import CHANNEL, SINCE_YESTERDAY, START, client, notice
 
 OTHER_CHANNEL = UUID(int=8)
@@ -106,17 +106,6 @@ def test_a_process_has_a_bounded_number_of_connections() -> None:
     connected(where, user=3)
 
 
-async def test_recent_notices_are_remembered_for_those_who_are_being_let_in_for_a_while() -> None:
-    now = 100.0
-    where = LiveRegistry(connections_max=9, connections_per_user_max=9, clock=lambda: now)
-    await where.tell(notice(1))
-    await where.tell(notice(2, OTHER_CHANNEL))
-    listener = connected(where)
-    assert [live.notice for live in where.recent_for(listener)] == [notice(1)]
-    now += RECENT_SECONDS + 1
-    assert list(where.recent_for(listener)) == []
-
-
 async def test_a_notice_that_a_follower_does_not_want_is_not_told() -> None:
     where = registry()
     chess, everything = connected(where, follows=()), connected(where, user=2)
@@ -133,8 +122,7 @@ async def test_recordings_are_told_to_those_who_asked_for_them() -> None:
     where.change_follow(asked.user_id, CHANNEL, SINCE_YESTERDAY._replace(wants=FollowWants(recordings=True)))
     recording = notice(1).model_copy(update={"kind": "recording.published"})
     assert await where.tell(recording) == 1
-    assert [live.notice for live in where.recent_for(asked)] == [recording]
-    assert list(where.recent_for(other)) == []
+    assert (heard(asked), heard(other)) == (1, 0)
 
 
 async def test_everybody_of_a_large_channel_is_told_and_others_get_their_turn_in_between() -> None:
