@@ -104,8 +104,6 @@ def new_settings(directory: Path, listen: Listen, public_url: str) -> dict[str, 
             f"rtmp://{host}/live" if rtmp_port == RTMP_PORT else f"rtmp://{host}:{rtmp_port}/live"
         ),
         "LIVESTREAM_HTTP_PORT": str(stack.ports["solo"]),
-        # Web Push wants a contact; browsers take it from https addresses only, so without one nothing is lost
-        **({variable_name("notify_vapid_subject"): public_url} if public_url.startswith("https://") else {}),
         variable_name("edge_http_listen"): listen.http,
         variable_name("edge_rtmp_listen"): listen.rtmp,
     }

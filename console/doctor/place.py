@@ -12,7 +12,7 @@ from deploy.local.env_file import OTHERS_MAY, EnvFileInvalid
 from deploy.local.errors import StackError
 from deploy.local.listen import Address, check_free
 from deploy.local.stack import Stack
-from runtime.settings import SettingsInvalid, load_settings, variable_name
+from runtime.settings import SettingsInvalid, load_settings
 
 
 def check_directory(directory: Path) -> Finding:
@@ -82,9 +82,6 @@ def check_web_push(directory: Path, settings: ServerSettings) -> Finding:
         return warn("web push", "off: there is no key", f"livestream push-key >> {env_file_of(directory)}")
     if not settings.public_url.startswith("https://"):
         return ok("web push", f"on, but browsers take it from https addresses only, not from {settings.public_url}")
-    if settings.notify_vapid_subject is None:
-        fix = f"set {variable_name('notify_vapid_subject')} in {env_file_of(directory)}"
-        return warn("web push", "on, but without a contact, so Safari's push service refuses it", fix)
     return ok("web push", "on")
 
 

@@ -8,6 +8,7 @@ from notify.deliveries.delivery import Channel, Lane
 from notify.deliveries.worker import DeliveryWorker
 from notify.outbound import Outbound
 from notify.parts import NotifyParts
+from notify.settings import NotifySettings
 from notify.webpush.api import WebPushApi
 from notify.webpush.channel import PushLimits, WebPushChannel, WebPushOffChannel
 from notify.webpush.settings import WebPushSettings
@@ -31,13 +32,14 @@ def assemble_webpush(parts: NotifyParts) -> Assembly:
     return Assembly(apis=[WebPushApi(subscriptions, vapid, outbound)], services=[outbound, worker])
 
 
-def vapid_of(settings: WebPushSettings) -> Vapid | None:
+def vapid_of(settings: NotifySettings) -> Vapid | None:
     """The signer; None: Web Push is off, which is said."""
     key = settings.vapid_key()
     if key is None:
         log.info("web_push_off", because="notify_vapid_private_key is not set")
         return None
-    return Vapid(key, settings.notify_vapid_subject)
+    own = settings.public_url if settings.public_url.startswith("https://") else None
+    return Vapid(key, settings.notify_vapid_subject or own)
 
 
 def limits_of(settings: WebPushSettings) -> PushLimits:

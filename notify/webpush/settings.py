@@ -24,7 +24,7 @@ class WebPushSettings(ProcessSettings):
         default=None,
         max_length=200,
         description="Whom push services can write to about this installation: mailto:somebody@example.org or an https: "
-        "address. Apple's refuses notices without it.",
+        "address. Without it: LIVESTREAM_PUBLIC_URL, where that is https.",
     )
     notify_push_subscriptions_per_user_max: int = Field(
         default=20, ge=1, le=100, description="Browsers that one person may have told by Web Push."
