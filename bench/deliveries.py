@@ -1,9 +1,9 @@
 """How fast deliveries are drained when sending costs nothing: what the engine itself costs, recipient by recipient.
 
 Postgres is durable (fsync and synchronous_commit on). One worker in one process; a row for each recipient, which is
-claimed, prepared, sent by a channel that does nothing, settled, and counted at its fan-out. The peer is BullMQ on Redis,
-in turns with ours in the same run: one job for each recipient, a processor that does nothing, concurrency 200. It keeps
-nothing of a job that is done.
+claimed, prepared, sent by a channel that does nothing, settled and counted at its fan-out. The peer is BullMQ, on Redis
+and in turns with ours in the same run: one job for each recipient, a processor that does nothing, concurrency 200. It
+keeps nothing of a job that is done.
 """
 
 import asyncio

@@ -10,6 +10,7 @@ from eventbus.bus_configured import open_bus
 from eventbus.consume import ConsumeLoop
 from eventbus.outbox import Outbox
 from notify.announcer import Announcer, RedisChannels
+from notify.deliveries.part import assemble_deliveries
 from notify.fanout_part import open_fanouts
 from notify.fanout_steering import Steering
 from notify.fanouts_api import FanoutsApi
@@ -42,6 +43,7 @@ PARTS: Sequence[Callable[[NotifyParts], Assembly]] = (
     assemble_webpush,
     assemble_mail,
     assemble_webhooks,
+    assemble_deliveries,
 )
 """What else notify does, each part put together by a function of its own."""
 

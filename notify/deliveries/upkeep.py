@@ -1,0 +1,52 @@
+"""Clears away what deliveries leave behind: empty queues, pauses that are over, and what was given up on long ago."""
+
+import asyncio
+import random
+from datetime import timedelta
+
+import structlog
+
+from notify.deliveries import store
+from notify.deliveries.settling import POSTPONED
+from runtime.cancellation import raise_if_cancelled
+from runtime.postgres import Pool
+from runtime.unavailable import is_unavailable
+
+log = structlog.get_logger(__name__)
+
+INTERVAL_SECONDS = 300.0
+ROWS_MAX = 1_000
+QUEUE_IDLE = timedelta(hours=1)
+"""How long a queue is empty before it goes; a new delivery makes it again."""
+
+
+class DeliveryUpkeep:
+    """A service; several may run, and share the work."""
+
+    name = "delivery-upkeep"
+
+    def __init__(self, pool: Pool, *, dead_kept: timedelta) -> None:
+        self._pool = pool
+        self._dead_kept = dead_kept
+
+    async def run(self) -> None:
+        """Clear away every few minutes until cancelled."""
+        while True:
+            await asyncio.sleep(INTERVAL_SECONDS * random.uniform(0.9, 1.1))  # noqa: S311  spreads load
+            try:
+                while await self.sweep() >= ROWS_MAX:
+                    pass
+            except POSTPONED as error:
+                raise_if_cancelled()
+                if not is_unavailable(error):
+                    raise
+                log.warning("delivery_upkeep_postponed", reason=str(error) or type(error).__name__)
+
+    async def sweep(self) -> int:
+        """One round; the most that was removed of one kind, of which it takes no more than `ROWS_MAX`."""
+        queues, dead, pauses = await store.sweep(
+            self._pool, idle=QUEUE_IDLE, dead_kept=self._dead_kept, rows_max=ROWS_MAX
+        )
+        if queues or dead or pauses:
+            log.info("deliveries_cleared", queues=queues, dead=dead, pauses=pauses)
+        return max(queues, dead)
