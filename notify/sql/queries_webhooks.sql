@@ -1,6 +1,6 @@
 -- name: lock_endpoints_of!
 -- Let one transaction at a time count and make the endpoints of a person.
-SELECT pg_advisory_xact_lock(hashtextextended('notify.webhooks/' || :user_id::text, 0));
+SELECT pg_advisory_xact_lock(hashtextextended('notify.webhooks/' || :user_id::uuid, 0));
 
 -- name: count_endpoints$
 -- How many endpoints a person has.

@@ -83,9 +83,9 @@ class Posting:
 def outcome_of(answer: Answer, preset: Preset | None) -> Outcome:
     """What an answer means (Standard Webhooks, "Operational considerations").
 
-    Strangers share hosts. So what an endpoint answers counts for its own messages alone, also that it is busy; a host is
-    left alone only where nothing answers. The word of a chat service, whose limits are for all of its senders, counts
-    for a moment for its host.
+    Strangers share hosts. So what an endpoint answers counts for its own messages alone, also that it is busy; a host
+    is left alone only where nothing answers. The word of a chat service, whose limits are for all of its senders,
+    counts for a moment for its host.
     """
     if 200 <= answer.status < 300:
         return Delivered()
