@@ -68,7 +68,7 @@ async def open_scene(directory: Path, say: Say, *, backend: Backend = "kafka") -
     await asyncio.to_thread(stack.up, engines, say=say)
     try:
         environment = stack.environment()
-        dsn = SecretStr(await _fresh_database(environment["LIVESTREAM_POSTGRES_DSN"]))
+        dsn = SecretStr(await fresh_database(environment["LIVESTREAM_POSTGRES_DSN"]))
         await migrate(dsn)
         settings = BusSettings(
             bus_backend=backend,
@@ -108,7 +108,8 @@ def own_cpu_seconds() -> float:
     return used.user + used.system
 
 
-async def _fresh_database(url: str) -> str:
+async def fresh_database(url: str) -> str:
+    """The url of a new, empty database on the server of ``url``; one of an earlier run is dropped."""
     name = "bench_bus"
     connection = await asyncpg.connect(url, timeout=10, command_timeout=30)
     try:

@@ -1,9 +1,9 @@
 """How soon thousands of connected followers hear that a stream started, over server-sent events and over WebSocket.
 
-A real notify process with Postgres, Kafka and Redis; 4,000 followers are connected by one
-generator process on the same cores. Two clocks: from the publish on Redis, which is the live lane alone, and from the
-commit of `stream.started`, which has the relay, the bus, the fan-out's admission and the writing of inboxes in it, too.
-Each start is of another channel, so that no cool-down keeps it silent.
+A real notify process with Postgres, Kafka and Redis; 4,000 followers are connected by one generator process on the same
+cores. Two clocks: from the publish on Redis, which is the live lane alone, and from the commit of `stream.started`,
+which has the relay, the bus, the fan-out's admission and the writing of inboxes in it, too. Each start is of another
+channel, so that no cool-down keeps it silent.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ from joserfc.jwk import OKPKey
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from bench.bus_scene import fresh_database
 from bench.live_clients import Arrival, Clients, Form, open_clients
 from bench.report import Bar, Bench, Outcome, Say
 from deploy.local import Stack
@@ -156,7 +157,7 @@ def _new_start(channel_id: UUID) -> StreamStarted:
 async def _open_scene(stack: Stack, say: Say) -> AsyncIterator[Scene]:
     environment = stack.environment()
     settings = BusSettings(
-        postgres_dsn=SecretStr(environment["LIVESTREAM_POSTGRES_DSN"]),
+        postgres_dsn=SecretStr(await fresh_database(environment["LIVESTREAM_POSTGRES_DSN"])),
         kafka_bootstrap_servers=environment["LIVESTREAM_KAFKA_BOOTSTRAP_SERVERS"],
     )
     await migrate(settings.postgres_dsn)
@@ -165,7 +166,7 @@ async def _open_scene(stack: Stack, say: Say) -> AsyncIterator[Scene]:
     key = OKPKey.generate_key("Ed25519", parameters={"use": "sig", "alg": ALGORITHM}, auto_kid=True)
     async with contextlib.AsyncExitStack() as closing:
         keys_url = await closing.enter_async_context(_key_set(key))
-        notify = await closing.enter_async_context(_notify(stack, keys_url))
+        notify = await closing.enter_async_context(_notify(stack, settings.postgres_dsn, keys_url))
         streaming = await closing.enter_async_context(open_pool(settings, schema="streaming"))
         followings = await closing.enter_async_context(open_pool(settings, schema="notify"))
         bus = await closing.enter_async_context(open_bus(settings))
@@ -218,9 +219,13 @@ async def _key_set(key: OKPKey) -> AsyncIterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def _notify(stack: Stack, keys_url: str) -> AsyncIterator[psutil.Process]:
+async def _notify(stack: Stack, dsn: SecretStr, keys_url: str) -> AsyncIterator[psutil.Process]:
     port = stack.ports["notify"]
-    own = {"LIVESTREAM_HTTP_PORT": str(port), "LIVESTREAM_JWKS_URL": keys_url}
+    own = {
+        "LIVESTREAM_HTTP_PORT": str(port),
+        "LIVESTREAM_JWKS_URL": keys_url,
+        "LIVESTREAM_POSTGRES_DSN": dsn.get_secret_value(),
+    }
     with stack.log("notify").open("ab") as log:
         process = await create_subprocess_exec(
             *(sys.executable, "-m", "notify"),

@@ -30,8 +30,11 @@ READ_BYTES_MAX: Final = 65_536
 TAIL_BYTES: Final = 80
 WAIT_SECONDS_MAX: Final = 120.0
 LINE_BYTES_MAX: Final = 1_048_576
+PING: Final = b"\x89\x00"
+PONG: Final = b"\x8a\x80\x00\x00\x00\x00"
+"""Control frames without content (RFC 6455, section 5.5); no text that notify sends has such bytes."""
 NOTICE = re.compile(rb'"notification_id":"([0-9a-f-]{36})"')
-KEY: Final = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
+KEY: Final = "AAAAAAAAAAAAAAAAAAAAAA=="
 """Of the WebSocket handshake (RFC 6455, section 4.1): it guards against caches, of which there is none here."""
 
 
@@ -160,6 +163,8 @@ class Crowd:
         for found in NOTICE.finditer(seen):
             end = found.end()
             self._note(found.group(1), now)
+        if self.form == "socket" and PING in content:
+            connection.plain.sendall(PONG)
         connection.tail = seen[max(end, len(seen) - TAIL_BYTES) :]
         if not connection.is_let_in:
             self._let_in(connection, seen)
