@@ -15,11 +15,9 @@ SELECT username FROM people WHERE user_id = :user_id;
 -- Of whom people are told live, since when they follow them, and which notices they want; no further than the limit.
 SELECT u.follower_id, f.channel_id, f.followed_at, f.recordings, f.categories
   FROM unnest(:follower_ids::uuid[]) AS u (follower_id)
-  LEFT JOIN preferences p ON p.user_id = u.follower_id
   CROSS JOIN LATERAL (
-      SELECT w.channel_id, w.followed_at, w.categories, coalesce(w.recordings, p.recordings, false) AS recordings
-        FROM follows w
-       WHERE w.follower_id = u.follower_id AND w.wants_notices AND coalesce(w.inbox, p.inbox, true)
+      SELECT w.channel_id, w.followed_at, w.categories, w.recordings FROM wishes w
+       WHERE w.follower_id = u.follower_id AND w.wants_notices AND w.inbox
        LIMIT :follows_max
   ) AS f;
 

@@ -69,9 +69,8 @@ UPDATE follows
 
 -- name: find_follow_live^
 -- A follow as the live lane knows it; no row when nothing of the channel is to be told live.
-SELECT w.followed_at, w.categories, coalesce(w.recordings, p.recordings, false) AS recordings
-  FROM follows w LEFT JOIN preferences p ON p.user_id = w.follower_id
- WHERE w.follower_id = :follower_id AND w.channel_id = :channel_id AND w.wants_notices AND coalesce(w.inbox, p.inbox, true);
+SELECT followed_at, categories, recordings FROM wishes
+ WHERE follower_id = :follower_id AND channel_id = :channel_id AND wants_notices AND inbox;
 
 -- name: insert_block$
 -- Let somebody not follow a channel; answers their id, or null when that was so already.
