@@ -25,7 +25,7 @@ def parse_address(text: str) -> str:
     if len(text) > ADDRESS_CHARACTERS_MAX:
         raise InvalidAddress(f"an address has at most {ADDRESS_CHARACTERS_MAX} characters")
     try:
-        found = validate_email(text, check_deliverability=False, allow_smtputf8=False)
+        found = validate_email(text, check_deliverability=False, allow_smtputf8=False, strict=True)
     except EmailNotValidError as error:
         raise InvalidAddress(f"not a mail address: {error}") from error
     address = found.ascii_email

@@ -15,6 +15,7 @@ from notify.deliveries.delivery import (
     Delivered,
     Delivery,
     Dropped,
+    Failed,
     Lane,
     Outcome,
     RetrySchedule,
@@ -24,12 +25,13 @@ from notify.mail import metrics, store
 from notify.mail.batch import Batch, Words, read_batch
 from notify.mail.links import Links
 from notify.mail.message import Unsubscribing, mail_content, message_id
-from notify.mail.replies import NoSuchMailbox, outcome_of
+from notify.mail.replies import is_hard_bounce, outcome_of
 from notify.mail.smtp import Mail, NotSent, NotTaken, SmtpConnections
 from notify.mail.store import MailedVerification, queries
 from notify.mail.templates import Template, Templates, typed
 from notify.mail.unsubscribe import UnsubscribeKey
 from runtime.postgres import Pool
+from runtime.unavailable import UNAVAILABLE
 
 log = structlog.get_logger(__name__)
 
@@ -121,9 +123,12 @@ class MailChannel:
     async def write_verification(self, delivery: Delivery, verification: MailedVerification) -> Outcome:
         """Make a token that only this mail has, keep its hash, and send it."""
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        await queries.insert_verification_token(
-            self._parts.pool, token_hash=token_hash(token), verification_id=verification.verification_id
-        )
+        try:
+            await queries.insert_verification_token(
+                self._parts.pool, token_hash=token_hash(token), verification_id=verification.verification_id
+            )
+        except UNAVAILABLE as error:
+            return Failed(f"its token was not kept: {type(error).__name__}", blames_provider=False)
         values = {
             "username": typed(verification.username or "somebody"),
             "hours": VERIFICATION_HOURS,
@@ -139,7 +144,7 @@ class MailChannel:
 
     async def settled(self, outcomes: Sequence[tuple[Delivery, Outcome, bool]]) -> None:
         """Count the mailboxes that do not exist; one of which that was said too often is not used any more."""
-        bounced = {one.destination_id for one, outcome, _ in outcomes if isinstance(outcome, NoSuchMailbox)}
+        bounced = {one.destination_id for one, outcome, _ in outcomes if is_hard_bounce(outcome)}
         reached = {one.destination_id for one, outcome, _ in outcomes if isinstance(outcome, Delivered)}
         if reached:
             await queries.forget_bounces(self._parts.pool, destination_ids=sorted(reached))

@@ -46,7 +46,7 @@ def mail_content(
     message = EmailMessage(policy=POLICY)
     message["From"] = sender
     message["To"] = Address(addr_spec=recipient)
-    message["Subject"] = written.subject
+    message["Subject"] = _plain(written.subject)
     message["Date"] = format_datetime(datetime.now(UTC))
     message["Message-ID"] = identity
     for name, value in _automatic(unsubscribing).items():
@@ -54,6 +54,11 @@ def mail_content(
     message.set_content(written.text, cte="quoted-printable")
     message.add_alternative(written.html, subtype="html", cte="quoted-printable")
     return message.as_bytes()
+
+
+def _plain(text: str) -> str:
+    """The library takes a text that looks like an encoded word (RFC 2047) for one: decoded, it could hold line ends."""
+    return text.replace("=?", "= ?")
 
 
 def _automatic(unsubscribing: Unsubscribing | None) -> Mapping[str, str]:

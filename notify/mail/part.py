@@ -31,8 +31,8 @@ def assemble_mail(parts: NotifyParts) -> Assembly:
     server = smtp_server(settings)
     upkeep = MailUpkeep(parts.pool, provider=server.provider if server else None)
     if server is None:
-        idle = [DeliveryWorker(parts.pool, MailOffChannel(), lane, settings) for lane in Lane]
-        return Assembly(apis=[EmailApi(parts.pool, None, key)], services=[*idle, upkeep])
+        dropping = DeliveryWorker(parts.pool, MailOffChannel(), Lane.BULK, settings)
+        return Assembly(apis=[EmailApi(parts.pool, None, key)], services=[dropping, upkeep])
     mail_parts = MailParts(
         pool=parts.pool,
         templates=Templates(),

@@ -1,13 +1,12 @@
 """What the answers of an SMTP server mean for a delivery (RFC 5321, section 4.2; RFC 3463 for the codes with dots)."""
 
 import re
-from dataclasses import dataclass
 from datetime import timedelta
 
 from notify.deliveries.delivery import Failed, Outcome, ProviderBusy, Refused
 from notify.mail.smtp import NotSent, NotTaken, Stage
 
-REASON_CHARACTERS_MAX = 200
+REASON_CHARACTERS_MAX = 180
 BUSY = timedelta(seconds=60)
 """421, and whatever the server says before it knows for whom the mail is: it is about us or about itself."""
 GREYLISTED = timedelta(minutes=5)
@@ -22,9 +21,13 @@ _NO_MAILBOX = frozenset({(1, 1), (1, 2), (1, 3), (1, 6), (1, 10), (2, 1)})
 _NO_MAILBOX_PLAIN = frozenset({550, 551, 553})
 
 
-@dataclass(frozen=True, slots=True)
-class NoSuchMailbox(Refused):
-    """Refused because the address does not exist (a hard bounce)."""
+HARD_BOUNCE = "no such mailbox: "
+"""Begins the reason of what was refused because the address does not exist."""
+
+
+def is_hard_bounce(outcome: Outcome) -> bool:
+    """Whether the server said that there is no such mailbox."""
+    return isinstance(outcome, Refused) and outcome.reason.startswith(HARD_BOUNCE)
 
 
 def outcome_of(error: NotSent, *, recipient: str) -> Outcome:
@@ -38,7 +41,7 @@ def outcome_of(error: NotSent, *, recipient: str) -> Outcome:
     if 400 <= error.code < 500:
         return _later(error, detail, reason)
     if 500 <= error.code < 600 and error.stage in (Stage.RECIPIENT, Stage.CONTENT) and error.code not in _OF_OURS:
-        return NoSuchMailbox(reason) if _is_hard_bounce(error, detail) else Refused(reason)
+        return Refused((HARD_BOUNCE if _has_no_mailbox(error, detail) else "") + reason)
     return Failed(reason)
 
 
@@ -48,11 +51,16 @@ def _later(error: NotTaken, detail: tuple[int, int] | None, reason: str) -> Outc
     if error.stage is Stage.SENDER:
         return ProviderBusy(reason, BUSY)
     if error.code == 452:  # too much for the server, or for this mailbox
-        return Failed(reason, MAILBOX_FULL) if detail == (2, 2) else ProviderBusy(reason, BUSY)
-    return Failed(reason, GREYLISTED if error.code in (450, 451) else None)
+        return _this_one(reason, MAILBOX_FULL) if detail == (2, 2) else ProviderBusy(reason, BUSY)
+    return _this_one(reason, GREYLISTED if error.code in (450, 451) else None)
 
 
-def _is_hard_bounce(error: NotTaken, detail: tuple[int, int] | None) -> bool:
+def _this_one(reason: str, retry_after: timedelta | None) -> Failed:
+    """Later, and it says nothing about mail to others."""
+    return Failed(reason, retry_after, blames_provider=False)
+
+
+def _has_no_mailbox(error: NotTaken, detail: tuple[int, int] | None) -> bool:
     if error.stage is not Stage.RECIPIENT:
         return False
     return error.code in _NO_MAILBOX_PLAIN if detail is None else detail in _NO_MAILBOX
