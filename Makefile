@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 python := .venv/bin/python
 ARGS ?=
-# So many tests run side by side: most of them wait more than they compute.
+# So many light tests run side by side: most of them wait more than they compute.
 WORKERS ?= 4
 # solo: Postgres, Redis, nginx and one process of ours. full: Kafka and MinIO too, and a process for each service.
 PROFILE ?= solo
@@ -47,10 +47,10 @@ logs: setup-run ## the end of the logs (PART=nginx for one, FOLLOW=1 to go on, P
 # --- check -------------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: setup ## all tests, against the real engines (ARGS='-k name' for some): side by side, then those that must be alone
-	@together=0; $(python) -m pytest --part together -n $(WORKERS) --dist worksteal $(ARGS) || together=$$?; \
-	alone=0; $(python) -m pytest --part alone $(ARGS) || alone=$$?; \
-	case $$together,$$alone in 0,0 | 0,5 | 5,0) ;; *) echo "make test: failed"; exit 1 ;; esac  # 5: none of this part
+test: setup ## all tests, against the real engines (ARGS='-k name' for some): the light ones, then the heavy ones
+	@light=0; $(python) -m pytest --part light -n $(WORKERS) --dist worksteal $(ARGS) || light=$$?; \
+	heavy=0; $(python) -m pytest --part heavy -n 2 --dist loadfile $(ARGS) || heavy=$$?; \
+	case $$light,$$heavy in 0,0 | 0,5 | 5,0) ;; *) echo "make test: failed"; exit 1 ;; esac  # 5: none of this part
 
 .PHONY: unit
 unit: setup-python ## the tests that need no server

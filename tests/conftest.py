@@ -1,7 +1,8 @@
 """Fixtures for every tier, and the order of the tiers: what is quick and needs nothing runs first.
 
-Most tests run side by side with any other, in processes of pytest-xdist. Those that strike at engines at certain
-moments or start whole stacks come after them: the tiers in ``TIERS_ALONE``, and what is marked ``alone``.
+Most tests are light: they run side by side with any other, in processes of pytest-xdist. Those that strike at engines
+at certain moments, or start whole stacks, come after them, two at a time: the tiers in ``TIERS_HEAVY``, and what is
+marked ``heavy``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from deploy.local import Listen, ProfileName, Stack
 from tests import engines
 
 TIERS = ("unit", "conformance", "contract", "integration", "e2e", "faults")
-TIERS_ALONE = frozenset({"e2e", "faults"})
+TIERS_HEAVY = frozenset({"e2e", "faults"})
 ENGINE_FIXTURES = frozenset({"shared_engines", "own_stack", "module_stack"})
 TESTS = Path(__file__).parent
 
@@ -43,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of the fault runs: `make faults` uses them."""
     parser.addoption("--all-fault-points", action="store_true", help="strike at 30 random points instead of 3 fixed")
     parser.addoption("--fault-seed", type=int, help="repeat a fault run that printed this seed")
-    parser.addoption("--part", choices=("together", "alone"), help="only what may run side by side, or only the rest")
+    parser.addoption("--part", choices=("light", "heavy"), help="only what runs beside any other, or the rest")
 
 
 @pytest.fixture(autouse=True)
@@ -78,13 +79,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: TIERS.index(_tier(item)))
     part = config.getoption("--part")
     if part is not None:
-        others = [item for item in items if _is_alone(item) != (part == "alone")]
-        items[:] = [item for item in items if _is_alone(item) == (part == "alone")]
+        others = [item for item in items if _part(item) != part]
+        items[:] = [item for item in items if _part(item) == part]
         config.hook.pytest_deselected(items=others)
 
 
-def _is_alone(item: pytest.Item) -> bool:
-    return _tier(item) in TIERS_ALONE or item.get_closest_marker("alone") is not None
+def _part(item: pytest.Item) -> str:
+    return "heavy" if _tier(item) in TIERS_HEAVY or item.get_closest_marker("heavy") else "light"
 
 
 def _tier(item: pytest.Item) -> str:

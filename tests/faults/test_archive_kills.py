@@ -84,6 +84,7 @@ async def processes(
         "LIVESTREAM_ARCHIVE_WORK_DIRECTORY": str(house.work),
         "LIVESTREAM_ARCHIVE_WORKER_LEASE_SECONDS": str(LEASE_SECONDS),
         "LIVESTREAM_ARCHIVE_WORKER_ATTEMPTS_MAX": "20",
+        "LIVESTREAM_ARCHIVE_WORKER_NICE": "0",  # beside other tests an encoder that stands back gets nothing
         "LIVESTREAM_ARCHIVE_CHUNK_SECONDS": "4",
         "LIVESTREAM_HTTP_PORT": "0",
     }
