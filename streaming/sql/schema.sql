@@ -160,6 +160,8 @@ CREATE TABLE channels (
     stream_key_made_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     next_title text GENERATED ALWAYS AS (COALESCE(title, (name || ' is live'::text))) STORED NOT NULL,
+    category text,
+    CONSTRAINT channels_category_check CHECK ((char_length(category) <= 50)),
     CONSTRAINT channels_stream_key_hash_check CHECK ((octet_length(stream_key_hash) = 32))
 );
 
@@ -248,6 +250,7 @@ CREATE TABLE streams (
     started_at timestamp with time zone NOT NULL,
     ended_at timestamp with time zone,
     end_reason text,
+    category text,
     CONSTRAINT streams_check CHECK (((status = 'ended'::text) = (ended_at IS NOT NULL))),
     CONSTRAINT streams_check1 CHECK (((status = 'ended'::text) = (end_reason IS NOT NULL))),
     CONSTRAINT streams_status_check CHECK ((status = ANY (ARRAY['live'::text, 'interrupted'::text, 'ended'::text])))
@@ -262,6 +265,7 @@ CREATE TABLE streams_default (
     started_at timestamp with time zone NOT NULL,
     ended_at timestamp with time zone,
     end_reason text,
+    category text,
     CONSTRAINT streams_check CHECK (((status = 'ended'::text) = (ended_at IS NOT NULL))),
     CONSTRAINT streams_check1 CHECK (((status = 'ended'::text) = (end_reason IS NOT NULL))),
     CONSTRAINT streams_status_check CHECK ((status = ANY (ARRAY['live'::text, 'interrupted'::text, 'ended'::text])))
