@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from pkgutil import walk_packages
 from typing import Any
 
 from pydantic import BaseModel, JsonValue
@@ -44,12 +45,25 @@ def openapi_document(title: str, apis: Sequence[type], *, version: str = "1") ->
 
 
 def find_apis(package: str) -> list[type]:
-    """The classes with endpoints that `<package>/api.py` defines, in their order; none when there is no such module."""
-    if find_spec(package) is None or find_spec(f"{package}.api") is None:
+    """The classes with endpoints of a package, in the order of their modules and definition; none without the package.
+
+    They are in the modules `api` and `<something>_api` of the package and of the packages within it.
+    """
+    if find_spec(package) is None:
         return []
-    defined = vars(import_module(f"{package}.api")).values()
-    classes = [one for one in defined if isinstance(one, type) and one.__module__ == f"{package}.api"]
-    return [one for one in classes if endpoints_of(one)]
+    found = []
+    for name in _api_modules(package):
+        defined = vars(import_module(name)).values()
+        found += [one for one in defined if isinstance(one, type) and one.__module__ == name and endpoints_of(one)]
+    return found
+
+
+def _api_modules(package: str) -> list[str]:
+    walked = walk_packages(import_module(package).__path__, prefix=f"{package}.")
+    names = [
+        module.name for module in walked if module.name.rpartition(".")[2] == "api" or module.name.endswith("_api")
+    ]
+    return sorted(names, key=lambda name: (name.count("."), not name.endswith(".api"), name))
 
 
 def _schemas(endpoints: Sequence[Endpoint]) -> tuple[_Schemas, dict[str, Any]]:

@@ -115,13 +115,13 @@ class EmailApi:
         return VerifiedEmail(address=await self._on().verify(body.token.get_secret_value()))
 
     @endpoint("GET", UNSUBSCRIBE_PATH, raw=True, problems=(InvalidUnsubscribe,))
-    async def show_unsubscribe(self, query: UnsubscribeQuery) -> web.StreamResponse:
+    async def show_unsubscribe_email(self, query: UnsubscribeQuery) -> web.StreamResponse:
         """A page with a button that unsubscribes; looking at it changes nothing, since scanners follow links."""
         await self._named(query.token)
         return _page("Send me no more mail", '<form method="post"><button>Send me no more mail</button></form>')
 
     @endpoint("POST", UNSUBSCRIBE_PATH, raw=True, problems=(InvalidUnsubscribe,))
-    async def unsubscribe(self, query: UnsubscribeQuery) -> web.StreamResponse:
+    async def unsubscribe_email(self, query: UnsubscribeQuery) -> web.StreamResponse:
         """Turn off the mail to one mailbox, without login (RFC 8058); doing it again changes nothing."""
         user_id = await queries.unsubscribe_mailbox(self._pool, destination_id=await self._named(query.token))
         if user_id is not None:
