@@ -88,11 +88,11 @@ class AwayWatch:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            looked = await self._look()
+            looked = await self.look()
             await asyncio.sleep(LOOK_SECONDS if looked else RETRY_SECONDS)
 
-    async def _look(self) -> bool:
-        """Whether it could be looked to the end."""
+    async def look(self) -> bool:
+        """Look now; False: it has to be tried again soon."""
         try:
             done = await silence_the_away(self._pool, after=self._after, dry_run=self._hold, tell=self._tell)
         except POSTPONED as error:

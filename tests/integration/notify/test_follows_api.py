@@ -34,7 +34,7 @@ async def followers(client: HeldClient, channel: Person, seen_by: Person | None 
 
 async def events(pool: Pool) -> list[str]:
     rows = await pool.fetch(
-        "SELECT type, convert_from(data, 'UTF8')::jsonb ->> 'follower_id' AS who FROM outbox ORDER BY xid, id"
+        "SELECT type, convert_from(data, 'UTF8')::jsonb ->> 'follower_id' AS who FROM outbox ORDER BY id"
     )
     names = {str(person.user_id): person.name for person in (ADA, BOB, EVE)}
     return [f"{row['type']} {names[row['who']]}" for row in rows]
