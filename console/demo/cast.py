@@ -13,6 +13,7 @@ T = TypeVar("T")
 
 FOLLOWERS = 5_000
 LISTENERS = 20
+BROWSERS = 5
 VIEWERS = 50
 AT_ONCE = 4  # a password hash keeps a core busy for some 40 ms: more at once would only queue
 
@@ -25,6 +26,7 @@ class Cast:
 
     def __init__(self, origin: Origin, postgres_dsn: str) -> None:
         self.followers_wanted = FOLLOWERS
+        self.notices_wanted = FOLLOWERS - 1  # one has muted the channel
         self.audience: list[Person] = []
         self.listeners: list[NoticeListener] = []
         self.viewers: list[ChatViewer] = []
@@ -40,7 +42,7 @@ class Cast:
         self.publish_url = f"{answer['ingest_url']}/{self._stream_key}"
 
     async def hire_audience(self) -> None:
-        """Register the audience; the first 20 follow, and the followers of old are seeded up to 5,000."""
+        """Register the audience; the first 26 follow, and the followers of old are seeded up to 5,000."""
         self.audience = await _few_at_once(self._origin.register("viewer") for _ in range(VIEWERS))
         followers_path = f"/api/users/{self.streamer.user_id}/followers"
 
@@ -50,13 +52,28 @@ class Cast:
         await eventually("the streamer known to notify", known, lambda status: status == 200, within_seconds=10)
         await _few_at_once(
             self._origin.call("PUT", f"{followers_path}/me", person=person, status=204)
-            for person in self.audience[:LISTENERS]
+            for person in (*self.online, *self.in_browsers, self.muted)
         )
-        await seed_followers(self._postgres_dsn, self.streamer.user_id, count=FOLLOWERS - LISTENERS)
+        await seed_followers(self._postgres_dsn, self.streamer.user_id, count=FOLLOWERS - LISTENERS - BROWSERS - 1)
+
+    @property
+    def online(self) -> list[Person]:
+        """Those who are connected for notices."""
+        return self.audience[:LISTENERS]
+
+    @property
+    def in_browsers(self) -> list[Person]:
+        """Those who are not, and have a browser that is told."""
+        return self.audience[LISTENERS : LISTENERS + BROWSERS]
+
+    @property
+    def muted(self) -> Person:
+        """Who follows, and wants to hear nothing."""
+        return self.audience[LISTENERS + BROWSERS]
 
     async def take_seats(self) -> None:
         """Connect the followers for notices, and everybody to the chat."""
-        self.listeners = [NoticeListener(self._origin, person) for person in self.audience[:LISTENERS]]
+        self.listeners = [NoticeListener(self._origin, person) for person in self.online]
         await asyncio.gather(*(listener.connect() for listener in self.listeners))
         self.viewers = [ChatViewer(self._origin, person, self.streamer.user_id) for person in self.audience]
         await asyncio.gather(*(viewer.join() for viewer in self.viewers))

@@ -19,9 +19,13 @@ class DemoReport(BaseModel):
     publish_to_first_online_follower_ms: int | None = None
     publish_to_last_online_follower_ms: int | None = None
     publish_to_last_inbox_row_ms: int | None = None
+    publish_to_last_push_ms: int | None = None
     followers: int | None = None
     pages: int | None = None
     notices_per_follower_max: int | None = None
+    notices_to_muted: int | None = None
+    pushes: int | None = None
+    webhooks: int | None = None
     chat_sent: int | None = None
     chat_delivered: int | None = None
     chat_lost: int | None = None

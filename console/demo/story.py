@@ -13,10 +13,12 @@ from uuid import UUID
 import aiohttp
 import asyncpg
 
-from console.demo.cast import Cast
+from console.demo.cast import BROWSERS, Cast
 from console.demo.media import CLIP_SECONDS, FRAMES_PER_SECOND, Publisher, make_clip, play, play_live, publishing
+from console.demo.outside import Outside
 from console.demo.overheard import Overheard
 from console.demo.people import Origin
+from console.demo.receivers import Receivers
 from console.demo.report import DemoReport
 from console.demo.steps import Steps, check, eventually
 from eventbus.bus_configured import open_bus
@@ -69,9 +71,12 @@ class Story:
             self._overheard = Overheard(await exits.enter_async_context(open_bus(self._place.bus)))
             self._cast = Cast(self._origin, self._place.postgres_dsn)
             exits.push_async_callback(self._cast.leave)
+            self._receivers = await exits.enter_async_context(Receivers(BROWSERS))
+            self._outside = Outside(self._origin, self._receivers)
             await self._set_the_scene()
             await self._go_live(exits)
             await self._end()
+            await self._tell_of_the_recording()
         self._report.ok = True
         return self.told
 
@@ -81,23 +86,28 @@ class Story:
             await make_clip(self._clip)
         async with self._steps.step("a streamer registers, logs in and gets a stream key"):
             await cast.hire_streamer()
-        async with self._steps.step("50 people register; 20 of them follow, beside 4,980 followers of old") as remarks:
+        async with self._steps.step("50 people register; 26 of them follow, beside 4,974 followers of old") as remarks:
             await cast.hire_audience()
             self._report.followers = await self._count_followers()
             check(self._report.followers == cast.followers_wanted, f"{cast.followers_wanted}", self._report.followers)
             remarks.append(f"{self._report.followers} followers")
+        async with self._steps.step("5 followers want Web Push, one mutes the channel; the streamer sets up a webhook"):
+            await self._outside.subscribe(cast.in_browsers)
+            await self._outside.mute(cast.muted, cast.streamer.user_id)
+            await self._outside.want_recordings(cast.online[0], cast.streamer.user_id)
+            await self._outside.hook(cast.streamer)
         async with self._steps.step("20 followers connect for notices, 50 viewers sit down in the chat") as remarks:
             await cast.take_seats()
             split = [await self._connections(url) for url in self._place.gateway_urls]
             check(all(split), "viewers on every gateway", split)
             gateways = "1 gateway" if len(split) == 1 else f"{len(split)} gateways"
             remarks.append(f"{' + '.join(map(str, split))} on {gateways}")
-        self.told.secrets = cast.secrets()
+        self.told.secrets = [*cast.secrets(), self._receivers.webhook_secret]
 
     async def _go_live(self, exits: AsyncExitStack) -> None:
         first = await exits.enter_async_context(publishing(self._clip, self._cast.publish_url))
         stream = await self._see_it_live()
-        await asyncio.gather(self._see_it_play(), self._notice(stream))
+        await asyncio.gather(self._see_it_play(), self._notice(stream), self._push(stream))
         await self._chat()
         async with self._steps.step(f"the publisher's connection is cut for {DROP_SECONDS:g} s"):
             await first.until(DROP_AT_CLIP_SECONDS)
@@ -131,8 +141,8 @@ class Story:
             remarks.append(f"after {self._report.publish_to_playlist_ms} ms")
 
     async def _notice(self, stream: Mapping[str, Any]) -> None:
-        async with self._steps.step("every follower has the notice, the connected ones at once") as remarks:
-            wanted = self._cast.followers_wanted
+        async with self._steps.step("every follower but the muted one has the notice, those online at once") as remarks:
+            wanted = self._cast.notices_wanted
             await eventually(
                 "a notice for each follower", self._count_notices, lambda n: n >= wanted, within_seconds=30
             )
@@ -146,9 +156,20 @@ class Story:
             await self._check_inboxes(stream)
             fanout = await self._fanout_done()
             self._report.pages = fanout["pages_done"]
-            check(fanout["pages_done"] == wanted // FOLLOWERS_A_PAGE, f"{wanted // FOLLOWERS_A_PAGE} pages", fanout)
+            pages_wanted = self._cast.followers_wanted // FOLLOWERS_A_PAGE
+            check(fanout["pages_done"] == pages_wanted, f"{pages_wanted} pages", fanout)
+            told_muted = await self._outside.kinds_of(self._cast.muted)
+            self._report.notices_to_muted = len(told_muted)
+            check(not told_muted, "nothing for whoever has muted the channel", told_muted)
             remarks.append(f"online ≤ {self._report.publish_to_last_online_follower_ms} ms")
             remarks.append(f"all inboxes ≤ {self._report.publish_to_last_inbox_row_ms} ms")
+
+    async def _push(self, stream: dict[str, Any]) -> None:
+        async with self._steps.step("the browsers of followers who are away are told, encrypted for each") as remarks:
+            times = await self._outside.pushed(stream)
+            self._report.pushes = len(times)
+            self._report.publish_to_last_push_ms = self._since_publish(max(times))
+            remarks.append(f"after {self._report.publish_to_last_push_ms} ms")
 
     async def _check_inboxes(self, stream: Mapping[str, Any]) -> None:
         for listener in self._cast.listeners:
@@ -217,6 +238,23 @@ class Story:
             check(lower.frames == played.frames, f"{played.frames} frames", lower)
             remarks.append(f"after {self._report.end_to_ladder_ms} ms")
 
+    async def _tell_of_the_recording(self) -> None:
+        async with self._steps.step(
+            "who wants to hear of recordings has; the webhooks came, signed; all is read"
+        ) as remarks:
+            wishful, *others = self._cast.online
+
+            async def kinds() -> list[str]:
+                return await self._outside.kinds_of(wishful)
+
+            wanted = ["recording.published", "stream.started"]
+            await eventually("a notice of the recording", kinds, lambda seen: seen == wanted, within_seconds=10)
+            check(await self._outside.kinds_of(others[0]) == ["stream.started"], "one notice", others[0].username)
+            await self._outside.read_everything(wishful, unread=2)
+            assert self.told.stream_id is not None  # noqa: S101 -- it went live
+            self._report.webhooks = await self._outside.hooked(self.told.stream_id)
+            remarks.append(f"{self._report.webhooks} webhooks")
+
     # --- what is looked at --------------------------------------------------------------------------------------------
 
     def _since_publish(self, at_seconds: float) -> int:
@@ -273,8 +311,8 @@ class Story:
     async def _most_notices(self) -> int:
         return int(
             await self._database.fetchval(
-                "SELECT count(*) FROM notify.notices n JOIN notify.fanouts f ON f.stream_id = n.notice_id"
-                " WHERE f.channel_id = $1 GROUP BY n.user_id ORDER BY 1 DESC LIMIT 1",
+                "SELECT count(*) FROM notify.notices n JOIN notify.fanouts f ON f.fanout_id = n.notice_id"
+                " WHERE f.channel_id = $1 AND f.kind = 'stream.started' GROUP BY n.user_id ORDER BY 1 DESC LIMIT 1",
                 self._cast.streamer.user_id,
             )
         )

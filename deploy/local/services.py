@@ -50,6 +50,8 @@ def settings(place: Place) -> dict[str, str]:
         "LIVESTREAM_STREAMING_INGEST_SECRET": credentials.ingest_secret,
         "LIVESTREAM_NOTIFY_VAPID_PRIVATE_KEY": credentials.vapid_private_key,
         "LIVESTREAM_NOTIFY_SEALING_SECRET": credentials.sealing_secret,
+        # Whoever tries this stack out has their push service and webhook endpoint on the same machine.
+        "LIVESTREAM_NOTIFY_OUTBOUND_ALLOW": '["127.0.0.0/8"]',
         "LIVESTREAM_STREAMING_INGEST_CONTROL_URL": f"{control}/control",
         "LIVESTREAM_STREAMING_INGEST_STAT_URL": f"{control}/stat",
         "LIVESTREAM_STREAMING_INGEST_PUSH_URL": f"rtmp://{edge.push_address(place)}/hls",

@@ -57,6 +57,10 @@ def test_every_step_is_verified(lived: Lived) -> None:
     assert report.followers == 5_000
     assert report.pages == 5
     assert report.notices_per_follower_max == 1
+    assert report.notices_to_muted == 0
+    assert report.pushes == 5
+    assert report.webhooks is not None
+    assert report.webhooks >= 3
     assert report.streams_created == 1
     assert report.chat_sent == 50
     assert report.chat_delivered == 2_500
