@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 import aiohttp
+from prometheus_client import REGISTRY
 
 from eventbus.bus import Publisher, Record
 from eventbus.bus_memory import MemoryBus
@@ -235,6 +236,11 @@ async def seed(
         follower_ids,
         ago,
     )
+
+
+def slow_clients_cut() -> float:
+    """How many live connections were cut because their clients did not read."""
+    return REGISTRY.get_sample_value("livestream_notify_live_cut_total", {"reason": "slow"}) or 0.0
 
 
 async def notices_by_person(pool: Pool, stream_id: UUID) -> dict[UUID, int]:

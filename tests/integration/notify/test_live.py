@@ -8,7 +8,6 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from prometheus_client import REGISTRY
 
 from eventbus.bus_memory import MemoryBus
 from notify.notices import least_notice_id
@@ -23,6 +22,7 @@ from tests.integration.notify.processes import (
     fanout_is_complete,
     say,
     seed,
+    slow_clients_cut,
     started,
 )
 
@@ -248,10 +248,6 @@ async def deaf_client(notify: RunningNotify, person: Person) -> tuple[asyncio.St
     login = f"Authorization: Bearer {person.token}"
     writer.write(f"GET /api/notifications/live HTTP/1.1\r\nHost: notify\r\n{login}\r\n\r\n".encode())
     return reader, writer
-
-
-def slow_clients_cut() -> float:
-    return REGISTRY.get_sample_value("livestream_notify_live_cut_total", {"reason": "slow"}) or 0.0
 
 
 async def test_stopping_ends_the_connections_at_once(start_notify: StartNotify, bus: MemoryBus) -> None:
