@@ -14,6 +14,7 @@ import typer
 from console import (
     backup,
     dead_letters,
+    deliveries,
     generate,
     groups,
     init,
@@ -43,6 +44,7 @@ for verb in (init, solo, doctor, backup, restore, generate, init_secrets, push_k
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(groups.app, name="groups")
 app.add_typer(objects.app, name="objects")
 

@@ -87,3 +87,30 @@ SELECT count(*) FROM swept;
 -- Forget pauses that were over long ago; answers how many.
 WITH swept AS (DELETE FROM providers WHERE paused_until < now() - :keep::interval RETURNING 1)
 SELECT count(*) FROM swept;
+
+-- name: list_dead_deliveries
+-- Deliveries that were given up on, the newest first, no more than the limit; null: of any channel, source, provider.
+SELECT delivery_id, channel, lane, source_id, message_id, user_id, destination_id, provider, attempts, content, reason,
+       created_at, died_at
+  FROM dead_deliveries
+ WHERE (:channel::text IS NULL OR channel = :channel::text)
+   AND (:source_id::uuid IS NULL OR source_id = :source_id::uuid)
+   AND (:provider::text IS NULL OR provider = :provider::text)
+ ORDER BY died_at DESC, delivery_id DESC
+ LIMIT :rows_max;
+
+-- name: find_dead_delivery^
+-- A delivery that was given up on.
+SELECT delivery_id, channel, lane, source_id, message_id, user_id, destination_id, provider, attempts, content, reason,
+       created_at, died_at
+  FROM dead_deliveries WHERE delivery_id = :delivery_id;
+
+-- name: take_dead_deliveries
+-- Take deliveries from the dead; those that somebody else takes at this moment are theirs.
+WITH taken AS (
+    SELECT delivery_id FROM dead_deliveries WHERE delivery_id = ANY (:delivery_ids::bigint[])
+     ORDER BY delivery_id FOR UPDATE SKIP LOCKED
+)
+DELETE FROM dead_deliveries d USING taken t WHERE d.delivery_id = t.delivery_id
+RETURNING d.delivery_id, d.channel, d.lane, d.source_id, d.message_id, d.user_id, d.destination_id, d.provider,
+          d.attempts, d.content, d.reason, d.created_at, d.died_at;
