@@ -94,12 +94,12 @@ class WebPushApi:
         self._outbound = outbound
 
     @endpoint("GET", "/api/notifications/push/key", problems=(WebPushOff,), headers={"Cache-Control": "no-cache"})
-    async def show_key(self) -> PushKeyView:
+    async def show_push_key(self) -> PushKeyView:
         """The key that browsers subscribe with. A browser that has subscribed with another has to do it again."""
         return PushKeyView(public_key=self._on().public_key)
 
     @endpoint("POST", "/api/notifications/push", problems=(WebPushOff, TooManyPushSubscriptions))
-    async def subscribe(self, caller: Caller, body: PushSubscription) -> PushSubscriptionView:
+    async def subscribe_browser(self, caller: Caller, body: PushSubscription) -> PushSubscriptionView:
         """Have this browser told. Saying it again renews it; a browser is told for whoever said it last."""
         self._on()
         try:
@@ -116,12 +116,12 @@ class WebPushApi:
         return _view(kept)
 
     @endpoint("GET", "/api/notifications/push")
-    async def list_subscriptions(self, caller: Caller) -> PushSubscriptionsView:
+    async def list_push_subscriptions(self, caller: Caller) -> PushSubscriptionsView:
         """Your browsers."""
         return PushSubscriptionsView(items=[_view(one) for one in await self._subscriptions.list_of(caller.user_id)])
 
     @endpoint("DELETE", "/api/notifications/push/{subscription_id}", problems=(PushSubscriptionNotFound,))
-    async def unsubscribe(self, caller: Caller, path: PushPath) -> None:
+    async def unsubscribe_browser(self, caller: Caller, path: PushPath) -> None:
         """Do not have a browser told any more."""
         await self._subscriptions.unsubscribe(caller.user_id, path.subscription_id)
 
