@@ -68,9 +68,16 @@ def fault_plan(request: pytest.FixtureRequest) -> FaultPlan:
     return plan
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Spare the heavy part the import of the unit tests, of which none may be heavy."""
+    return True if config.getoption("--part") == "heavy" and collection_path == TESTS / "unit" else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what uses an engine, refuse it in the unit tier, put the tiers in order, keep the part asked for."""
     for item in items:
+        if _tier(item) == "unit" and item.get_closest_marker("heavy"):
+            raise pytest.UsageError(f"{item.nodeid} is a unit test but heavy; move it to another tier")
         if ENGINE_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
             continue
         if _tier(item) == "unit":
@@ -185,7 +192,10 @@ def _make_stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackMake
         stack.up(parts, say=lambda _: None)
         return stack
 
-    yield make
+    with pytest.MonkeyPatch.context() as environment:
+        # Beside other tests an encoder that stands back gets nothing.
+        environment.setenv("LIVESTREAM_ARCHIVE_WORKER_NICE", "0")
+        yield make
     for stack in made:
         stack.down()
         shutil.rmtree(stack.directory)
