@@ -7,9 +7,10 @@ nobody else into or out of it. No more than a window of pages is outstanding: th
 So no transaction and no topic fills up, and whoever has few followers waits behind no more than a window of others'.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from time import perf_counter
+from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -17,7 +18,6 @@ import structlog
 from eventbus.outbox import Transaction
 from events import Envelope, FanoutPagePlanned, RecordingPublished, StreamEnded, StreamStarted
 from notify import fanout_store, metrics, store
-from notify.announcer import Announcer
 from notify.fanout_store import Admission, Fanout, FanoutState, HeldPage, Limits, Step, Verdict
 from notify.notices import Notice, recording_notice, stream_notice
 from runtime.postgres import Pool
@@ -25,11 +25,29 @@ from runtime.postgres import Pool
 log = structlog.get_logger(__name__)
 
 
+class Announces(Protocol):
+    """Says notices to whoever is connected (`Announcer`)."""
+
+    async def announce(self, notice: Notice) -> None:
+        """Tell them now."""
+        ...
+
+    async def announce_stored(self, notice: Notice) -> None:
+        """Tell those whom the first telling did not reach."""
+        ...
+
+
 class Fanouts:
     """Admits and begins fan-outs, tells pages, and says the notice to whoever is connected."""
 
-    def __init__(self, pool: Pool, announcer: Announcer, limits: Limits) -> None:
-        """`pool` is for admissions alone: a handler that has a connection already waits for another one there."""
+    def __init__(
+        self, pool: Pool, announcer: Announces, limits: Limits, *, queued: Callable[[], None] = lambda: None
+    ) -> None:
+        """`pool` is for admissions alone: a handler that has a connection already waits for another one there.
+
+        `queued` is called when a page is told: there may be deliveries to send.
+        """
+        self._queued = queued
         self._pool = pool
         self._announcer = announcer
         self._limits = limits
@@ -74,6 +92,7 @@ class Fanouts:
             log.info("fanout_page_held", fanout_id=str(page.fanout_id), page=page.page_number)
         if told.step is None:
             return
+        transaction.after_commit(self._queued)
         await transaction.say(*(_page_after(page, *planned) for planned in _pages(told.step)))
         if told.step.is_complete:
             await self._complete(transaction, page.fanout_id)

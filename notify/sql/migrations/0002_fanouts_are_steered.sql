@@ -177,13 +177,9 @@ END
 $$;
 
 -- Hours over midnight end on the next day. Both ends the same: no hour at all.
-CREATE FUNCTION is_quiet(zone text, quiet_from time, quiet_until time) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
-DECLARE
-    clock time := local_now(zone)::time;
-BEGIN
-    RETURN CASE WHEN quiet_from <= quiet_until THEN clock >= quiet_from AND clock < quiet_until
-                ELSE clock >= quiet_from OR clock < quiet_until END;
-END
+CREATE FUNCTION is_within(clock time, hours_from time, hours_until time) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN hours_from <= hours_until THEN clock >= hours_from AND clock < hours_until
+                ELSE clock >= hours_from OR clock < hours_until END
 $$;
 
 -- Whether the inbox has as many notices of a person's day as may be pushed and mailed in it.
@@ -383,7 +379,8 @@ BEGIN
         ON CONFLICT DO NOTHING RETURNING 1
     ), destined AS (
         SELECT d.user_id, d.destination_id, d.channel, d.provider,
-               CASE WHEN a.quiet_from IS NOT NULL AND is_quiet(a.time_zone, a.quiet_from, a.quiet_until) THEN 'quiet'
+               CASE WHEN a.quiet_from IS NOT NULL AND is_within(local_now(a.time_zone)::time, a.quiet_from, a.quiet_until)
+                    THEN 'quiet'
                     WHEN a.daily_notices_max IS NOT NULL AND is_capped(a.follower_id, a.time_zone, a.daily_notices_max)
                     THEN 'capped' ELSE 'queued' END AS outcome
           FROM audience a JOIN destinations d ON d.user_id = a.follower_id

@@ -83,6 +83,8 @@ async def client(
             "public_url": "http://edge.test",
             "notify_follows_per_user_max": FOLLOWS_MAX,
             "notify_blocks_per_channel_max": BLOCKS_MAX,
+            "notify_page_followers_max": 10,
+            "notify_window_pages_max": 4,
         }
     )
     async with AsyncExitStack() as stack:

@@ -1,26 +1,17 @@
 """Every follower is told once: pages, repetitions, and follower lists that change meanwhile."""
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from time import perf_counter
 from uuid import UUID
 
 import pytest
-from redis.asyncio import Redis
 
 from console.seed_followers import seed_followers
 from eventbus.bus_memory import MemoryBus
-from eventbus.outbox import Outbox
-from events import Envelope, FanoutPagePlanned, StreamStarted
-from notify.announcer import Announcer, RedisChannels
-from notify.fanout import Fanouts
-from notify.fanout_part import limits_of
-from notify.fanout_settings import FanoutSettings
-from notify.fanout_store import Limits
-from runtime.ids import uuid7
+from events import FanoutPagePlanned
 from runtime.postgres import Pool
 from tests.engines import Database
+from tests.integration.notify.by_hand import ByHand, ids
 from tests.integration.notify.conftest import StartNotify
 from tests.integration.notify.processes import (
     Person,
@@ -33,9 +24,6 @@ from tests.integration.notify.processes import (
 )
 
 ADA = Person("ada")
-LIMITS = replace(
-    limits_of(FanoutSettings(notify_page_followers_max=10, notify_window_pages_max=3)), cool_down=timedelta(0)
-)
 EVERY_DAY = """
     WITH written AS (
         INSERT INTO notices
@@ -48,37 +36,10 @@ EVERY_DAY = """
 """A notice each day from the beginning of this month on, into the month after the next twelve."""
 
 
-class ByHand:
-    """A fan-out whose steps the test makes itself, each in a transaction of its own."""
-
-    def __init__(self, pool: Pool, announcer: Announcer, limits: Limits) -> None:
-        self.fanouts = Fanouts(pool, announcer, limits)
-        self._outbox = Outbox(pool, source="notify")
-        self._pool = pool
-
-    async def begin(self, event: StreamStarted) -> None:
-        async with self._outbox.transaction() as transaction:
-            await self.fanouts.begin(transaction, Envelope(uuid7(), "streaming", datetime.now(UTC), event))
-
-    async def pages(self) -> Sequence[FanoutPagePlanned]:
-        rows = await self._pool.fetch("SELECT data FROM outbox ORDER BY id")
-        return [FanoutPagePlanned.model_validate_json(row["data"]) for row in rows]
-
-    async def tell(self, page: FanoutPagePlanned) -> None:
-        async with self._outbox.transaction() as transaction:
-            await self.fanouts.tell_page(transaction, Envelope(uuid7(), "notify", datetime.now(UTC), page))
-
-
 @pytest.fixture
-async def by_hand(pool: Pool, redis_url: str, redis_prefix: str) -> AsyncIterator[ByHand]:
-    """Pages of 10 followers, no more than 3 at a time."""
-    async with Redis.from_url(redis_url) as redis:
-        announcer = Announcer(redis, RedisChannels(redis_prefix), publish_seconds_max=1)
-        yield ByHand(pool, announcer, LIMITS)
-
-
-def ids(count: int) -> list[UUID]:
-    return [UUID(int=number * 1_000) for number in range(1, count + 1)]
+def by_hand(pool: Pool) -> ByHand:
+    """Pages of 10 followers, no more than 4 at a time."""
+    return ByHand(pool)
 
 
 async def test_5000_followers_are_told_in_5_pages_and_repetitions_change_nothing(
@@ -124,17 +85,18 @@ async def test_a_channel_without_followers_has_nothing_to_tell(by_hand: ByHand, 
     assert await fanout_is_complete(pool, event.stream_id)
 
 
-async def test_a_large_plan_goes_on_with_the_page_that_ends_each_step(by_hand: ByHand, pool: Pool) -> None:
+async def test_a_large_plan_goes_on_page_by_page_and_never_has_more_than_a_window_outstanding(
+    by_hand: ByHand, pool: Pool
+) -> None:
     await seed(pool, ADA, ids(95))
     event = started(ADA)
     await by_hand.begin(event)
-    assert len(await by_hand.pages()) == 3
     told: set[int] = set()
     while remaining := [page for page in await by_hand.pages() if page.page_number not in told]:
-        for page in remaining:
-            await by_hand.tell(page)
-            await by_hand.tell(page)
-            told.add(page.page_number)
+        assert len(remaining) <= 4
+        page = remaining[0]
+        await by_hand.tell(page, page)
+        told.add(page.page_number)
     assert told == set(range(1, 11))
     assert await notices_by_person(pool, event.stream_id) == dict.fromkeys(ids(95), 1)
     row = await pool.fetchrow("SELECT pages_planned, pages_done, recipients, completed_at FROM fanouts")
