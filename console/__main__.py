@@ -15,6 +15,7 @@ from console import (
     backup,
     dead_letters,
     deliveries,
+    follows,
     generate,
     groups,
     init,
@@ -45,6 +46,7 @@ app.add_typer(migrate.app, name="migrate")
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(deliveries.app, name="deliveries")
+app.add_typer(follows.app, name="follows")
 app.add_typer(groups.app, name="groups")
 app.add_typer(objects.app, name="objects")
 
