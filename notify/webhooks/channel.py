@@ -28,7 +28,7 @@ from notify.webhooks.endpoints import Places
 from notify.webhooks.posting import Posting
 from notify.webhooks.presets import Preset
 from notify.webhooks.sealing import Seal, Unreadable
-from runtime.postgres import Pool, load_queries
+from runtime.postgres import Connection, Pool, load_queries
 
 log = structlog.get_logger(__name__)
 QUERIES = load_queries("notify")
@@ -143,21 +143,14 @@ class WebhookChannel:
             entry(delivery, outcome, is_last, self._attempts.take(delivery.delivery_id))
             for delivery, outcome, is_last in outcomes
         ]
-        await QUERIES.settle_messages(
-            self._pool,
-            endpoint_ids=[one.delivery.destination_id for one in entries],
-            message_ids=[one.delivery.message_id for one in entries],
-            states=[one.state for one in entries],
-            reasons=[one.reason for one in entries],
-            attempted_at=[one.attempt.at if one.attempt else None for one in entries],
-            seconds=[one.attempt.seconds if one.attempt else None for one in entries],
-            statuses=[one.attempt.status if one.attempt else None for one in entries],
-            errors=[one.reason if one.attempt else None for one in entries],
-            excerpts=[one.attempt.excerpt if one.attempt else None for one in entries],
-        )
-        await self._note_health(outcomes)
+        async with self._pool.acquire() as connection, connection.transaction():
+            await _log(connection, entries)
+            disabled = await self._note_health(connection, outcomes)
+        await self._disabled(disabled, why="failing")
 
-    async def _note_health(self, outcomes: Sequence[tuple[Delivery, Outcome, bool]]) -> None:
+    async def _note_health(
+        self, connection: Connection, outcomes: Sequence[tuple[Delivery, Outcome, bool]]
+    ) -> Sequence[DisabledEndpoint]:
         succeeded: dict[UUID, bool] = {}
         for delivery, outcome, _ in outcomes:
             metrics.attempts.labels(type(outcome).__name__.lower()).inc()
@@ -165,16 +158,16 @@ class WebhookChannel:
                 endpoint_id = delivery.destination_id
                 succeeded[endpoint_id] = succeeded.get(endpoint_id, False) or isinstance(outcome, Delivered)
         if not succeeded:
-            return
+            return []
         hours = self._disable_after.total_seconds() / 3_600
         rows = await QUERIES.note_endpoint_health(
-            self._pool,
+            connection,
             endpoint_ids=list(succeeded),
             succeeded=list(succeeded.values()),
             failing_since_max=datetime.now(UTC) - self._disable_after,
             disabled_because=f"every attempt of {hours:g} hours has failed",
         )
-        await self._disabled([DisabledEndpoint(**row) for row in rows], why="failing")
+        return [DisabledEndpoint(**row) for row in rows]
 
     async def _disabled(self, endpoints: Sequence[DisabledEndpoint], *, why: str) -> None:
         for one in endpoints:
@@ -218,6 +211,21 @@ class Entry:
     state: str
     reason: str | None
     attempt: Attempt | None
+
+
+async def _log(connection: Connection, entries: Sequence[Entry]) -> None:
+    await QUERIES.settle_messages(
+        connection,
+        endpoint_ids=[one.delivery.destination_id for one in entries],
+        message_ids=[one.delivery.message_id for one in entries],
+        states=[one.state for one in entries],
+        reasons=[one.reason for one in entries],
+        attempted_at=[one.attempt.at if one.attempt else None for one in entries],
+        seconds=[one.attempt.seconds if one.attempt else None for one in entries],
+        statuses=[one.attempt.status if one.attempt else None for one in entries],
+        errors=[one.reason if one.attempt else None for one in entries],
+        excerpts=[one.attempt.excerpt if one.attempt else None for one in entries],
+    )
 
 
 def entry(delivery: Delivery, outcome: Outcome, is_last: bool, attempt: Attempt | None) -> Entry:

@@ -1,6 +1,6 @@
 """What happens to a channel becomes messages for its streamer's endpoints, in the transaction that hears of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -26,8 +26,11 @@ MINUTE = timedelta(minutes=1)
 class WebhookIntake:
     """Turns events into messages."""
 
-    def __init__(self, *, endpoints_max: int, public_url: str | None) -> None:
-        """`public_url` is where announcements of the presets link to; None: they do not."""
+    def __init__(
+        self, *, endpoints_max: int, public_url: str | None, queued: Callable[[], None] = lambda: None
+    ) -> None:
+        """`public_url` is where announcements of the presets link to; None: they do not. `queued`: there is work."""
+        self._queued = queued
         self._endpoints_max = endpoints_max
         self._public_url = public_url
 
@@ -44,6 +47,7 @@ class WebhookIntake:
         kind = envelope.event.type
         messages = [NewMessage(one, envelope.id, kind, bodies[one.preset]) for one in listeners if one.preset in bodies]
         await post_later(transaction.connection, messages)
+        transaction.after_commit(self._queued)
 
     async def test(self, pool: Pool, endpoint: Endpoint) -> UUID:
         """Queue a `webhook.test` for an endpoint; its message's id. Raises WebhookDisabled, TooManyTests."""

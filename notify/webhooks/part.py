@@ -46,7 +46,7 @@ def assemble_webhooks(parts: NotifyParts) -> Assembly:
     )
     worker = DeliveryWorker(parts.pool, channel, Lane.BULK, _of_webhooks(settings))
     endpoints_max = settings.notify_webhooks_per_user_max
-    intake = WebhookIntake(endpoints_max=endpoints_max, public_url=settings.public_url)
+    intake = WebhookIntake(endpoints_max=endpoints_max, public_url=settings.public_url, queued=worker.wake)
     webhooks = Webhooks(
         pool=parts.pool,
         endpoints=Endpoints(parts.pool, seal, endpoints_per_user_max=endpoints_max),

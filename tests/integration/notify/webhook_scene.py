@@ -16,6 +16,7 @@ from eventbus.bus_memory import MemoryBus
 from eventbus.outbox import Outbox
 from events import TOPICS, Envelope, Event, encode, topic_of
 from notify.announcer import Announcer, RedisChannels
+from notify.deliveries.doorbell import Doorbell
 from notify.live_registry import LiveRegistry
 from notify.parts import NotifyParts
 from notify.settings import NotifySettings
@@ -121,6 +122,7 @@ async def running_webhooks(settings: NotifySettings, pool: Pool, bus: MemoryBus)
         health=health,
         announcer=Announcer(redis, RedisChannels("unused"), publish_seconds_max=1.0),
         registry=LiveRegistry(connections_max=1, connections_per_user_max=1),
+        doorbell=Doorbell(),
         verifier=NamesInTokens(),
     )
     assembly = assemble_webhooks(parts)
@@ -144,6 +146,6 @@ def verified(post: Post, secret: str) -> dict[str, Any]:
     return payload
 
 
-async def is_due(pool: Pool) -> None:
+async def make_due(pool: Pool) -> None:
     """Let every retry that waits come up now."""
     await pool.execute("UPDATE deliveries SET due_at = now() WHERE lease IS NULL")
