@@ -15,6 +15,7 @@ class MemoryTransaction(Transaction):
 
     def __init__(self) -> None:
         self.said: list[Event] = []
+        self._committed = []
 
     @property
     def connection(self) -> Connection:  # type: ignore[override]  # an attribute in the real one
@@ -42,3 +43,4 @@ class MemoryInbox:
         yield Claim(transaction, fresh)
         self._handled |= {(consumer, event_id) for event_id in claimed}
         self.said.extend(transaction.said)
+        transaction.committed()

@@ -8,7 +8,7 @@ the event by polling. There is no NOTIFY in the transaction: it serialises commi
 import asyncio
 import json
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -41,7 +41,17 @@ class Transaction:
     def __init__(self, connection: Connection, source: str) -> None:
         self.connection = connection
         self._source = source
+        self._committed: list[Callable[[], None]] = []
         self.said_events = 0
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Have something done at once when this transaction has committed; not if it rolls back. It must not fail."""
+        self._committed.append(call)
+
+    def committed(self) -> None:
+        """Do what was to be done after the commit; for whoever commits."""
+        for call in self._committed:
+            call()
 
     async def say(self, *events: Event) -> None:
         """Append events to the outbox: published if this transaction commits, in the order in which they were said.
@@ -90,6 +100,7 @@ class Outbox:
                 yield transaction
             if transaction.said_events:
                 self.said.set()
+            transaction.committed()
 
 
 def headers_to_json(headers: Headers) -> str:

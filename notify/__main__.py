@@ -10,6 +10,7 @@ from eventbus.bus_configured import open_bus
 from eventbus.consume import ConsumeLoop
 from eventbus.outbox import Outbox
 from notify.announcer import Announcer, RedisChannels
+from notify.deliveries.doorbell import Doorbell
 from notify.deliveries.part import assemble_deliveries
 from notify.fanout_part import open_fanouts
 from notify.fanout_steering import Steering
@@ -79,7 +80,8 @@ async def assemble(
         connections_max=settings.notify_live_connections_max,
         connections_per_user_max=settings.notify_live_connections_per_user_max,
     )
-    fanouts = await open_fanouts(stack, settings, announcer)
+    doorbell = Doorbell()
+    fanouts = await open_fanouts(stack, settings, announcer, doorbell)
     apis = [FanoutsApi(pool, Steering(outbox, fanouts))]
     relay = bus.relay(settings.postgres_dsn, outbox, schema=SCHEMA, health=health)
     loops = [ConsumeLoop(bus, outbox, wanted, health=health) for wanted in subscriptions(fanouts)]
@@ -93,6 +95,7 @@ async def assemble(
         health=health,
         announcer=announcer,
         registry=registry,
+        doorbell=doorbell,
         verifier=verifier,
     )
     parts = [core, *(assemble_part(common) for assemble_part in PARTS)]

@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 
 from notify.announcer import Announcer
+from notify.deliveries.doorbell import Doorbell
 from notify.fanout import Fanouts
 from notify.fanout_settings import FanoutSettings
 from notify.fanout_store import Limits
@@ -15,11 +16,13 @@ ADMISSION_CONNECTIONS = 2
 """A handler that has a connection already waits for one of these; none of them ever waits for a handler."""
 
 
-async def open_fanouts(stack: AsyncExitStack, settings: NotifySettings, announcer: Announcer) -> Fanouts:
+async def open_fanouts(
+    stack: AsyncExitStack, settings: NotifySettings, announcer: Announcer, doorbell: Doorbell
+) -> Fanouts:
     """The fan-outs of this process; ``stack`` closes what they open."""
     few = settings.model_copy(update={"postgres_connections_max": ADMISSION_CONNECTIONS})
     pool = await stack.enter_async_context(open_pool(few, schema=SCHEMA, stateless=True))
-    return Fanouts(pool, announcer, limits_of(settings))
+    return Fanouts(pool, announcer, limits_of(settings), queued=doorbell.ring)
 
 
 def limits_of(settings: FanoutSettings) -> Limits:

@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 from eventbus.bus import EventBus
 from eventbus.outbox import Outbox
 from notify.announcer import Announcer
+from notify.deliveries.doorbell import Doorbell
 from notify.live_registry import LiveRegistry
 from notify.settings import NotifySettings
 from runtime.health import Health
@@ -26,4 +27,5 @@ class NotifyParts:
     health: Health
     announcer: Announcer
     registry: LiveRegistry
+    doorbell: Doorbell
     verifier: Verifier

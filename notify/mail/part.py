@@ -49,6 +49,7 @@ def assemble_mail(parts: NotifyParts) -> Assembly:
         )
         for lane, limit in lanes.items()
     }
+    parts.doorbell.wakes(workers[Lane.BULK].wake)
     mailboxes = Mailboxes(
         parts.pool,
         provider=server.provider,

@@ -29,6 +29,7 @@ def assemble_webpush(parts: NotifyParts) -> Assembly:
         channel = WebPushChannel(parts.pool, outbound, vapid, limits_of(settings))
     subscriptions = PushSubscriptions(parts.pool, per_user_max=settings.notify_push_subscriptions_per_user_max)
     worker = DeliveryWorker(parts.pool, channel, Lane.BULK, settings)
+    parts.doorbell.wakes(worker.wake)
     return Assembly(apis=[WebPushApi(subscriptions, vapid, outbound)], services=[outbound, worker])
 
 

@@ -59,6 +59,18 @@ async def test_a_rolled_back_transaction_says_nothing(pool: Pool, outbox: Outbox
     assert not outbox.said.is_set()
 
 
+async def test_what_is_to_follow_a_commit_follows_it_and_never_a_rollback(pool: Pool, outbox: Outbox) -> None:
+    done: list[str] = []
+    with pytest.raises(ValueError, match="after all"):
+        async with outbox.transaction() as transaction:
+            transaction.after_commit(lambda: done.append("rolled back"))
+            raise ValueError("after all")
+    async with outbox.transaction() as transaction:
+        transaction.after_commit(lambda: done.append("committed"))
+        assert done == []
+    assert done == ["committed"]
+
+
 async def test_an_event_that_is_too_large_is_refused_when_it_is_said(pool: Pool, outbox: Outbox) -> None:
     event = numbered(1, 1).model_copy(update={"title": "x" * EVENT_BYTES_MAX})
     with pytest.raises(EventTooLarge) as raised:
