@@ -30,6 +30,7 @@ async def stream(house: House, clip: Clip) -> UUID:
     return stream_id
 
 
+@pytest.mark.heavy  # seconds are counted, and an encoder is at work
 async def test_a_stream_becomes_a_recording_and_a_ladder(house: House, clip: Clip, tmp_path: Path) -> None:
     async with running(house.shipper(), house.finaliser(), house.worker(), house.completion()):
         stream_id = await house.started()

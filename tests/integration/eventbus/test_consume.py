@@ -121,6 +121,7 @@ async def test_what_is_delivered_again_has_no_second_effect(
     assert await effects_of(effects) == {channel: list(range(11)) for channel in range(CHANNELS)}
 
 
+@pytest.mark.heavy  # milliseconds are counted
 async def test_one_event_a_second_arrives_at_once(
     database: Database, bus_settings: BusSettings, bus: EventBus, outbox: Outbox
 ) -> None:
