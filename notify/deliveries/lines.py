@@ -99,9 +99,9 @@ class Lines:
     def rooms(self, now: float) -> Iterator[tuple[str, int]]:
         """By provider: how many more may be taken for it; a provider without a line is left out."""
         for line in list(self._lines.values()):
-            self._forget(line, now)
-            paused = now < line.paused_until
-            yield line.provider, 0 if paused else max(line.room_max - len(line.waiting), 0)
+            if not self._forget(line, now):
+                paused = now < line.paused_until
+                yield line.provider, 0 if paused else max(line.room_max - len(line.waiting), 0)
 
     def _line(self, provider: str) -> _Line:
         line = self._lines.get(provider)
@@ -127,8 +127,10 @@ class Lines:
             self._turns.remove(line)
             line.is_listed = False
 
-    def _forget(self, line: _Line, now: float | None = None) -> None:
+    def _forget(self, line: _Line, now: float | None = None) -> bool:
         """A line that says nothing any more is not kept: providers are as many as people name."""
-        is_idle = not line.waiting and not line.under_way
-        if is_idle and (not line.paused_until or (now is not None and now >= line.paused_until)):
+        pause_is_over = not line.paused_until or (now is not None and now >= line.paused_until)
+        is_idle = not line.waiting and not line.under_way and pause_is_over
+        if is_idle:
             self._lines.pop(line.provider, None)
+        return is_idle
