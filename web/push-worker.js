@@ -38,7 +38,7 @@ self.addEventListener("push", (event) => {
     self.registration.showNotification(text(message.title) || NAME, {
       body: text(message.body),
       tag: text(message.tag),
-      icon: ownAddress(message.icon),
+      icon: ownAddress(text(message.icon) || "/icon.svg"),
       data: { url: ownAddress(message.url) },
     }),
   );

@@ -1,6 +1,8 @@
 /** Which view is shown: the address after # says it. */
 
 import * as chat from "./chat_box.js";
+import "./bell.js";
+import * as follow from "./follow_box.js";
 import * as lists from "./lists.js";
 import "./login.js";
 import * as player from "./player.js";
@@ -24,6 +26,7 @@ function leave() {
   clearInterval(refresh);
   player.stop();
   chat.close();
+  follow.show(null);
 }
 
 function list(kind) {
@@ -58,6 +61,7 @@ async function watch(path, start) {
 function startStream(stream) {
   const over = stream.ended_at !== null;
   about(stream.title, stream.channel_name, over ? "Ended" : stream.status === "live" ? "LIVE" : "Interrupted", !over);
+  follow.show(stream.channel_id);
   const url = over ? stream.recording?.playback_url : stream.playback_url;
   if (url) player.play(url, { live: !over });
   const at = location.hash;
@@ -69,6 +73,7 @@ function startStream(stream) {
 
 function startRecording(recording) {
   about(recording.title, recording.channel_name, recording.status, false);
+  follow.show(recording.channel_id);
   if (recording.playback_url) player.play(recording.playback_url, { live: false });
 }
 

@@ -81,6 +81,19 @@ export async function token() {
   return session?.access ?? null;
 }
 
+/** Ask as the one who is logged in; the answer's JSON, or null. Throws an Error whose text can be shown, with `status`. */
+export async function call(method, path, body) {
+  const access = await token();
+  if (!access) throw Object.assign(new Error("Log in first."), { status: 401 });
+  const answer = await fetch(path, {
+    method,
+    headers: { Authorization: `Bearer ${access}`, ...(body && { "Content-Type": "application/json" }) },
+    body: body && JSON.stringify(body),
+  });
+  if (!answer.ok) throw Object.assign(await problemOf(answer), { status: answer.status });
+  return answer.status === 204 ? null : answer.json();
+}
+
 /** GET JSON; throws an Error whose text can be shown. */
 export async function get(path) {
   const answer = await fetch(path);
