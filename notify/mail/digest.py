@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid5
 
 import structlog
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 DIGESTS = UUID("0d9ae1d3-6c2b-5a4b-9f0e-6f3e3d0c7a11")
 """The queue of all digests, and the namespace of their message ids."""
-LOOK_SECONDS = 60.0
+LOOK_SECONDS = 300.0
 PEOPLE_MAX = 200
 """In one transaction."""
 NOTICES_MAX = 50
@@ -41,7 +41,7 @@ class Digests:
         self._provider = provider
 
     async def run(self) -> None:
-        """Look every minute until cancelled."""
+        """Look every five minutes until cancelled."""
         while True:
             try:
                 await self.make()
@@ -52,14 +52,16 @@ class Digests:
     async def make(self) -> int:
         """Queue all digests that are due; how many had something to tell."""
         total = 0
+        last: DueDigest | None = None
         while True:
             async with self._pool.acquire() as connection, connection.transaction():
-                due = await store.claim_digests(
-                    connection, people_max=PEOPLE_MAX, late_hours_max=LATE_HOURS_MAX, days_max=DAYS_MAX
+                due = await store.list_due_digests(
+                    connection, after=last, people_max=PEOPLE_MAX, late_hours_max=LATE_HOURS_MAX
                 )
                 total += await self._queue(connection, due)
             if len(due) < PEOPLE_MAX:
                 break
+            last = due[-1]
         if total:
             log.info("digests_made", digests=total)
             metrics.digests_made.inc(total)
@@ -69,18 +71,19 @@ class Digests:
         """In the transaction that notes the day: a digest is queued exactly once, or its day is not noted."""
         if not due:
             return 0
-        days = {one.user_id: one for one in due}
-        unread = await store.find_unread(connection, due, notices_max=NOTICES_MAX, counted_max=COUNTED_MAX)
+        claimed = await store.claim_digests(connection, due, days_max=DAYS_MAX)
+        days = {one.user_id: one.digest_day for one in claimed}
+        unread = await store.find_unread(connection, claimed, notices_max=NOTICES_MAX, counted_max=COUNTED_MAX)
         await enqueue(connection, [self._delivery(days[one.user_id], one) for one in unread])
         return len(unread)
 
-    def _delivery(self, due: DueDigest, unread: Unread) -> NewDelivery:
+    def _delivery(self, day: date, unread: Unread) -> NewDelivery:
         return NewDelivery(
             channel=ChannelName.EMAIL,
             lane=Lane.BULK,
             source_id=DIGESTS,
-            message_id=uuid5(DIGESTS, f"{due.user_id}/{due.digest_day}"),
-            user_id=due.user_id,
+            message_id=uuid5(DIGESTS, f"{unread.user_id}/{day}"),
+            user_id=unread.user_id,
             destination_id=unread.destination_id,
             provider=self._provider,
             expires_at=datetime.now(UTC) + EXPIRES,

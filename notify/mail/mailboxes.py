@@ -91,6 +91,10 @@ class Mailboxes:
     async def verify(self, token: str) -> str:
         """The address of the token that was mailed to it: from now on notices go there. Raises VerificationNotFound."""
         async with self._pool.acquire() as connection, connection.transaction():
+            # the person first, as everybody else does it; who has no verification any more after that is not found
+            person = await queries.find_token_person(connection, token_hash=token_hash(token))
+            if person is not None:
+                await queries.lock_mail(connection, keys=[_lock_of(person)])
             found = await queries.use_verification_token(connection, token_hash=token_hash(token))
             if found is None:
                 raise VerificationNotFound("this link was used, has expired, or another address was asked for since")

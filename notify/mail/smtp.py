@@ -107,6 +107,7 @@ class SmtpConnections:
         self._messages_max = messages_max
         self._room = asyncio.Semaphore(connections_max)
         self._idle: list[_Connection] = []
+        self._is_over = False
 
     async def run(self) -> None:
         """Close idle connections until cancelled, then all."""
@@ -115,6 +116,7 @@ class SmtpConnections:
                 await asyncio.sleep(REAP_SECONDS)
                 await self._close([one for one in self._idle if not one.is_usable])
         finally:
+            self._is_over = True  # what is being sent may end, and its connection is not kept
             for one in self._idle:
                 one.client.close()
             self._idle.clear()
@@ -186,7 +188,7 @@ class SmtpConnections:
                 await connection.client.rset()
             except (SMTPException, OSError):
                 connection.client.close()
-        if connection.messages >= self._messages_max:
+        if self._is_over or connection.messages >= self._messages_max:
             await _quit(connection)
         elif connection.client.is_connected:
             self._idle.append(connection)

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from notify.store import FIRST_USER_ID
 from runtime.ids import uuid7
 from runtime.postgres import Connection, Pool, load_queries
 
@@ -67,6 +68,16 @@ class MailedVerification:
 
 @dataclass(frozen=True, slots=True)
 class DueDigest:
+    """Somebody whose hour it is, in their time zone, and the day that begins with it."""
+
+    time_zone: str
+    digest_hour: int
+    user_id: UUID
+    digest_day: date
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedDigest:
     """Somebody whose digest of a day is made now, with what they have not read since a moment."""
 
     user_id: UUID
@@ -114,14 +125,34 @@ async def find_mailed_verifications(pool: Pool, ids: Sequence[UUID]) -> Mapping[
     return {row["verification_id"]: MailedVerification(**row) for row in rows}
 
 
-async def claim_digests(connection: Connection, **bounds: int) -> Sequence[DueDigest]:
-    """People whose digest is made in this transaction and in no other; at most `people_max`."""
-    rows: Sequence[Mapping[str, Any]] = await queries.claim_digests(connection, **bounds)
+async def list_due_digests(
+    connection: Connection, *, after: DueDigest | None, people_max: int, late_hours_max: int
+) -> Sequence[DueDigest]:
+    """The next people whose digest is due, behind the last of the batch before."""
+    rows = await queries.list_due_digests(
+        connection,
+        after_time_zone=after.time_zone if after else "",
+        after_digest_hour=after.digest_hour if after else 0,
+        after_user_id=after.user_id if after else FIRST_USER_ID,
+        people_max=people_max,
+        late_hours_max=late_hours_max,
+    )
     return [DueDigest(**row) for row in rows]
 
 
+async def claim_digests(connection: Connection, due: Sequence[DueDigest], *, days_max: int) -> Sequence[ClaimedDigest]:
+    """Those of them whose digest is made in this transaction and in no other."""
+    rows: Sequence[Mapping[str, Any]] = await queries.claim_digests(
+        connection,
+        user_ids=[one.user_id for one in due],
+        digest_days=[one.digest_day for one in due],
+        days_max=days_max,
+    )
+    return [ClaimedDigest(**row) for row in rows]
+
+
 async def find_unread(
-    connection: Connection, due: Sequence[DueDigest], *, notices_max: int, counted_max: int
+    connection: Connection, due: Sequence[ClaimedDigest], *, notices_max: int, counted_max: int
 ) -> Sequence[Unread]:
     """What people have not read; those who have read everything are missing."""
     rows = await queries.find_digest_notices(

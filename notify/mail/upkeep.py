@@ -25,24 +25,28 @@ class MailUpkeep:
         self._provider = provider
 
     async def run(self) -> None:
-        """Clear every ten minutes until cancelled."""
+        """Clear every ten minutes until cancelled; the providers are corrected once."""
+        is_corrected = False
         while True:
             try:
+                is_corrected = is_corrected or await self.correct()
                 await self.clear()
             except UNAVAILABLE as error:
                 log.warning("mail_upkeep_postponed", reason=str(error) or type(error).__name__)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def clear(self) -> None:
-        """Forget what has expired; correct the provider of mailboxes that were verified by another server."""
+        """Forget what has expired."""
         while await queries.delete_expired_verifications(self._pool, rows_max=ROWS_MAX) == ROWS_MAX:
             pass
         while await queries.delete_old_requests(self._pool, rows_max=ROWS_MAX) == ROWS_MAX:
             pass
-        if self._provider is None:
-            return
-        while (
-            await queries.correct_mail_providers(self._pool, provider=self._provider, destinations_max=ROWS_MAX)
-            == ROWS_MAX
-        ):
-            pass
+
+    async def correct(self) -> bool:
+        """Name the server that is set as the provider of all mailboxes, also of those from before; True when done."""
+        corrected = ROWS_MAX
+        while self._provider is not None and corrected == ROWS_MAX:
+            corrected = await queries.correct_mail_providers(
+                self._pool, provider=self._provider, destinations_max=ROWS_MAX
+            )
+        return True

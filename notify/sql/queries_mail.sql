@@ -39,6 +39,11 @@ VALUES (:verification_id, :user_id, :address, 'requested', :expires_at);
 -- Forget the address that a person was about to verify.
 DELETE FROM mail_verifications WHERE user_id = :user_id;
 
+-- name: find_token_person$
+-- Whose token it is; null: nobody's.
+SELECT v.user_id FROM mail_verification_tokens t JOIN mail_verifications v ON v.verification_id = t.verification_id
+ WHERE t.token_hash = :token_hash;
+
 -- name: use_verification_token^
 -- Take the verification of a token, once; null: there is none, or it has expired.
 DELETE FROM mail_verifications v
@@ -109,24 +114,29 @@ SELECT v.verification_id, v.address, p.username
 INSERT INTO mail_verification_tokens (token_hash, verification_id)
 SELECT :token_hash, verification_id FROM mail_verifications WHERE verification_id = :verification_id;
 
--- name: claim_digests
--- Take people whose digest is due and was not made for this day; their rows stay locked until the commit.
+-- name: list_due_digests
+-- A batch of people whose digest is due and was not made for this day, behind a (time zone, hour, person) in that order.
 WITH hours AS MATERIALIZED (
     SELECT time_zone, digest_hour, wall_clock(time_zone) - make_interval(hours => digest_hour) AS moment
       FROM (SELECT DISTINCT time_zone, digest_hour FROM preferences WHERE email = 'digest') AS wanted
-), due AS (
-    SELECT p.user_id, h.moment::date AS digest_day
-      FROM hours h
-      JOIN preferences p ON p.email = 'digest' AND p.time_zone = h.time_zone AND p.digest_hour = h.digest_hour
-      JOIN mailboxes m ON m.user_id = p.user_id
-      LEFT JOIN mail_digests d ON d.user_id = p.user_id
-     WHERE h.moment - date_trunc('day', h.moment) < make_interval(hours => :late_hours_max)
-       AND (d.digest_day IS NULL OR d.digest_day < h.moment::date)
-     ORDER BY p.user_id
-     LIMIT :people_max
 )
+SELECT p.time_zone, p.digest_hour, p.user_id, h.moment::date AS digest_day
+  FROM hours h
+  JOIN preferences p ON p.email = 'digest' AND p.time_zone = h.time_zone AND p.digest_hour = h.digest_hour
+  JOIN mailboxes m ON m.user_id = p.user_id
+  LEFT JOIN mail_digests d ON d.user_id = p.user_id
+ WHERE h.moment - date_trunc('day', h.moment) < make_interval(hours => :late_hours_max)
+   AND (p.time_zone, p.digest_hour, p.user_id) > (:after_time_zone, :after_digest_hour, :after_user_id)
+   AND (d.digest_day IS NULL OR d.digest_day < h.moment::date)
+ ORDER BY p.time_zone, p.digest_hour, p.user_id
+ LIMIT :people_max;
+
+-- name: claim_digests
+-- Note the day of people's digests unless that was done; their rows stay locked until the commit.
 INSERT INTO mail_digests AS d (user_id, digest_day, covers_from, made_at)
-SELECT user_id, digest_day, now() - interval '1 day', now() FROM due ORDER BY user_id
+SELECT user_id, digest_day, now() - interval '1 day', now()
+  FROM unnest(:user_ids::uuid[], :digest_days::date[]) AS due (user_id, digest_day)
+ ORDER BY user_id
 ON CONFLICT (user_id) DO UPDATE
    SET digest_day = excluded.digest_day, covers_from = greatest(d.made_at, now() - make_interval(days => :days_max)),
        made_at = excluded.made_at

@@ -57,7 +57,7 @@ CREATE TABLE mail_digests (
     made_at     timestamptz NOT NULL
 );
 COMMENT ON COLUMN mail_digests.digest_day IS 'A day begins at the person''s digest hour in their time zone.';
--- serves: claim_digests (which hours of which time zones there are, and who wants them)
+-- serves: list_due_digests (which hours of which time zones there are, and who wants them)
 CREATE INDEX preferences_digest ON preferences (time_zone, digest_hour, user_id) WHERE email = 'digest';
 
 -- What signs the tokens of unsubscribe links: made at the first start, and part of every backup, since mails are kept for long.

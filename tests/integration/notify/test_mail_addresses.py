@@ -3,10 +3,12 @@
 import asyncio
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
 from structlog.testing import capture_logs
 
+from notify.mail.upkeep import MailUpkeep
 from runtime.ids import uuid7
 from runtime.postgres import Pool
 from tests.integration.notify.conftest import StartNotify
@@ -156,6 +158,29 @@ async def test_without_a_server_nothing_is_sent_and_that_is_said(start_notify: S
 
 async def is_empty(pool: Pool) -> bool:
     return not await pool.fetchval("SELECT count(*) FROM deliveries")
+
+
+async def test_upkeep_forgets_what_is_over_and_names_the_server_that_is_set(pool: Pool) -> None:
+    await add_mailboxes(pool, [uuid7() for _ in range(3)], "before.test:25")
+    await pool.execute("INSERT INTO destinations VALUES ($1, $1, 'webpush', 'push.test:443')", uuid7())
+    for age in (timedelta(hours=1), timedelta(days=2)):
+        await pool.execute(
+            "INSERT INTO mail_requests (user_id, address_key, requested_at) VALUES ($1, 'a@b', now() - $2::interval)",
+            uuid7(),
+            age,
+        )
+        await pool.execute(
+            "INSERT INTO mail_verifications VALUES ($1, $1, 'a@b.test', 'requested', now(), now() - $2::interval)",
+            uuid7(),
+            age - timedelta(hours=24),
+        )
+    upkeep = MailUpkeep(pool, provider="now.test:587")
+    assert await upkeep.correct()
+    await upkeep.clear()
+    assert await pool.fetchval("SELECT count(*) FROM mail_requests") == 1
+    assert await pool.fetchval("SELECT count(*) FROM mail_verifications") == 1
+    rows = await pool.fetch("SELECT provider, count(*) FROM destinations GROUP BY 1 ORDER BY 1")
+    assert [tuple(row) for row in rows] == [("now.test:587", 3), ("push.test:443", 1)]
 
 
 def test_the_edge_logs_no_query_string() -> None:

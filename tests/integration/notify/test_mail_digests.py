@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from notify.mail.digest import DIGESTS, Digests
+from notify.mail.digest import DIGESTS, PEOPLE_MAX, Digests
 from runtime.ids import uuid7
 from runtime.postgres import Pool
 from tests.integration.notify.conftest import StartNotify
@@ -66,9 +66,26 @@ async def test_who_is_due(pool: Pool, digests: Digests) -> None:
 
 
 async def test_many_at_once_make_one(pool: Pool, digests: Digests) -> None:
-    people = [await person(pool) for _ in range(20)]
-    await asyncio.gather(*(digests.make() for _ in range(6)))
-    assert await queued(pool) == dict.fromkeys(people, 1)
+    """Of more people than a transaction takes, in several time zones."""
+    zones = ["UTC", "Europe/Berlin", "Asia/Tokyo"]
+    one_of_each = [await person(pool, time_zone=zone) for zone in zones]
+    others = [uuid7() for _ in range(2 * PEOPLE_MAX + 50)]
+    await add_mailboxes(pool, others, PROVIDER)
+    for number, like in enumerate(one_of_each):
+        mine = others[number :: len(one_of_each)]
+        await pool.execute(
+            "INSERT INTO preferences (user_id, email, time_zone, digest_hour)"
+            " SELECT u, 'digest', time_zone, digest_hour FROM preferences, unnest($1::uuid[]) AS u WHERE user_id = $2",
+            mine,
+            like,
+        )
+    await pool.execute(
+        "INSERT INTO notices (user_id, notice_id) SELECT unnest($1::uuid[]), $2", others, await add_fanout(pool)
+    )
+    await asyncio.gather(*(digests.make() for _ in range(4)))
+    while await digests.make():  # those that another had in hand at that moment
+        pass
+    assert await queued(pool) == dict.fromkeys([*one_of_each, *others], 1)
 
 
 async def test_the_next_day_has_its_own_with_what_came_since(pool: Pool, digests: Digests) -> None:

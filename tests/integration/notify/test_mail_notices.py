@@ -5,14 +5,16 @@ from collections.abc import Mapping
 from datetime import timedelta
 from uuid import UUID
 
+from eventbus.bus_memory import MemoryBus
+from notify import store
 from notify.mail.away import enqueue_away_mail
 from runtime.ids import uuid7
 from runtime.postgres import Pool
 from tests.integration.notify.conftest import StartNotify
 from tests.integration.notify.mail_scene import MailScene, add_fanout, add_mailboxes, mail_scene, queue
-from tests.integration.notify.processes import Person, eventually
+from tests.integration.notify.processes import Person, eventually, fanout_is_complete, say, started
 
-BOB, EVE = Person("bob"), Person("eve")
+ADA, BOB, CAROL, EVE = (Person(name) for name in ("ada", "bob", "carol", "eve"))
 BULK_MAILS = 10_000
 UNSUBSCRIBE = "/api/notifications/email/unsubscribe"
 
@@ -79,6 +81,30 @@ async def unsubscribes(scene: MailScene, path: str, both: list[tuple[UUID, UUID]
 async def wanted(pool: Pool) -> Mapping[UUID, str]:
     rows = await pool.fetch("SELECT user_id, email FROM preferences")
     return {row["user_id"]: row["email"] for row in rows}
+
+
+async def test_a_follower_who_asked_for_it_hears_by_mail_of_a_stream(
+    start_notify: StartNotify, pool: Pool, bus: MemoryBus
+) -> None:
+    async with mail_scene(start_notify, pool) as scene:
+        for person, email in ((BOB, "each"), (EVE, "off"), (CAROL, "digest")):
+            await scene.verified(person, f"{person.name}@example.org")
+            status, body = await scene.notify.call(
+                "PATCH", "/api/notifications/preferences", person, json={"email": email}
+            )
+            assert status == 200, body
+        await store.keep_person(pool, ADA.user_id, ADA.name)
+        for person in (BOB, EVE, CAROL):
+            await scene.notify.follow(person, ADA)
+        scene.server.mails.clear()
+        await say(bus, event := started(ADA, title="chess & more"))
+        await eventually(lambda: bool(scene.server.mails))
+        await eventually(lambda: fanout_is_complete(pool, event.stream_id))
+        await scene.settled()
+        [mail] = scene.server.mails
+        assert mail.recipients == ("bob@example.org",)
+        assert mail.message["Subject"] == "ada is live: chess & more"
+        assert f"http://edge.test/#/watch/{event.stream_id}" in mail.text
 
 
 async def test_what_nobody_wants_any_more_is_dropped(start_notify: StartNotify, pool: Pool) -> None:

@@ -153,6 +153,17 @@ async def test_the_end_closes_what_is_idle() -> None:
         await eventually(lambda: server.open == 0)
 
 
+async def test_what_is_sent_at_the_end_leaves_no_connection() -> None:
+    async with mail_server() as server:
+        server.seconds = 0.1
+        async with running(connections := connections_to(server)):
+            sending = asyncio.create_task(connections.send(mail()))
+            await eventually(lambda: server.open == 1)
+        await sending
+        assert len(server.mails) == 1
+        await eventually(lambda: server.open == 0)
+
+
 async def test_login_and_its_refusal() -> None:
     async with mail_server(login=True) as server:
         right = connections_to(server, username="us", password=SecretStr("right"))
