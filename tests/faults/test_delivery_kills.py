@@ -80,7 +80,7 @@ async def test_workers_that_are_killed_lose_nothing_and_repeat_with_the_same_id(
             before = len(sink.posts)
             async with worker(database, sink, tmp_path / "log"):
                 enough = before + chance.randrange(1, POSTS_BETWEEN_KILLS)
-                await eventually(lambda enough=enough: len(sink.posts) >= enough, 60)  # type: ignore[misc]
+                await eventually(lambda enough=enough: len(sink.posts) >= enough, 60)  # type: ignore[misc]  # mypy guesses the type of no default
         async with worker(database, sink, tmp_path / "log"):
             await eventually(lambda: is_drained(pool), 120)
         counted = await outcomes(pool, fanout_id)

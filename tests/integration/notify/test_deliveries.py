@@ -328,7 +328,7 @@ async def test_workers_go_on_after_their_connections_are_cut(pool: Pool, databas
         ),
     ):
         for wanted in (200, 700, 1_200):
-            await eventually(lambda wanted=wanted: len(channel.sent) >= wanted)  # type: ignore[misc]
+            await eventually(lambda wanted=wanted: len(channel.sent) >= wanted)  # type: ignore[misc]  # mypy guesses the type of no default
             # the pool that looks on has this one connection, because nobody else uses it
             await pool.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
