@@ -45,7 +45,7 @@ class Fanouts:
     ) -> None:
         """`pool` is for admissions alone: a handler that has a connection already waits for another one there.
 
-        `queued` is called when a page is told: there may be deliveries to send.
+        `queued` is called after the commit of a page that has queued deliveries.
         """
         self._queued = queued
         self._pool = pool
@@ -92,7 +92,8 @@ class Fanouts:
             log.info("fanout_page_held", fanout_id=str(page.fanout_id), page=page.page_number)
         if told.step is None:
             return
-        transaction.after_commit(self._queued)
+        if told.has_queued:
+            transaction.after_commit(self._queued)
         await transaction.say(*(_page_after(page, *planned) for planned in _pages(told.step)))
         if told.step.is_complete:
             await self._complete(transaction, page.fanout_id)

@@ -87,6 +87,8 @@ class Told:
     verdict: Verdict
     recipients: int
     """Inbox rows written."""
+    has_queued: bool
+    """Something is to be pushed or mailed."""
     step: Step | None
 
 
@@ -243,7 +245,8 @@ async def tell_page(
         window_pages=limits.window_pages,
     )
     verdict = Verdict(row["verdict"])
-    return Told(verdict, row["told"] or 0, _step(row) if verdict is Verdict.TOLD else None)
+    step = _step(row) if verdict is Verdict.TOLD else None
+    return Told(verdict, row["told"] or 0, bool(row["has_queued"]), step)
 
 
 async def end_fanouts(connection: Connection, stream_id: UUID) -> Sequence[UUID]:

@@ -18,7 +18,7 @@ SELECT page_after, pages_before, page_ends, is_complete
 
 -- name: tell_page^
 -- Tell a page of followers and plan on; answers what came of it.
-SELECT verdict, told, page_after, pages_before, page_ends, is_complete
+SELECT verdict, told, has_queued, page_after, pages_before, page_ends, is_complete
   FROM tell_page(:fanout_id, :page_number, :after_follower_id, :last_follower_id, :push_lasts, :email_lasts,
                  :page_followers, :window_pages);
 
