@@ -507,7 +507,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION tell_page(telling uuid, number integer, after_follower uuid, last_follower uuid, push_lasts interval, email_lasts interval, page_followers integer, window_pages integer, OUT verdict text, OUT told integer, OUT page_after uuid, OUT pages_before integer, OUT page_ends uuid[], OUT is_complete boolean) RETURNS record
+CREATE FUNCTION tell_page(telling uuid, number integer, after_follower uuid, last_follower uuid, push_lasts interval, email_lasts interval, page_followers integer, window_pages integer, OUT verdict text, OUT told integer, OUT has_queued boolean, OUT page_after uuid, OUT pages_before integer, OUT page_ends uuid[], OUT is_complete boolean) RETURNS record
     LANGUAGE plpgsql
     AS $$
 DECLARE
@@ -538,6 +538,7 @@ BEGIN
     verdict := 'told';
     SELECT * INTO reached FROM write_page(f, after_follower, last_follower, push_lasts, email_lasts);
     told := reached.told;
+    has_queued := coalesce('queued' = ANY (reached.outcomes), false);
     UPDATE fanouts SET pages_done = pages_done + 1, recipients = recipients + told WHERE fanout_id = telling;
     INSERT INTO fanout_outcomes AS o (fanout_id, channel, outcome, recipients)
     SELECT telling, counted.channel, counted.outcome, counted.recipients
