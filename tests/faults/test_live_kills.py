@@ -124,13 +124,13 @@ async def test_who_comes_back_hears_each_notice_once_whenever_a_gateway_dies(
                 await transaction.say(event)
             await asyncio.sleep(chance.uniform(0, BLOW_SECONDS_MAX))
             await gateways.pop(0).kill()
-            await eventually(lambda: fanout_is_complete(pool, event.stream_id), seconds=60)  # noqa: B023  at once
+            await eventually(lambda: fanout_is_complete(pool, event.stream_id), seconds=60)  # noqa: B023  awaited within the turn
             await muted.mute(False)
             if point + 1 < fault_plan.points:
                 gateways.append(await _start(environment, tmp_path))
         for client in clients:
             wanted = [stream_id for stream_id, muted in said if muted is not client]
-            await eventually(lambda: len(client.heard) >= len(wanted))  # noqa: B023  at once
+            await eventually(lambda: len(client.heard) >= len(wanted))  # noqa: B023  awaited within the turn
         for client in clients:
             assert client.heard == [stream_id for stream_id, muted in said if muted is not client]
 
