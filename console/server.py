@@ -96,6 +96,8 @@ def new_settings(directory: Path, listen: Listen, public_url: str) -> dict[str, 
     stack = Stack(directory, profile="solo", listen=listen)
     values = services.settings(Place(directory, stack.ports, credentials.make(), PROFILES["solo"], listen))
     del values["LIVESTREAM_JWKS_URL"]  # one process has its own keys at hand
+    # for trying things out on one machine; here strangers would reach through us what listens on loopback
+    del values[variable_name("notify_outbound_allow")]
     host, rtmp_port = urlsplit(public_url).hostname or "", parse(listen.rtmp).port
     host = f"[{host}]" if ":" in host else host
     return values | {

@@ -1,4 +1,4 @@
-"""Keys for Web Push: the verb that makes one, and what `doctor` says of a server without."""
+"""Web Push on a new server and on one of before: its key, where it may send to, and what `doctor` says."""
 
 from __future__ import annotations
 
@@ -50,6 +50,10 @@ def test_a_new_server_has_a_key(values: dict[str, str], tmp_path: Path, monkeypa
     settings = settings_of(values, monkeypatch)
     assert settings.vapid_key() is not None
     assert (check_web_push(tmp_path, settings).level, check_web_push(tmp_path, settings).seen) == ("ok", "on")
+
+
+def test_a_new_server_sends_to_public_addresses_only(values: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings_of(values, monkeypatch).notify_outbound_allow == []
 
 
 def test_servers_in_containers_have_one(tmp_path: Path) -> None:
