@@ -63,6 +63,8 @@ class MailServer:
     seconds: float = 0.0
     """How long it takes for each mail."""
     seconds_for: Callable[[str], float] | None = None
+    hangs_up: bool = False
+    """At the next mail the connection is closed without an answer, once."""
     transports: list[asyncio.Transport] = field(default_factory=list)
 
     def to(self, address: str) -> list[Received]:
@@ -77,6 +79,9 @@ class MailServer:
     async def handle_MAIL(  # noqa: N802  the library looks for this name
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
+        if self.hangs_up:
+            self.hangs_up = False
+            self.cut()
         if self.to_sender:
             return self.to_sender
         envelope.mail_from = address

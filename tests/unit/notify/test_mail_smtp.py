@@ -70,6 +70,24 @@ async def test_a_connection_that_the_server_closed_is_replaced() -> None:
         assert (server.connections, len(server.mails)) == (2, 2)
 
 
+async def test_a_connection_that_is_closed_at_that_very_moment_is_replaced() -> None:
+    async with mail_server() as server, running(connections := connections_to(server)):
+        await connections.send(mail())
+        server.hangs_up = True
+        await connections.send(mail())
+        assert (server.connections, len(server.mails)) == (2, 2)
+        await connections.send(mail())
+        assert server.connections == 2
+
+
+async def test_a_new_connection_that_is_closed_is_an_error() -> None:
+    async with mail_server() as server, running(connections := connections_to(server)):
+        server.hangs_up = True
+        with pytest.raises(NotReached):
+            await connections.send(mail())
+        assert server.connections == 1, "tried once"
+
+
 async def test_a_refused_recipient_does_not_spoil_the_connection() -> None:
     async with mail_server() as server, running(connections := connections_to(server)):
         server.to_recipient["gone@example.org"] = "550 5.1.1 no such user"
@@ -133,13 +151,19 @@ async def test_a_mail_in_doubt_is_not_sent_again_on_the_quiet() -> None:
 
 async def test_a_cancelled_send_leaves_no_connection_in_an_unknown_state() -> None:
     async with mail_server() as server, running(connections := connections_to(server, connections_max=1)):
-        server.seconds = 5.0
+        begun = asyncio.Event()
+
+        def slow(_address: str) -> float:
+            begun.set()
+            return 5.0
+
+        server.seconds_for = slow
         sending = asyncio.create_task(connections.send(mail()))
-        await eventually(lambda: server.connections == 1)
-        await asyncio.sleep(0)
+        await begun.wait()
         sending.cancel()
         await asyncio.wait([sending])
-        server.seconds = 0.0
+        await eventually(lambda: server.open == 0)
+        server.seconds_for = None
         await connections.send(mail("eve@example.org"))
         assert [one.recipients for one in server.mails] == [("eve@example.org",)]
         assert server.connections == 2
@@ -206,7 +230,7 @@ async def test_the_connection_is_encrypted_and_the_certificate_is_checked(
 
 
 async def test_a_server_without_starttls_gets_nothing_in_the_clear() -> None:
-    async with mail_server() as server:
+    async with mail_server(login=True) as server:
         with pytest.raises(NotReached):
             await connections_to(server, tls="starttls", username="us", password=SecretStr("right")).send(mail())
         assert not server.mails
