@@ -72,6 +72,10 @@ class Lines:
         self._list(line)
         self._forget(line)
 
+    def has(self, provider: str) -> bool:
+        """Whether something waits for a provider, or is under way."""
+        return provider in self._lines
+
     def pause(self, provider: str, until: float) -> list[Leased]:
         """Leave a provider alone; those that wait for it, to be given back."""
         line = self._line(provider)

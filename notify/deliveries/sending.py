@@ -48,8 +48,11 @@ class Senders:
         return self._lines.is_paused(provider, self._now())
 
     def heard(self, pauses: Sequence[Pause]) -> None:
-        """Take over what all workers together know of failing providers."""
+        """Take over what all workers together know: who fails, and who is left alone at the moment."""
         self._breakers.heard({one.provider: one.failures for one in pauses if one.failures})
+        for one in pauses:
+            if one.seconds > 0 and self._lines.has(one.provider):
+                self._give_back(self._lines.pause(one.provider, self._now() + one.seconds))
 
     def send(self, ready: Sequence[Leased]) -> None:
         """Send prepared deliveries when it is their turn."""

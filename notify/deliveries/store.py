@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from uuid import UUID
 
 from notify.deliveries.delivery import ChannelName, Delivery, Dropped, Expired, Lane
@@ -106,6 +107,8 @@ def _claimed(
 
 async def settle(connection: Connection | Pool, verdicts: Sequence[Verdict]) -> int:
     """Write what became of deliveries; how many there were whose lease still was the worker's."""
+    # in one order everywhere, so that two workers who know the same deliveries never wait for each other in a ring
+    verdicts = sorted(verdicts, key=attrgetter("delivery_id"))
     rows = await queries.settle_deliveries(
         connection,
         delivery_ids=[one.delivery_id for one in verdicts],

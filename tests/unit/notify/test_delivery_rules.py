@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from notify.deliveries.attempts import prepare, send, tell
 from notify.deliveries.breaker import PAUSE_FIRST, Breakers
@@ -166,14 +167,18 @@ class Careless:
 
 async def test_what_cannot_be_prepared_fails_alone() -> None:
     channel = Careless(bad={3, 70}, forgotten={5})
-    prepared = await prepare(channel, [delivery(n) for n in range(100)])  # type: ignore[arg-type]  # lists will do
+    with capture_logs() as lines:
+        prepared = await prepare(channel, [delivery(n) for n in range(100)])  # type: ignore[arg-type]  # lists will do
+    assert [(line["event"], line["delivery_id"]) for line in lines] == [("delivery_not_prepared", n) for n in (3, 70)]
     assert {n for n, outcome in prepared.items() if isinstance(outcome, Failed)} == {3, 5, 70}
     assert len(prepared) == 100
 
 
 async def test_a_deaf_channel_does_not_stop_the_settling_and_an_absent_dependency_does() -> None:
     channel = Careless(bad=set(), forgotten=set())
-    await tell(channel, [], [delivery()])  # type: ignore[arg-type]  # lists will do
+    with capture_logs() as lines:
+        await tell(channel, [], [delivery()])  # type: ignore[arg-type]  # lists will do
+    assert [line["event"] for line in lines] == ["delivery_outcomes_not_heard"]
     with pytest.raises(ConnectionError):
         await tell(channel, [(delivery(), Delivered(), True)], [])  # type: ignore[arg-type]  # lists will do
 
