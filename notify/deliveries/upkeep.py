@@ -4,6 +4,7 @@ import asyncio
 import random
 from datetime import timedelta
 
+import asyncpg
 import structlog
 
 from notify.deliveries import store
@@ -18,6 +19,9 @@ INTERVAL_SECONDS = 300.0
 ROWS_MAX = 1_000
 QUEUE_IDLE = timedelta(hours=1)
 """How long a queue is empty before it goes; a new delivery makes it again."""
+
+# A foreign key: a queue that was empty got a delivery at that moment, and stays.
+CANNOT_NOW: tuple[type[Exception], ...] = (*POSTPONED, asyncpg.ForeignKeyViolationError)
 
 
 class DeliveryUpkeep:
@@ -36,9 +40,9 @@ class DeliveryUpkeep:
             try:
                 while await self.sweep() >= ROWS_MAX:
                     pass
-            except POSTPONED as error:
+            except CANNOT_NOW as error:
                 raise_if_cancelled()
-                if not is_unavailable(error):
+                if not is_unavailable(error) and not isinstance(error, asyncpg.ForeignKeyViolationError):
                     raise
                 log.warning("delivery_upkeep_postponed", reason=str(error) or type(error).__name__)
 
