@@ -5,7 +5,7 @@ one, so silence is broken by our own pings, and each (re)subscription is followe
 """
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,6 +34,8 @@ CATCH_UP_USERS_MAX = 50
 """People whose follows and notices are read at once."""
 CATCH_UP_MARGIN = timedelta(seconds=60)
 """How far ahead of the loss of Redis the stored notices are looked at; what was told before is not told again."""
+HELD_NOTICES_MAX = 1_000
+"""Notices that come after Redis was lost wait for what people want by then; beyond these the oldest are looked up."""
 AWAY: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.InterfaceError)
 
 RETRY_FIRST_SECONDS = 0.1
@@ -75,6 +77,7 @@ class LiveGateway:
         self._unconfirmed = set(channels.all())
         self._catch_up_since: datetime | None = None
         self._catch_up_wanted = asyncio.Event()
+        self._held: deque[tuple[str, bytes]] | None = deque(maxlen=HELD_NOTICES_MAX)
         self._to_read_again: set[UUID] = set()
         self._reading_wanted = asyncio.Event()
         self.subscribed = asyncio.Event()
@@ -136,6 +139,7 @@ class LiveGateway:
             self._note_subscribed(False)
         if len(self._unconfirmed) == len(self._channels.all()):
             self._want_catch_up(self._heard_at)
+            self._held = self._held if self._held is not None else deque(maxlen=HELD_NOTICES_MAX)
         self._unconfirmed.discard(channel)
         if not self._unconfirmed:
             self._note_subscribed(True)
@@ -143,12 +147,11 @@ class LiveGateway:
 
     async def _hand_on(self, channel: str, content: bytes) -> None:
         try:
-            if channel == self._channels.live:
-                with metrics.live_tell_seconds.time():
-                    told = await self._registry.tell(Notice.model_validate_json(content))
-                metrics.live_delivered.inc(told)
-            elif channel == self._channels.stored:
-                await self._registry.tell_stored(Notice.model_validate_json(content))
+            if channel in (self._channels.live, self._channels.stored):
+                if self._held is None:
+                    await self._tell(channel, Notice.model_validate_json(content))
+                else:
+                    self._held.append((channel, content))
             elif channel == self._channels.preferences:
                 self._want_reading(PreferencesChange.model_validate_json(content).user_id)
             else:
@@ -156,6 +159,14 @@ class LiveGateway:
                 self._registry.change_follow(change.follower_id, change.channel_id, change.following)
         except ValidationError:
             log.exception("live_message_unreadable", channel=channel)
+
+    async def _tell(self, channel: str, notice: Notice) -> None:
+        if channel == self._channels.stored:
+            await self._registry.tell_stored(notice)
+            return
+        with metrics.live_tell_seconds.time():
+            told = await self._registry.tell(notice)
+        metrics.live_delivered.inc(told)
 
     def _note_subscribed(self, subscribed: bool) -> None:
         metrics.live_subscribed.set(subscribed)
@@ -188,13 +199,23 @@ class LiveGateway:
         self._catch_up_since = min(since, self._catch_up_since or since)
 
     async def _catch_up(self, since: datetime) -> None:
-        """Read again whom the clients follow and what the inboxes got, for all who are connected."""
+        """Read again whom the clients follow and what the inboxes got, for all who are connected.
+
+        Notices that have come since are told in between: to those who want them by now.
+        """
         people = 0
         for clients in self._registry.clients_by_user(CATCH_UP_USERS_MAX):
             for client in clients:
                 await client.ready.wait()
             people += len({client.user_id for client in clients})
             await self._read_follows(clients)
+        if self._catch_up_since is None:  # else Redis was lost once more, and these follows may be old already
+            held, self._held = self._held or (), None
+            for channel, content in held:
+                await self._hand_on(channel, content)
+        for clients in self._registry.clients_by_user(CATCH_UP_USERS_MAX):
+            for client in clients:
+                await client.ready.wait()
             await self._tell_missed(clients, since)
         if people:
             metrics.live_catch_ups.inc()

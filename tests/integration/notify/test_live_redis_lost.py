@@ -24,7 +24,7 @@ from tests.integration.notify.processes import (
     started,
 )
 
-ADA, BOB, EVE = Person("ada"), Person("bob"), Person("eve")
+ADA, BOB, CY, EVE = Person("ada"), Person("bob"), Person("cy"), Person("eve")
 SILENCE_SECONDS = 0.6
 
 
@@ -53,13 +53,16 @@ async def test_a_redis_that_dies_and_comes_back_costs_no_notice_and_doubles_none
     url = stack.environment()["LIVESTREAM_REDIS_URL"]
     here, there = await start_notify(redis_url=url), await start_notify(redis_url=url)
     listeners = [await here.listen(BOB), await there.listen(BOB)]
-    eve = await there.listen(EVE)
+    await seed(pool, ADA, [CY.user_id])
+    cy, eve = await there.listen(CY), await there.listen(EVE)
     before, meanwhile, after = started(ADA), started(ADA), started(ADA)
     await say(bus, before)
-    for listener in listeners:
+    for listener in [*listeners, cy]:
         await eventually(partial(has_heard, listener, 1))
 
     await asyncio.to_thread(stack.kill, "redis")
+    status, answer = await here.call("PATCH", f"/api/follows/{ADA.user_id}", CY, json={"muted": True})
+    assert (status, answer["muted"]) == (200, True)
     await say(bus, meanwhile)
     for event in (before, meanwhile):  # pages of two fan-outs overtake each other
         await eventually(partial(fanout_is_complete, pool, event.stream_id))
@@ -82,6 +85,7 @@ async def test_a_redis_that_dies_and_comes_back_costs_no_notice_and_doubles_none
     for listener in listeners:
         assert listener.stream_ids == [str(event.stream_id) for event in (before, meanwhile, after)]
     assert eve.stream_ids == [str(after.stream_id)]
+    assert cy.stream_ids == [str(before.stream_id)]
 
 
 async def test_a_frozen_redis_is_noticed_by_its_silence_and_caught_up_with(
