@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 
 from notify import metrics, store
+from notify.activity import Activity
 from notify.live_client import Following, LiveClient
 from notify.live_forms import Form, LiveNotice
 from notify.live_registry import LiveRegistry
@@ -29,6 +30,7 @@ class LiveEntry:
         self._pool = pool
         self._registry = registry
         self._settings = settings
+        self._activity = Activity(pool)
 
     @asynccontextmanager
     async def let_in(self, user_id: UUID, last_event_id: UUID | None, form: Form) -> AsyncIterator[LiveClient]:
@@ -57,6 +59,7 @@ class LiveEntry:
 
     async def _prepare(self, client: LiveClient, last_event_id: UUID | None) -> None:
         """Let the client hear first, then look up what it missed, so that nothing falls in between."""
+        await self._activity.note_person(client.user_id)  # who only ever listens is not away either
         limit = self._settings.notify_follows_per_user_max
         follows = await store.find_follows_of(self._pool, [client.user_id], follows_max=limit)
         self._registry.listen(
