@@ -163,23 +163,24 @@ async def test_a_send_that_raises_or_takes_too_long_is_a_failure_of_its_own(pool
 
 
 async def test_a_provider_that_asks_for_time_gets_it_from_all_and_no_attempt_is_spent(pool: Pool) -> None:
-    busy_until = time.monotonic() + 0.8
+    busy_until: float | None = None
     too_early = 0
 
     def behave(one: Delivery) -> Outcome:
-        nonlocal too_early
-        if one.provider == "busy.example:443" and time.monotonic() < busy_until:
-            too_early += 1
-            return ProviderBusy("429", timedelta(seconds=1.2))
+        nonlocal busy_until, too_early
+        if one.provider == "busy.example:443":
+            busy_until = busy_until or time.monotonic() + 0.8
+            if time.monotonic() < busy_until:
+                too_early += 1
+                return ProviderBusy("429", timedelta(seconds=1.2))
         return Delivered()
 
     channel = TestChannel(behave)
     await queue(pool, *(new(provider=provider) for provider in ["busy.example:443", "ok.example:443"] * 100))
     async with running(pool, channel, workers=2, notify_delivery_sends_per_provider_max=4):
         await eventually(lambda: channel.sent_to("ok.example:443") == 100)
-        assert time.monotonic() < busy_until + 2
         await eventually(lambda: is_drained(pool))
-    assert too_early <= 2 * 4 + 2  # what the two workers had under way, and a claim that crossed with the pause
+    assert 0 < too_early <= 2 * 4 + 2  # what the two workers had under way, and a claim that crossed with the pause
     assert {one.attempts for one in channel.sent} == {0}
     assert await pool.fetchval("SELECT count(*) FROM dead_deliveries") == 0
 
@@ -200,7 +201,7 @@ async def test_a_provider_that_hangs_holds_up_nobody_else(pool: Pool) -> None:
         notify_delivery_sends_max=16,
         notify_delivery_sends_per_provider_max=8,
     ):
-        await eventually(lambda: channel.sent_to("ok.example:443") == 500, 10)
+        await eventually(lambda: channel.sent_to("ok.example:443") == 500, 20)
         assert channel.at_once_max["slow.example:443"] <= 8
         assert channel.sent_to("slow.example:443") <= 8
 
@@ -222,7 +223,9 @@ async def test_a_provider_that_fails_and_fails_is_left_alone_and_probed(pool: Po
         notify_delivery_pause_seconds_max=0.5,
     ):
         await eventually(lambda: is_paused(pool, failures=2))
-        assert len(channel.sent) <= 5 + 3
+        sent = len(channel.sent)
+        pauses = await pool.fetchval("SELECT failures FROM providers")
+        assert sent <= 5 + pauses  # what opened the breaker, and a probe after each pause
         works = True
         await eventually(lambda: is_drained(pool))
         assert await pool.fetchval("SELECT count(*) FROM providers") == 0
@@ -269,11 +272,10 @@ async def test_the_transactional_lane_does_not_wait_behind_100_000(pool: Pool) -
     bulk, urgent = TestChannel(slowly), TestChannel()
     async with running(pool, bulk), running(pool, urgent, lane=Lane.TRANSACTIONAL) as [worker]:
         await eventually(lambda: len(bulk.sent) > 100)
-        began = time.monotonic()
         await queue(pool, new(lane=Lane.TRANSACTIONAL))
         worker.wake()
         await eventually(lambda: len(urgent.sent) == 1)
-        assert time.monotonic() - began < 1.5
+        assert await waiting(pool) > 50_000
         assert all(one.source_id != urgent.sent[0].source_id for one in bulk.sent)
 
 
@@ -303,7 +305,7 @@ async def test_sends_that_do_not_end_in_time_are_given_back_too(pool: Pool) -> N
 
     await queue(pool, new())
     channel = TestChannel(behave)
-    async with running(pool, channel, stop_grace_seconds=0.4):
+    async with running(pool, channel, stop_grace_seconds=2.0):
         await eventually(lambda: len(channel.sent) == 1)
     assert await pool.fetchval("SELECT count(*) FROM deliveries WHERE lease IS NULL AND attempts = 0") == 1
 
