@@ -1,15 +1,21 @@
 """Whoever has done nothing for a year is silenced, in batches, once, told of it, and by nobody who only looks."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
+from typer.testing import CliRunner
 
+from console.__main__ import app
 from notify.away import BATCH_PEOPLE_MAX, AwayWatch, Silenced, silence_the_away
 from runtime.ids import uuid7
-from runtime.postgres import Connection, Pool
+from runtime.postgres import Connection, Pool, open_pool
+from runtime.settings import PostgresSettings
+from tests.engines import Database
 from tests.integration.notify.processes import Person, eventually, seed
 
 YEAR = timedelta(days=365)
@@ -79,3 +85,26 @@ async def test_who_cannot_be_told_is_not_silenced(pool: Pool, gone: list[UUID]) 
     with pytest.raises(RuntimeError):
         await silence_the_away(pool, after=YEAR, tell=fail)
     assert await silent(pool) == (0, 0)
+
+
+def test_the_command_counts_first_and_silences_then(database: Database) -> None:
+    asyncio.run(one_is_gone(database))
+    variables = {"LIVESTREAM_POSTGRES_DSN": database.dsn.get_secret_value()}
+
+    def away(*arguments: str, **more: str) -> Any:  # noqa: ANN401  JSON
+        ran = CliRunner().invoke(app, ["follows", "away", "--json", *arguments], env={**variables, **more})
+        assert ran.exit_code == 0, ran.output
+        return json.loads(ran.stdout)
+
+    assert away("--dry-run") == {"people": 1, "follows": 1, "dry_run": True}
+    assert away(LIVESTREAM_NOTIFY_AWAY_HOLD="true") == {"people": 1, "follows": 1, "dry_run": True}
+    assert away("--dry-run", LIVESTREAM_NOTIFY_AWAY_AFTER_DAYS="500")["people"] == 0
+    assert away() == {"people": 1, "follows": 1, "dry_run": False}
+    assert away() == {"people": 0, "follows": 0, "dry_run": False}
+
+
+async def one_is_gone(database: Database) -> None:
+    person = uuid7()
+    async with open_pool(PostgresSettings(postgres_dsn=database.dsn), schema="notify") as pool:
+        await seed(pool, ADA, [person])
+        await pool.execute("UPDATE people SET active_at = now() - interval '400 days' WHERE user_id = $1", person)
