@@ -7,12 +7,17 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
+import asyncpg
 import pytest
 from prometheus_client import REGISTRY
+from redis.asyncio import Redis
 
 from deploy.local import Stack
 from eventbus.bus_memory import MemoryBus
+from notify.announcer import RedisChannels
+from notify.notices import stream_notice
 from runtime.postgres import Pool
+from tests.engines import Database
 from tests.integration.notify.conftest import StartNotify
 from tests.integration.notify.processes import (
     Listener,
@@ -115,3 +120,29 @@ async def test_a_frozen_redis_is_noticed_by_its_silence_and_caught_up_with(
     await say(bus, later)
     await eventually(partial(has_heard, bob, 2))
     assert bob.stream_ids == [str(event.stream_id), str(later.stream_id)]
+
+
+async def test_what_comes_before_the_follows_are_read_again_is_told_to_those_who_want_it_by_then(
+    start_notify: StartNotify, stack: Stack, pool: Pool, database: Database, redis_prefix: str
+) -> None:
+    url = stack.environment()["LIVESTREAM_REDIS_URL"]
+    await seed(pool, ADA, [CY.user_id])
+    notify = await start_notify(redis_url=url)
+    bob, cy = await notify.listen(BOB), await notify.listen(CY)
+    holder = await asyncpg.connect(database.url)
+    async with Redis.from_url(url) as redis:
+        try:
+            async with holder.transaction():
+                await holder.execute("SET LOCAL search_path = notify")
+                await holder.execute("LOCK TABLE follows IN ACCESS EXCLUSIVE MODE")
+                await asyncio.to_thread(stack.kill, "redis")
+                await eventually(lambda: subscribed() == 0)
+                await asyncio.to_thread(stack.start, "redis")
+                await eventually(lambda: subscribed() == 1)
+                event = started(ADA)
+                await redis.publish(RedisChannels(redis_prefix).live, stream_notice(event).model_dump_json())
+                await holder.execute("UPDATE follows SET muted = true WHERE follower_id = $1", CY.user_id)
+        finally:
+            await holder.close()
+    await eventually(partial(has_heard, bob, 1))
+    assert (bob.stream_ids, cy.stream_ids) == ([str(event.stream_id)], [])
