@@ -189,7 +189,8 @@ async def _install_peer(say: Say) -> bool:
         say("installing the peer")
         install = await asyncio.create_subprocess_exec(
             npm,
-            "ci",
+            "install",
+            "--no-save",
             "--no-audit",
             "--no-fund",
             "--ignore-scripts",

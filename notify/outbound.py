@@ -224,8 +224,8 @@ def _check_host(scheme: str, host: str, port: int, allow: Sequence[Network]) -> 
     address = literal_address(host)
     if address is not None and is_exempt(address, allow):
         return
-    if allow and address is None and host.rstrip(".").lower() == "localhost":
-        return  # the address that it resolves to is looked at
+    if allow and address is None:
+        return  # it may be the name of an address that is allowed: what it resolves to is looked at
     if scheme != "https":
         raise AddressRefused("not an https: URL")
     if not _is_port_allowed(port):

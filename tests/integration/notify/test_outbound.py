@@ -137,6 +137,23 @@ async def test_ten_megabytes_are_cut_off_after_four_kilobytes(sink: Sink) -> Non
     assert sink.bytes_written < 9_000_000  # what had gone into the buffers of the two sockets
 
 
+async def test_what_is_allowed_may_have_a_name_of_its_own_and_a_public_address_needs_tls_all_the_same(
+    sink: Sink,
+) -> None:
+    async with outbound_of(LOOPBACK, names=Names("127.0.0.1")) as outbound:
+        url = f"http://hooks.lan:{sink.port}/200"
+        await outbound.check_url(url)
+        assert (await post(outbound, url)).status == 200
+    async with outbound_of(LOOPBACK, names=Names("93.184.216.34")) as outbound:
+        for url in ("http://hooks.lan:8080/", "http://example.org/"):
+            with pytest.raises(AddressRefused):
+                await outbound.check_url(url)
+            with pytest.raises(AddressRefused, match="without TLS"):
+                await post(outbound, url)
+        with pytest.raises(AddressRefused):
+            await post(outbound, "https://example.org:22/")
+
+
 @pytest.mark.parametrize("path", ["/drip", "/silent"])
 async def test_whoever_takes_their_time_has_as_much_as_the_caller_gives(sink: Sink, path: str) -> None:
     began = time.monotonic()
