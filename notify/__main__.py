@@ -12,7 +12,7 @@ from eventbus.outbox import Outbox
 from notify.announcer import Announcer, RedisChannels
 from notify.deliveries.doorbell import Doorbell
 from notify.deliveries.part import assemble_deliveries
-from notify.fanout_part import open_fanouts
+from notify.fanout_part import open_fanouts, open_page_outbox
 from notify.fanout_steering import Steering
 from notify.fanouts_api import FanoutsApi
 from notify.live_part import assemble_live
@@ -22,7 +22,7 @@ from notify.parts import NotifyParts
 from notify.people_part import assemble_people
 from notify.settings import NotifySettings
 from notify.store import make_partitions
-from notify.subscriptions import subscriptions
+from notify.subscriptions import page_subscription, subscriptions
 from notify.webhooks.part import assemble_webhooks
 from notify.webpush.part import assemble_webpush
 from runtime.assembly import Assembly
@@ -85,6 +85,8 @@ async def assemble(
     apis = [FanoutsApi(pool, Steering(outbox, fanouts))]
     relay = bus.relay(settings.postgres_dsn, outbox, schema=SCHEMA, health=health)
     loops = [ConsumeLoop(bus, outbox, wanted, health=health) for wanted in subscriptions(fanouts)]
+    pages = await open_page_outbox(stack, settings, outbox)
+    loops.append(ConsumeLoop(bus, pages, page_subscription(fanouts), health=health))
     core = Assembly(apis=apis, services=[announcer, relay, *loops, partitions])
     common = NotifyParts(
         settings=settings,

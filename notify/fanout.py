@@ -113,8 +113,8 @@ class Fanouts:
             await self._announcer.announce(notice)
 
     async def _begin(self, transaction: Transaction, notice: Notice) -> None:
-        admission = await self._admit(notice, is_live=False)
-        if admission.state is not FanoutState.RUNNING:
+        state = await fanout_store.find_state(transaction.connection, notice.notification_id)
+        if (state or (await self._admit(notice, is_live=False)).state) is not FanoutState.RUNNING:
             return
         step = await fanout_store.begin(transaction.connection, notice.notification_id, self._limits)
         if step is None:

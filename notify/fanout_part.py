@@ -3,6 +3,7 @@
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
+from eventbus.outbox import Outbox
 from notify.announcer import Announcer
 from notify.deliveries.doorbell import Doorbell
 from notify.fanout import Fanouts
@@ -12,7 +13,7 @@ from notify.settings import NotifySettings
 from runtime.postgres import open_pool
 
 SCHEMA = "notify"
-ADMISSION_CONNECTIONS = 2
+ADMISSION_CONNECTIONS = 4
 """A handler that has a connection already waits for one of these; none of them ever waits for a handler."""
 
 
@@ -23,6 +24,18 @@ async def open_fanouts(
     few = settings.model_copy(update={"postgres_connections_max": ADMISSION_CONNECTIONS})
     pool = await stack.enter_async_context(open_pool(few, schema=SCHEMA, stateless=True))
     return Fanouts(pool, announcer, limits_of(settings), queued=doorbell.ring)
+
+
+async def open_page_outbox(stack: AsyncExitStack, settings: NotifySettings, outbox: Outbox) -> Outbox:
+    """Where pages are told: on few connections, so that a huge fan-out does not crowd out everything else.
+
+    More transactions at once than cores are only longer ones, and every relay of the database waits for the oldest.
+    What pages say wakes the relay as what is said in `outbox` does.
+    """
+    few = settings.model_copy(update={"postgres_connections_max": settings.notify_pages_at_once_max})
+    pages = Outbox(await stack.enter_async_context(open_pool(few, schema=SCHEMA, stateless=True)), source=SCHEMA)
+    pages.said = outbox.said
+    return pages
 
 
 def limits_of(settings: FanoutSettings) -> Limits:

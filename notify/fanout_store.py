@@ -206,6 +206,12 @@ async def admit(connection: Connection | Pool, notice: Notice, limits: Limits, *
     return Admission(state, row["suppressed_because"], row["is_new"], row["announces"])
 
 
+async def find_state(connection: Connection, fanout_id: UUID) -> FanoutState | None:
+    """The state of a fan-out; None: it was not admitted yet."""
+    state = await queries.find_fanout_state(connection, fanout_id=fanout_id)
+    return FanoutState(state) if state else None
+
+
 async def begin(connection: Connection, fanout_id: UUID, limits: Limits) -> Step | None:
     """Plan the first pages; None: it was begun before, or is not to be told."""
     row = await queries.begin_fanout(

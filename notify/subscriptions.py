@@ -7,7 +7,7 @@ from notify.followers import remember_person
 
 
 def subscriptions(fanouts: Fanouts) -> list[Subscription]:
-    """The live lane, the beginnings and ends of fan-outs with the names of people, and the pages."""
+    """The live lane, and the beginnings and ends of fan-outs with the names of people."""
     return [
         Subscription(
             "notify-live",
@@ -23,6 +23,9 @@ def subscriptions(fanouts: Fanouts) -> list[Subscription]:
             },
         ),
         Subscription("notify-recordings", {RecordingPublished: fanouts.begin_recording}),
-        # a page is a whole transaction's work: one at a time keeps transactions short and the order of locks simple
-        Subscription("notify-pages", {FanoutPagePlanned: fanouts.tell_page}, batch_messages_max=1),
     ]
+
+
+def page_subscription(fanouts: Fanouts) -> Subscription:
+    """The pages. Each is a transaction's work: one at a time keeps transactions short, and their locks in order."""
+    return Subscription("notify-pages", {FanoutPagePlanned: fanouts.tell_page}, batch_messages_max=1)

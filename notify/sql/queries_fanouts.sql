@@ -4,6 +4,10 @@ SELECT state, suppressed_because, is_new, announces
   FROM admit_fanout(:fanout_id, :kind, :stream_id, :channel_id, :channel_name, :title, :category, :started_at,
                     :cool_down, :day_max, :is_live);
 
+-- name: find_fanout_state$
+-- The state of a fan-out; null when it was not admitted yet.
+SELECT state FROM fanouts WHERE fanout_id = :fanout_id;
+
 -- name: begin_fanout^
 -- Plan the first pages of a fan-out that was admitted and not begun; no row when there is nothing to begin.
 SELECT g.page_after, g.pages_before, g.page_ends, g.is_complete

@@ -34,7 +34,7 @@ BEGIN
     END IF;
     announces := false;
     IF is_live AND state IN ('running', 'completed') THEN
-        UPDATE fanouts f SET announced_at = clock_timestamp() WHERE f.fanout_id = asked_id AND f.announced_at IS NULL;
+        INSERT INTO announced_fanouts (fanout_id) VALUES (asked_id) ON CONFLICT DO NOTHING;
         announces := FOUND;
     END IF;
 END
@@ -404,7 +404,6 @@ CREATE TABLE fanouts (
     suppressed_because text,
     audience bigint DEFAULT 0 NOT NULL,
     pages_expected integer DEFAULT 0 NOT NULL,
-    announced_at timestamp with time zone,
     begun_at timestamp with time zone,
     paused_for interval DEFAULT '00:00:00'::interval NOT NULL,
     state_changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
@@ -424,8 +423,6 @@ COMMENT ON COLUMN fanouts.state IS 'ended: the stream was over before everybody 
 COMMENT ON COLUMN fanouts.audience IS 'Followers who wanted notices when the plan began: an estimate for progress, not a bound.';
 
 COMMENT ON COLUMN fanouts.pages_expected IS 'How many pages the channel''s followers make when the plan begins: an estimate, as audience is.';
-
-COMMENT ON COLUMN fanouts.announced_at IS 'When the connected followers were told; null: not yet.';
 
 COMMENT ON COLUMN fanouts.begun_at IS 'When the plan began; null: admitted, and not yet begun.';
 
@@ -622,6 +619,11 @@ BEGIN
     END IF;
 END
 $$;
+
+CREATE TABLE announced_fanouts (
+    fanout_id uuid NOT NULL,
+    announced_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
 
 CREATE TABLE blocks (
     channel_id uuid NOT NULL,
@@ -1043,6 +1045,9 @@ ALTER TABLE ONLY inbox ATTACH PARTITION inbox_default DEFAULT;
 ALTER TABLE ONLY notices ATTACH PARTITION notices_other_months DEFAULT;
 
 ALTER TABLE ONLY outbox ATTACH PARTITION outbox_default DEFAULT;
+
+ALTER TABLE ONLY announced_fanouts
+    ADD CONSTRAINT announced_fanouts_pkey PRIMARY KEY (fanout_id);
 
 ALTER TABLE ONLY blocks
     ADD CONSTRAINT blocks_pkey PRIMARY KEY (channel_id, user_id);

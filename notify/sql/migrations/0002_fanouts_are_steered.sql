@@ -16,17 +16,15 @@ ALTER TABLE fanouts
     ADD COLUMN suppressed_because text CHECK (suppressed_because IN ('cool-down', 'daily-limit')),
     ADD COLUMN audience bigint NOT NULL DEFAULT 0,
     ADD COLUMN pages_expected integer NOT NULL DEFAULT 0,
-    ADD COLUMN announced_at timestamptz,
     ADD COLUMN begun_at timestamptz,
     ADD COLUMN paused_for interval NOT NULL DEFAULT '0',
     ADD COLUMN state_changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     ADD CONSTRAINT suppressed_for_a_reason CHECK ((state = 'suppressed') = (suppressed_because IS NOT NULL));
-UPDATE fanouts SET stream_id = fanout_id, begun_at = created_at, announced_at = created_at, pages_expected = pages_planned,
+UPDATE fanouts SET stream_id = fanout_id, begun_at = created_at, pages_expected = pages_planned,
                    state = CASE WHEN completed_at IS NULL THEN 'running' ELSE 'completed' END;
 ALTER TABLE fanouts ALTER COLUMN stream_id SET NOT NULL;
 COMMENT ON COLUMN fanouts.audience IS 'Followers who wanted notices when the plan began: an estimate for progress, not a bound.';
 COMMENT ON COLUMN fanouts.pages_expected IS 'How many pages the channel''s followers make when the plan begins: an estimate, as audience is.';
-COMMENT ON COLUMN fanouts.announced_at IS 'When the connected followers were told; null: not yet.';
 COMMENT ON COLUMN fanouts.paused_for IS 'The sum of the pauses that are over.';
 COMMENT ON COLUMN fanouts.begun_at IS 'When the plan began; null: admitted, and not yet begun.';
 COMMENT ON COLUMN fanouts.state IS 'ended: the stream was over before everybody was told.';
@@ -37,6 +35,14 @@ CREATE INDEX fanouts_of_stream ON fanouts (stream_id);
 -- serves: find_missed_notices (fan-outs whose inbox rows are still being written)
 DROP INDEX fanouts_unfinished;
 CREATE INDEX fanouts_running ON fanouts (channel_id, fanout_id) WHERE state = 'running';
+
+-- Of which fan-outs the connected were told, and when. No column of theirs: the live lane must not wait for whoever begins
+-- the fan-out and holds its row, with many others of a batch, until the commit.
+CREATE TABLE announced_fanouts (
+    fanout_id    uuid PRIMARY KEY,
+    announced_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+INSERT INTO announced_fanouts (fanout_id, announced_at) SELECT fanout_id, created_at FROM fanouts;
 
 -- A page that came while its fan-out was paused is held: its range is kept, and said again on resuming.
 -- Who is told by how many pages is counted in fanout_outcomes; and a page reads its fan-out anyway, so that the foreign
@@ -195,7 +201,8 @@ END
 $$;
 
 -- Makes a fan-out once, and decides once whether anybody hears of it. One channel at a time, so that two streams that begin
--- together are judged one after the other. `announces`: the connected are to be told now, by whoever has asked so (is_live).
+-- together are judged one after the other. It waits for no row of fanouts, or those who hold one could wait for it.
+-- `announces`: the connected are to be told now, by whoever has asked so (is_live).
 CREATE FUNCTION admit_fanout(
     asked_id uuid, asked_kind text, asked_stream uuid, asked_channel uuid, asked_name text, asked_title text,
     asked_category text, asked_start timestamptz, cool_down interval, day_max integer, is_live boolean,
@@ -231,7 +238,7 @@ BEGIN
     END IF;
     announces := false;
     IF is_live AND state IN ('running', 'completed') THEN
-        UPDATE fanouts f SET announced_at = clock_timestamp() WHERE f.fanout_id = asked_id AND f.announced_at IS NULL;
+        INSERT INTO announced_fanouts (fanout_id) VALUES (asked_id) ON CONFLICT DO NOTHING;
         announces := FOUND;
     END IF;
 END

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from notify import store
+from notify import fanout_store, store
 from notify.fanout_store import FanoutState
-from notify.notices import least_notice_id
+from notify.notices import least_notice_id, stream_notice
 from runtime.postgres import Pool
 from tests.integration.notify.by_hand import LIMITS, ByHand, ids, started_at
 from tests.integration.notify.processes import Person, notices_by_person, seed
@@ -66,6 +66,17 @@ async def test_a_stream_that_many_hear_of_at_once_is_announced_once(by_hand: ByH
     await asyncio.gather(*(lane(stream) for lane in (by_hand.announce, by_hand.begin) * 2))
     assert [notice.stream_id for notice in by_hand.heard.live] == [stream.stream_id]
     assert len(by_hand.heard.stored) == 1
+
+
+async def test_the_live_lane_waits_for_nobody_who_holds_the_fanout(by_hand: ByHand, pool: Pool) -> None:
+    stream = started_at(ADA, NOW)
+    await by_hand.announce(started_at(BOB, NOW))
+    await fanout_store.admit(pool, stream_notice(stream), LIMITS, is_live=False)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM fanouts FOR UPDATE")
+        async with asyncio.timeout(5):
+            await by_hand.announce(stream)
+    assert [notice.stream_id for notice in by_hand.heard.live][1:] == [stream.stream_id]
 
 
 async def test_a_start_that_is_said_again_pages_nobody_even_if_the_bus_forgot_it(by_hand: ByHand, pool: Pool) -> None:
