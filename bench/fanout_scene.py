@@ -17,6 +17,7 @@ import psutil
 from pydantic import SecretStr
 
 from bench.report import Say
+from bench.stream_start import EVERY_START_IS_TOLD
 from deploy.local import Stack
 from deploy.local.places import CHECKOUT
 from eventbus.bus import EventBus
@@ -148,11 +149,7 @@ async def seed(pool: Pool, sizes: dict[UUID, int], say: Say) -> None:
 @contextlib.asynccontextmanager
 async def _notify(stack: Stack) -> AsyncIterator[psutil.Process]:
     port = stack.ports["notify"]
-    own = {
-        "LIVESTREAM_HTTP_PORT": str(port),
-        "LIVESTREAM_NOTIFY_COOL_DOWN_SECONDS": "0",
-        "LIVESTREAM_NOTIFY_FANOUTS_PER_DAY_MAX": "1000",
-    }
+    own = {"LIVESTREAM_HTTP_PORT": str(port), **EVERY_START_IS_TOLD}
     with stack.log("notify").open("ab") as log:
         process = await create_subprocess_exec(
             *(sys.executable, "-m", "notify"),
