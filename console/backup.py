@@ -51,7 +51,8 @@ def backup(
     Each backup is a directory of its own below DIR with all that belongs to it; it gets its name when it is whole.
     Restore it with `livestream restore`. Not in it: what Redis and the live segments on disk hold, and, unless
     --with-settings names it, the settings file. Keep that safe: without its LIVESTREAM_ACCOUNTS_KEY_SECRET the signing
-    keys in the database cannot be read, and a restored server does not start.
+    keys in the database cannot be read, and a restored server does not start; without its
+    LIVESTREAM_NOTIFY_SEALING_SECRET webhooks cannot be read.
 
     Exit 0: the backup is made (or whole, with --verify); 1: not; 2: used wrongly; 3: it is made, but the store lacks
     objects that the database names.
