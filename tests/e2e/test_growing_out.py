@@ -135,7 +135,9 @@ def _outside() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("LIVESTREAM_")}
 
 
-def test_a_server_grows_out_of_postgres_and_its_disk(own_stack: StackMaker) -> None:
+def test_a_server_grows_out_of_postgres_and_its_disk(own_stack: StackMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    # the services inherit it: the same channel streams before and after, and its follower is told of both
+    monkeypatch.setenv("LIVESTREAM_NOTIFY_COOL_DOWN_SECONDS", "0")
     solo = own_stack(*PROFILES["solo"].parts, profile="solo")
     asyncio.run(_grow_out(solo))
 
