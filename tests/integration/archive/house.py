@@ -103,7 +103,7 @@ class House:
         assert found is not None
         return found
 
-    async def until_status(self, stream_id: UUID, *statuses: str, seconds: float = 30) -> Recording:
+    async def until_status(self, stream_id: UUID, *statuses: str, seconds: float = 60) -> Recording:
         async def reached() -> bool:
             return (await self.recording(stream_id)).status in statuses
 
@@ -140,7 +140,7 @@ class House:
         return target
 
 
-async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 20) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 45) -> None:
     """Wait for the condition, or fail."""
     deadline = time.monotonic() + seconds
     while not await condition():

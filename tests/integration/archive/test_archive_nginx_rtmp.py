@@ -15,6 +15,8 @@ from deploy.local import Stack
 from tests.integration.archive.clips import make_flv, pictures_of, sound_of
 from tests.integration.archive.house import House, durations_ms, running, until
 
+pytestmark = pytest.mark.heavy  # seconds are counted, and a whole stream is sent at its own pace
+
 CLIP_SECONDS = 7
 FRAMES = CLIP_SECONDS * 30
 
