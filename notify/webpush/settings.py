@@ -52,7 +52,7 @@ class WebPushSettings(ProcessSettings):
 
     @field_validator("notify_vapid_private_key")
     @classmethod
-    def _is_a_key(cls, secret: SecretStr | None) -> SecretStr | None:
+    def _is_a_vapid_key(cls, secret: SecretStr | None) -> SecretStr | None:
         if secret is not None:
             private_key(secret.get_secret_value())
         return secret
