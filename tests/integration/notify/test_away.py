@@ -91,10 +91,11 @@ def test_the_command_counts_first_and_silences_then(database: Database) -> None:
     asyncio.run(one_is_gone(database))
     variables = {"LIVESTREAM_POSTGRES_DSN": database.dsn.get_secret_value()}
 
-    def away(*arguments: str, **more: str) -> Any:  # noqa: ANN401  JSON
+    def away(*arguments: str, **more: str) -> dict[str, Any]:
         ran = CliRunner().invoke(app, ["follows", "away", "--json", *arguments], env={**variables, **more})
         assert ran.exit_code == 0, ran.output
-        return json.loads(ran.stdout)
+        told: dict[str, Any] = json.loads(ran.stdout)
+        return told
 
     assert away("--dry-run") == {"people": 1, "follows": 1, "dry_run": True}
     assert away(LIVESTREAM_NOTIFY_AWAY_HOLD="true") == {"people": 1, "follows": 1, "dry_run": True}
