@@ -72,13 +72,13 @@ class ByHand:
         for page in pages:
             await self._handle(self.fanouts.tell_page, page)
 
-    async def tell_all(self) -> int:
-        """Tell pages until no more are said; how many there were."""
-        told = 0
+    async def tell_all(self, *, after: int = 0) -> int:
+        """Tell pages, but for the first `after`, until no more are said; how many there were."""
+        told = after
         while remaining := (await self.pages())[told:]:
             await self.tell(*remaining)
             told += len(remaining)
-        return told
+        return told - after
 
     async def pages(self) -> Sequence[FanoutPagePlanned]:
         """All pages that were said."""
