@@ -143,6 +143,7 @@ $$;
 
 CREATE FUNCTION count_follows() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'notify'
     AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN

@@ -32,8 +32,8 @@ COMMENT ON COLUMN fanouts.state IS 'ended: the stream was over before everybody 
 CREATE INDEX fanouts_of_channel ON fanouts (channel_id, started_at DESC);
 -- serves: end_fanouts (a stream that ends stops what is still being told of it)
 CREATE INDEX fanouts_of_stream ON fanouts (stream_id);
--- serves: find_missed_notices (fan-outs whose inbox rows are still being written)
 DROP INDEX fanouts_unfinished;
+-- serves: find_missed_notices (fan-outs whose inbox rows are still being written)
 CREATE INDEX fanouts_running ON fanouts (channel_id, fanout_id) WHERE state = 'running';
 
 -- Of which fan-outs the connected were told, and when. No column of theirs: the live lane must not wait for whoever begins
@@ -110,8 +110,8 @@ CREATE TABLE follower_counts (
 INSERT INTO follower_counts (channel_id, followers, want_notices)
 SELECT channel_id, count(*), count(*) FILTER (WHERE wants_notices) FROM follows GROUP BY channel_id;
 
--- Channels in the order of their ids, so that two transactions that change several never wait for each other in a ring.
-CREATE FUNCTION count_follows() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Whoever changes follows, from whatever schema, it counts here. Channels in the order of their ids, so that two transactions that change several never wait for each other in a ring.
+CREATE FUNCTION count_follows() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         INSERT INTO follower_counts AS c (channel_id, followers, want_notices)

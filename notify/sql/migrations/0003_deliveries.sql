@@ -9,7 +9,7 @@ CREATE TABLE destinations (
     created_at     timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON COLUMN destinations.provider IS 'Who takes it from us, host and port: what is paused when it asks for that, or when it fails.';
--- serves: write_page (where a page's followers are reached)
+-- serves: tell_page (where a page's followers are reached)
 CREATE INDEX destinations_of_user ON destinations (user_id, channel);
 
 -- Queues take turns, so that a large fan-out does not hold up a small one. The lane for what must not wait (a mail to
