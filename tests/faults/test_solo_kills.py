@@ -186,7 +186,12 @@ async def live_stream(server: Server, show: Show) -> UUID:
 
 
 async def end(server: Server, show: Show, publisher: "asyncio.Task[None]", stream_id: UUID) -> None:
-    """The streamer ends it, and then takes the encoder off air."""
+    """The streamer ends it once there is something to see, and then takes the encoder off air."""
+
+    async def segments() -> int:
+        return (await server.origin.text(f"/live/{stream_id}/index.m3u8"))[1].count(".ts")
+
+    await eventually(segments, until=lambda count: count > 1, what="no second segment")
     await server.origin.call("POST", f"/api/streams/{stream_id}/end", person=show.streamer)
     publisher.cancel()
     await asyncio.wait([publisher])

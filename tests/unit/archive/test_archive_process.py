@@ -92,11 +92,10 @@ async def test_a_stopped_ffmpeg_is_killed_and_reaped() -> None:
     seen: list[bytes] = []
 
     def stop_it(piece: bytes) -> None:
-        if not seen:
-            ours = psutil.Process().children()
-            (child,) = [one for one in ours if one.name() == "ffmpeg"]
-            os.kill(child.pid, signal.SIGSTOP)
-            seen.append(str(child.pid).encode())
+        if not seen:  # what is written first may be read before the child is listed under its name
+            for child in [one for one in psutil.Process().children() if one.name() == "ffmpeg"]:
+                os.kill(child.pid, signal.SIGSTOP)
+                seen.append(str(child.pid).encode())
 
     with pytest.raises(ProcessTimedOut, match="silent"):
         await RUNNER.run(argv, replace(LIMITS, silence_seconds=1.0, memory_bytes=4 << 30), on_output=stop_it)
