@@ -21,10 +21,10 @@ class FanoutSettings(ProcessSettings):
         description="Pages of one fan-out that are outstanding at once; more are planned when half of them are done.",
     )
     notify_pages_at_once_max: int = Field(
-        default=3,
+        default=1,
         ge=1,
         le=50,
-        description="Pages that one process tells at once; all of them together: about as many as Postgres has cores.",
+        description="Pages that one process tells at once; of all processes together: fewer than Postgres has cores.",
     )
     notify_cool_down_seconds: int = Field(
         default=600,
