@@ -2,9 +2,9 @@
 
 The clock of a fan-out starts when the commit that says `stream.started` has returned and ends when its last inbox row
 is written, by the database's clock; relay, Kafka, admission and all pages are in between. What plain SQL takes for
-the same rows, one `INSERT … SELECT … ON CONFLICT DO NOTHING`, is measured in the same run, by turns. So is the start of
-streams (hook to answer, as in the bench stream_start) with and without fan-outs that run all the time: on two cores they
-share what there is, and the figure says how.
+the same rows, one `INSERT … SELECT … ON CONFLICT DO NOTHING`, is measured in the same run, by turns. So is the start
+of streams (hook to answer, as in the bench stream_start) with and without fan-outs that run all the time: on two cores
+they share what there is, and the figure says how.
 """
 
 import asyncio

@@ -134,7 +134,11 @@ async def open_scene(stack: Stack) -> AsyncIterator[Scene]:
 
 
 async def seed(pool: Pool, sizes: dict[UUID, int], say: Say) -> None:
-    """Make people, let the first of them follow each channel, and let Postgres know about it."""
+    """Make people, let the first of them follow each channel, and let Postgres know about it.
+
+    What a run before this one has left goes: its rows would be in the way.
+    """
+    await pool.execute("TRUNCATE people, follows, follower_counts, fanouts, announced_fanouts, notices CASCADE")
     for first in range(1, max(sizes.values()) + 1, SEED_STEP):
         await pool.execute(_PEOPLE, first, min(first + SEED_STEP, max(sizes.values()) + 1) - 1)
     for channel_id, followers in sizes.items():
