@@ -21,7 +21,7 @@ class FanoutSettings(ProcessSettings):
         description="Pages of one fan-out that are outstanding at once; more are planned when half of them are done.",
     )
     notify_pages_at_once_max: int = Field(
-        default=1,
+        default=2,
         ge=1,
         le=50,
         description="Pages that one process tells at once; of all processes together: fewer than Postgres has cores.",
