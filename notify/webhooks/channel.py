@@ -33,7 +33,7 @@ from runtime.postgres import Connection, Pool, load_queries
 log = structlog.get_logger(__name__)
 QUERIES = load_queries("notify")
 
-# Over 17 hours and a half, so that a receiver that is mended within a working day misses nothing.
+# Over 31 hours and a half, so that a receiver that is mended within a day misses nothing.
 SCHEDULE = RetrySchedule(
     waits=(
         timedelta(seconds=5),
@@ -42,6 +42,7 @@ SCHEDULE = RetrySchedule(
         timedelta(hours=2),
         timedelta(hours=5),
         timedelta(hours=10),
+        timedelta(hours=14),
     )
 )
 GONE_REASON = "it answered 410 Gone"

@@ -15,7 +15,7 @@ QUERIES = load_queries("notify")
 
 State: TypeAlias = Literal["pending", "delivered", "failed"]
 
-EXPIRES_AFTER = timedelta(days=2)
+EXPIRES_AFTER = timedelta(days=3)
 """Longer than the whole schedule of attempts with pauses of the provider, so that it is the schedule that ends."""
 ATTEMPTS_SHOWN_MAX = 100
 REPLAYED_AT_ONCE_MAX = 1_000

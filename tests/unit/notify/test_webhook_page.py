@@ -58,5 +58,5 @@ def test_all_types_presets_and_waits_are_named() -> None:
         assert f"`{pattern}`" in PAGE
     for preset in Preset:
         assert f"| `{preset.value}` |" in PAGE
-    assert [wait.total_seconds() for wait in SCHEDULE.waits] == [5, 300, 1_800, 7_200, 18_000, 36_000]
-    assert "5 s, 5 min, 30 min, 2 h, 5 h and 10 h" in PAGE
+    assert [wait.total_seconds() for wait in SCHEDULE.waits] == [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400]
+    assert "5 s, 5 min, 30 min, 2 h, 5 h, 10 h and 14 h" in PAGE
