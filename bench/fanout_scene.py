@@ -2,24 +2,20 @@
 
 import asyncio
 import contextlib
-import os
-import sys
 import time
-from asyncio.subprocess import create_subprocess_exec
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-import aiohttp
 import psutil
 from pydantic import SecretStr
 
+from bench.notify_process import running_notify
 from bench.report import Say
 from bench.stream_start import EVERY_START_IS_TOLD
 from deploy.local import Stack
-from deploy.local.places import CHECKOUT
 from eventbus.bus import EventBus
 from eventbus.bus_configured import open_bus
 from eventbus.outbox import Outbox
@@ -30,7 +26,6 @@ from runtime.postgres import Pool, open_pool
 
 PARTS: Final = ("postgres", "redis", "kafka", "nginx", "accounts")
 SEED_STEP: Final = 50_000
-READY_SECONDS_MAX: Final = 60.0
 WAIT_SECONDS_MAX: Final = 180.0
 POLL_SECONDS: Final = 0.02
 
@@ -124,7 +119,7 @@ async def open_scene(stack: Stack) -> AsyncIterator[Scene]:
     )
     patient = settings.model_copy(update={"postgres_command_timeout_seconds": WAIT_SECONDS_MAX})
     async with (
-        _notify(stack) as process,
+        running_notify(stack, EVERY_START_IS_TOLD) as process,
         open_pool(settings, schema="streaming") as streaming,
         open_pool(patient, schema="notify") as pool,
         open_bus(settings) as bus,
@@ -148,34 +143,3 @@ async def seed(pool: Pool, sizes: dict[UUID, int], say: Say) -> None:
     for table in ("people", "follows", "follower_counts", "preferences", "destinations"):
         await pool.execute(f"VACUUM (ANALYZE) {table}")
     await pool.execute("CHECKPOINT")
-
-
-@contextlib.asynccontextmanager
-async def _notify(stack: Stack) -> AsyncIterator[psutil.Process]:
-    port = stack.ports["notify"]
-    own = {"LIVESTREAM_HTTP_PORT": str(port), **EVERY_START_IS_TOLD}
-    with stack.log("notify").open("ab") as log:
-        process = await create_subprocess_exec(
-            *(sys.executable, "-m", "notify"),
-            cwd=CHECKOUT,
-            env={**os.environ, **stack.environment(), **own},
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        async with asyncio.timeout(READY_SECONDS_MAX), aiohttp.ClientSession() as session:
-            await _ready(session, f"http://127.0.0.1:{port}/readyz")
-        yield psutil.Process(process.pid)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
-async def _ready(session: aiohttp.ClientSession, url: str) -> None:
-    while True:
-        with contextlib.suppress(aiohttp.ClientConnectionError):
-            async with session.get(url) as answer:
-                if answer.status == 200:
-                    return
-        await asyncio.sleep(POLL_SECONDS)

@@ -8,10 +8,7 @@ channel, so that no cool-down keeps it silent. Some channels have 100,000 follow
 
 import asyncio
 import contextlib
-import os
-import sys
 import time
-from asyncio.subprocess import create_subprocess_exec
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +17,6 @@ from statistics import median
 from typing import Final
 from uuid import UUID
 
-import aiohttp
 import psutil
 from aiohttp import web
 from joserfc import jwt
@@ -30,9 +26,9 @@ from redis.asyncio import Redis
 
 from bench.bus_scene import fresh_database
 from bench.live_clients import Arrival, Clients, Form, open_clients
+from bench.notify_process import running_notify
 from bench.report import Bar, Bench, Outcome, Say
 from deploy.local import Stack
-from deploy.local.places import CHECKOUT
 from eventbus.bus_configured import open_bus
 from eventbus.outbox import Outbox
 from eventbus.settings import BusSettings
@@ -206,7 +202,8 @@ async def _open_scene(stack: Stack, say: Say) -> AsyncIterator[Scene]:
     key = OKPKey.generate_key("Ed25519", parameters={"use": "sig", "alg": ALGORITHM}, auto_kid=True)
     async with contextlib.AsyncExitStack() as closing:
         keys_url = await closing.enter_async_context(_key_set(key))
-        notify = await closing.enter_async_context(_notify(stack, settings.postgres_dsn, keys_url))
+        own = {"LIVESTREAM_JWKS_URL": keys_url, "LIVESTREAM_POSTGRES_DSN": settings.postgres_dsn.get_secret_value()}
+        notify = await closing.enter_async_context(running_notify(stack, own))
         streaming = await closing.enter_async_context(open_pool(settings, schema="streaming"))
         followings = await closing.enter_async_context(open_pool(settings, schema="notify"))
         bus = await closing.enter_async_context(open_bus(settings))
@@ -276,41 +273,6 @@ async def _key_set(key: OKPKey) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{site.port}/jwks.json"
     finally:
         await runner.cleanup()
-
-
-@contextlib.asynccontextmanager
-async def _notify(stack: Stack, dsn: SecretStr, keys_url: str) -> AsyncIterator[psutil.Process]:
-    port = stack.ports["notify"]
-    own = {
-        "LIVESTREAM_HTTP_PORT": str(port),
-        "LIVESTREAM_JWKS_URL": keys_url,
-        "LIVESTREAM_POSTGRES_DSN": dsn.get_secret_value(),
-    }
-    with stack.log("notify").open("ab") as log:
-        process = await create_subprocess_exec(
-            *(sys.executable, "-m", "notify"),
-            cwd=CHECKOUT,
-            env={**os.environ, **stack.environment(), **own},
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        async with asyncio.timeout(WAIT_SECONDS_MAX), aiohttp.ClientSession() as session:
-            await _ready(session, f"http://127.0.0.1:{port}/readyz")
-        yield psutil.Process(process.pid)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
-async def _ready(session: aiohttp.ClientSession, url: str) -> None:
-    while True:
-        with contextlib.suppress(aiohttp.ClientConnectionError):
-            async with session.get(url) as answer:
-                if answer.status == 200:
-                    return
-        await asyncio.sleep(PAUSE_SECONDS / 10)
 
 
 async def _end(task: "asyncio.Task[None]") -> None:
