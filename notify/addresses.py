@@ -12,8 +12,7 @@ Network: TypeAlias = IPv4Network | IPv6Network
 GLOBAL_UNICAST = IPv6Network("2000::/3")  # RFC 4291, section 2.4; everything else is local, multicast or not assigned
 MAPPED = IPv6Network("::ffff:0:0/96")  # RFC 4291, section 2.5.5.2
 NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052, section 2.1
-SIX_TO_FOUR = IPv6Network("2002::/16")  # RFC 3056
-TEREDO = IPv6Network("2001::/32")  # RFC 4380
+TUNNELS = (IPv6Network("2002::/16"), IPv6Network("2001::/32"))  # RFC 3056, 4380: to wherever a relay takes them
 ISATAP_MARKS = (0x00005EFE, 0x02005EFE)  # RFC 5214, section 6.1: the upper half of an interface's id
 
 LOCAL_NAMES = ("localhost", "local", "internal", "lan", "home.arpa", "intranet", "corp", "home")
@@ -41,8 +40,9 @@ def is_global(address: Address) -> bool:
         return address.is_global and not address.is_multicast and not address.is_reserved
     if address in NAT64:
         return all(map(is_global, embedded(address)))
-    usable = address in GLOBAL_UNICAST and address.is_global and not address.is_multicast
-    return usable and all(map(is_global, embedded(address)))
+    if address not in GLOBAL_UNICAST or any(address in tunnel for tunnel in TUNNELS):
+        return False
+    return address.is_global and not address.is_multicast and all(map(is_global, embedded(address)))
 
 
 def embedded(address: IPv6Address) -> Iterator[IPv4Address]:
@@ -50,11 +50,6 @@ def embedded(address: IPv6Address) -> Iterator[IPv4Address]:
     number = int(address)
     if address in MAPPED or address in NAT64 or (number >> 32) & 0xFFFFFFFF in ISATAP_MARKS:
         yield IPv4Address(number & 0xFFFFFFFF)
-    if address in SIX_TO_FOUR:
-        yield IPv4Address((number >> 80) & 0xFFFFFFFF)
-    if address in TEREDO:
-        yield IPv4Address((number >> 64) & 0xFFFFFFFF)  # its server
-        yield IPv4Address(~number & 0xFFFFFFFF)  # its client, with all bits turned over
 
 
 def literal_address(host: str) -> Address | None:
