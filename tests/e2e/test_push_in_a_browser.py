@@ -18,7 +18,7 @@ from notify.webpush.keys import decode_base64url, private_key
 from notify.webpush.messages import message_of
 from notify.webpush.vapid import Vapid
 from runtime.ids import uuid7
-from tests.e2e.chromium import PROGRAM, Page, open_page
+from tests.chromium import PROGRAM, Page, open_page
 from tests.integration.notify.processes import eventually
 
 pytestmark = [

@@ -7,18 +7,19 @@ import pytest
 
 from eventbus.bus_memory import MemoryBus
 from runtime.postgres import Pool
-from tests.integration.notify.browser import CHROMIUM, Page, edge, opened_page
+from tests.chromium import PROGRAM, Page, open_page
+from tests.integration.notify.browser import edge, log_in
 from tests.integration.notify.conftest import StartNotify
 from tests.integration.notify.processes import Person, eventually, fanout_is_complete, say, seed, started
 
 ADA, BOB = Person("ada"), Person("bob")
 NASTY = "<img src=x onerror=document.title='owned'> & <b>chess</b>"
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium on this machine")
 
 
 async def counts(page: Page, count: str) -> None:
-    await page.shows(f"document.querySelector('#bell-count').textContent === {json.dumps(count)}")
+    await page.until(f"document.querySelector('#bell-count').textContent === {json.dumps(count)}")
 
 
 async def test_the_bell_shows_what_was_missed_what_comes_and_what_was_read(
@@ -29,8 +30,8 @@ async def test_the_bell_shows_what_was_missed_what_comes_and_what_was_read(
     before, meanwhile, last = started(ADA), started(ADA, title=NASTY), started(ADA)
     await say(bus, before)
     await eventually(lambda: fanout_is_complete(pool, before.stream_id))
-    async with edge(notify) as origin, opened_page(tmp_path) as page:
-        await page.log_in(origin, BOB)
+    async with edge(notify) as origin, open_page(tmp_path) as page:
+        await log_in(page, origin, BOB)
         await counts(page, "1")
         await say(bus, meanwhile)
         await counts(page, "2")
@@ -57,16 +58,16 @@ async def test_a_channel_is_followed_muted_and_left_from_its_page(
 ) -> None:
     await seed(pool, ADA, [])
     notify = await start_notify()
-    async with edge(notify) as origin, opened_page(tmp_path) as page:
-        await page.log_in(origin, BOB)
+    async with edge(notify) as origin, open_page(tmp_path) as page:
+        await log_in(page, origin, BOB)
         await page.evaluate(f"import('/js/follow_box.js').then((box) => box.show('{ADA.user_id}'))")
-        await page.shows("document.querySelector('#follow-button').textContent === 'Follow'")
+        await page.until("document.querySelector('#follow-button').textContent === 'Follow'")
         await page.evaluate("document.querySelector('#follow-button').click()")
-        await page.shows("document.querySelector('#follow-button').textContent === 'Following'")
+        await page.until("document.querySelector('#follow-button').textContent === 'Following'")
         await page.evaluate("document.querySelector('#follow-mute').click()")
-        await page.shows("document.querySelector('#follow-mute').textContent === 'Unmute'")
+        await page.until("document.querySelector('#follow-mute').textContent === 'Unmute'")
         status, follow = await notify.call("GET", f"/api/follows/{ADA.user_id}", BOB)
         assert (status, follow["muted"]) == (200, True)
         await page.evaluate("document.querySelector('#follow-button').click()")
-        await page.shows("document.querySelector('#follow-button').textContent === 'Follow'")
+        await page.until("document.querySelector('#follow-button').textContent === 'Follow'")
         assert (await notify.call("GET", f"/api/follows/{ADA.user_id}", BOB))[0] == 404

@@ -18,7 +18,10 @@ import aiohttp
 PROGRAM = shutil.which("chromium")
 CALL_SECONDS_MAX = 20.0
 START_SECONDS_MAX = 30.0
-OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0")
+OPTIONS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
+    "--remote-debugging-port=0",
+)
 
 
 @dataclass
