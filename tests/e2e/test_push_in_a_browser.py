@@ -135,10 +135,13 @@ async def shows_what_comes(page: Page, origin: Origin) -> None:
     notice: dict[str, Any] = {"fanout_id": stream_id, "stream_id": stream_id, "kind": "stream.started"}
     payload = message_of({**notice, "channel_name": "ada", "title": "<b>chess</b>"}).payload.decode()
     await deliver(page, origin, payload)
+    await page.until(f"{SHOWN}.then((shown) => shown.some((one) => one.tag === '{stream_id}'))")
     await deliver(page, origin, payload)
     elsewhere = ("https://evil.example/", "//evil.example/", "javascript:alert(1)", "https://[")
     for number, url in enumerate(elsewhere):
         await deliver(page, origin, json.dumps({"title": "elsewhere", "tag": f"e{number}", "url": url, "icon": url}))
+        # one after the other: a worker that is being started may lose what the protocol hands it meanwhile
+        await page.until(f"{SHOWN}.then((shown) => shown.some((one) => one.tag === 'e{number}'))")
     await deliver(page, origin, "not JSON")
     await page.until(f"{SHOWN}.then((shown) => shown.length === {2 + len(elsewhere)})")
     shown = {one["tag"]: one for one in await page.evaluate(SHOWN)}
