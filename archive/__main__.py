@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from archive.intake import SUBSCRIPTION
 from archive.jobs import Jobs
 from archive.objects import ObjectStore
 from archive.objects_configured import open_objects
+from archive.parts import ArchiveParts
 from archive.process import ProcessRunner, network_can_be_dropped
 from archive.settings import ArchiveSettings
 from archive.shipper import Shipper, ShipperPace
@@ -38,10 +39,17 @@ from runtime.postgres import Pool, open_pool
 from runtime.process import run_process
 from runtime.service import Service
 from runtime.supervise import supervise
+from runtime.tokens import TokenVerifier
 
 SCHEMA = "archive"
 # What a killed process left behind; nothing of ours takes so long.
 LEFTOVER_SECONDS = 6 * 3_600.0
+
+
+INTAKE_PARTS: Sequence[Callable[[ArchiveParts], Assembly]] = ()
+"""What else the intake does, each part put together by a function of its own."""
+SHIPPER_PARTS: Sequence[Callable[[ArchiveParts], Assembly]] = ()
+"""The same of the shipper."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +66,17 @@ async def serve_intake(settings: ArchiveSettings) -> None:
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(open_bus(settings))
         shared, health = await open_shared(stack, settings), Health()
-        await _supervise(settings, await assemble_intake(settings, shared, bus, health), health)
+        verifier = TokenVerifier(settings.jwks_url, settings.token_issuer)
+        health.watch("signing-keys", verifier.check)
+        intake = await assemble_intake(settings, shared, bus, health)
+        await _supervise(settings, intake, health, verifier)
 
 
 async def serve_shipper(settings: ArchiveSettings) -> None:
     """Ship segments from the media server's disk."""
     async with AsyncExitStack() as stack:
         shared, health = await open_shared(stack, settings), Health()
-        await _supervise(settings, assemble_shipper(settings, shared, health), health)
+        await _supervise(settings, await assemble_shipper(settings, shared, health), health)
 
 
 async def serve_worker(settings: ArchiveSettings) -> None:
@@ -85,14 +96,15 @@ async def open_shared(stack: AsyncExitStack, settings: ArchiveSettings) -> Share
 
 async def assemble_intake(settings: ArchiveSettings, shared: Shared, bus: EventBus, health: Health) -> Assembly:
     """What hears of streams and finalises their recordings."""
-    outbox, recordings = Outbox(shared.pool, source=SCHEMA), Recordings(shared.pool)
+    parts = await _parts(settings, shared, health)
+    outbox, recordings = parts.outbox, parts.recordings
     health.watch("object-store", shared.objects.check)
     finaliser = Finaliser(
         recordings,
         outbox,
         shared.objects,
         shared.runner,
-        work_directory=await asyncio.to_thread(_work_directory, settings.archive_work_directory),
+        work_directory=parts.work_directory,
         playback_path=settings.archive_playback_path,
         chunk_seconds=settings.archive_chunk_seconds,
     )
@@ -102,11 +114,13 @@ async def assemble_intake(settings: ArchiveSettings, shared: Shared, bus: EventB
         MonthlyPartitions(shared.pool, make_partitions),
         finaliser,
     ]
-    return Assembly(apis=[ArchiveApi(recordings, playback_path=settings.archive_playback_path)], services=services)
+    api = ArchiveApi(recordings, playback_path=settings.archive_playback_path)
+    return _joined(Assembly(apis=[api], services=services), [assemble(parts) for assemble in INTAKE_PARTS])
 
 
-def assemble_shipper(settings: ArchiveSettings, shared: Shared, health: Health) -> Assembly:
+async def assemble_shipper(settings: ArchiveSettings, shared: Shared, health: Health) -> Assembly:
     """What ships segments; it stands beside the media server."""
+    parts = await _parts(settings, shared, health)
     shipper = Shipper(
         settings.archive_hls_directory,
         Recordings(shared.pool),
@@ -121,11 +135,12 @@ def assemble_shipper(settings: ArchiveSettings, shared: Shared, health: Health) 
     )
     health.watch("object-store", shared.objects.check)
     health.watch("hls-directory", shipper.check)
-    return Assembly(services=[shipper])
+    return _joined(Assembly(services=[shipper]), [assemble(parts) for assemble in SHIPPER_PARTS])
 
 
 async def assemble_worker(settings: ArchiveSettings, shared: Shared, health: Health) -> Assembly:
     """What makes renditions, and completes the recordings that have theirs."""
+    parts = await _parts(settings, shared, health)
     health.watch("object-store", shared.objects.check)
     jobs = Jobs(shared.pool, lease_seconds=settings.archive_worker_lease_seconds)
     transcoder = Transcoder(
@@ -137,7 +152,7 @@ async def assemble_worker(settings: ArchiveSettings, shared: Shared, health: Hea
             seconds_max=settings.archive_worker_job_seconds_max,
             memory_bytes_max=settings.archive_worker_job_memory_bytes_max,
         ),
-        work_directory=await asyncio.to_thread(_work_directory, settings.archive_work_directory),
+        work_directory=parts.work_directory,
     )
     worker = Worker(
         shared.pool,
@@ -147,13 +162,36 @@ async def assemble_worker(settings: ArchiveSettings, shared: Shared, health: Hea
         jobs_at_once=settings.archive_worker_jobs_at_once,
         attempts_max=settings.archive_worker_attempts_max,
     )
-    completion = Completion(shared.pool, jobs, Outbox(shared.pool, source=SCHEMA), shared.objects)
+    completion = Completion(shared.pool, jobs, parts.outbox, shared.objects)
     return Assembly(services=[worker, completion])
 
 
-async def _supervise(settings: ArchiveSettings, process: Assembly, health: Health) -> None:
-    server = HttpServer(process.apis, settings=settings, health=health)
-    await supervise([server, *process.services], stop_grace_seconds=settings.stop_grace_seconds)
+async def _parts(settings: ArchiveSettings, shared: Shared, health: Health) -> ArchiveParts:
+    return ArchiveParts(
+        settings=settings,
+        pool=shared.pool,
+        objects=shared.objects,
+        runner=shared.runner,
+        outbox=Outbox(shared.pool, source=SCHEMA),
+        recordings=Recordings(shared.pool),
+        health=health,
+        work_directory=await asyncio.to_thread(_work_directory, settings.archive_work_directory),
+    )
+
+
+def _joined(first: Assembly, others: Sequence[Assembly]) -> Assembly:
+    return Assembly(
+        apis=[*first.apis, *(api for other in others for api in other.apis)],
+        services=[*first.services, *(service for other in others for service in other.services)],
+    )
+
+
+async def _supervise(
+    settings: ArchiveSettings, process: Assembly, health: Health, verifier: TokenVerifier | None = None
+) -> None:
+    server = HttpServer(process.apis, settings=settings, verifier=verifier, health=health)
+    own = [server] if verifier is None else [server, verifier]
+    await supervise([*own, *process.services], stop_grace_seconds=settings.stop_grace_seconds)
 
 
 def _work_directory(directory: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 
 from eventbus.settings import BusSettings
-from runtime.settings import HttpSettings, ProcessSettings
+from runtime.settings import HttpSettings, ProcessSettings, TokenSettings
 
 
 class ObjectSettings(ProcessSettings):
@@ -44,7 +44,7 @@ class ObjectSettings(ProcessSettings):
     )
 
 
-class ArchiveSettings(HttpSettings, BusSettings, ObjectSettings):
+class ArchiveSettings(HttpSettings, TokenSettings, BusSettings, ObjectSettings):
     """What the archive's processes need to know."""
 
     archive_hls_directory: Path = Field(

@@ -10,7 +10,15 @@ from events.accounts import AccountRegistered
 from events.envelope import Envelope, Event, UndecodableEvent, UnknownEventType, decode, encode
 from events.fanouts import FanoutPagePlanned
 from events.follows import FollowCreated, FollowDeleted
-from events.recordings import RecordingCompleted, RecordingFailed, RecordingPublished
+from events.recordings import (
+    DeleteReason,
+    RecordingCompleted,
+    RecordingDeleted,
+    RecordingFailed,
+    RecordingProgressed,
+    RecordingPublished,
+    RecordingRestored,
+)
 from events.streams import EndReason, StreamEnded, StreamStarted
 from events.topics import DEAD_LETTERS, TOPICS, Topic, topic_of
 
@@ -18,6 +26,7 @@ __all__ = [
     "DEAD_LETTERS",
     "TOPICS",
     "AccountRegistered",
+    "DeleteReason",
     "EndReason",
     "Envelope",
     "Event",
@@ -25,8 +34,11 @@ __all__ = [
     "FollowCreated",
     "FollowDeleted",
     "RecordingCompleted",
+    "RecordingDeleted",
     "RecordingFailed",
+    "RecordingProgressed",
     "RecordingPublished",
+    "RecordingRestored",
     "StreamEnded",
     "StreamStarted",
     "Topic",

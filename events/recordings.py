@@ -1,9 +1,10 @@
 """What happens to recordings. A recording has the id of the stream that it records."""
 
-from typing import ClassVar
+from enum import StrEnum
+from typing import Annotated, ClassVar
 from uuid import UUID
 
-from pydantic import AwareDatetime, NonNegativeFloat
+from pydantic import AwareDatetime, Field, NonNegativeFloat, NonNegativeInt
 
 from events.envelope import Event
 
@@ -28,6 +29,22 @@ class RecordingPublished(_OfRecording):
     playback_path: str
     """Path of the master playlist on the public origin, such as ``/recordings/<stream_id>/master.m3u8``."""
     published_at: AwareDatetime
+    partial: bool = False
+    """Some of what was streamed is not in it; the archive's API says what."""
+    missing_segments: NonNegativeInt = 0
+    """How many segments of the stream are not in it."""
+    clip_of: UUID | None = None
+    """The recording that it was cut from; None: it is a stream's own. A clip has an id of its own as ``stream_id``."""
+
+
+class RecordingProgressed(_OfRecording):
+    """More of a recording's renditions is there. Said at every full tenth, so nine times at most."""
+
+    type: ClassVar[str] = "recording.progressed"
+
+    percent: Annotated[int, Field(ge=1, le=99)]
+    """How much of the work is done."""
+    progressed_at: AwareDatetime
 
 
 class RecordingCompleted(_OfRecording):
@@ -47,3 +64,33 @@ class RecordingFailed(_OfRecording):
 
     reason: str
     failed_at: AwareDatetime
+
+
+class DeleteReason(StrEnum):
+    """Why a recording was deleted."""
+
+    OWNER = "owner"
+    """Its owner asked for it."""
+    RETENTION = "retention"
+    """It was older than recordings are kept."""
+    REPLACED = "replaced"
+    """A trimmed one took its place."""
+
+
+class RecordingDeleted(_OfRecording):
+    """A recording is not to be seen any more. Until ``purge_at`` it can be restored."""
+
+    type: ClassVar[str] = "recording.deleted"
+
+    reason: DeleteReason
+    deleted_at: AwareDatetime
+    purge_at: AwareDatetime
+    """From then on its objects are removed."""
+
+
+class RecordingRestored(_OfRecording):
+    """A deleted recording is to be seen again."""
+
+    type: ClassVar[str] = "recording.restored"
+
+    restored_at: AwareDatetime

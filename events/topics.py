@@ -13,7 +13,14 @@ from events.accounts import AccountRegistered
 from events.envelope import Event
 from events.fanouts import FanoutPagePlanned
 from events.follows import FollowCreated, FollowDeleted
-from events.recordings import RecordingCompleted, RecordingFailed, RecordingPublished
+from events.recordings import (
+    RecordingCompleted,
+    RecordingDeleted,
+    RecordingFailed,
+    RecordingProgressed,
+    RecordingPublished,
+    RecordingRestored,
+)
 from events.streams import StreamEnded, StreamStarted
 
 
@@ -74,7 +81,14 @@ RECORDINGS = Topic(
     retention=timedelta(days=7),
     producer="archive",
     consumers=("streaming", "notify"),
-    events=(RecordingPublished, RecordingCompleted, RecordingFailed),
+    events=(
+        RecordingPublished,
+        RecordingProgressed,
+        RecordingCompleted,
+        RecordingFailed,
+        RecordingDeleted,
+        RecordingRestored,
+    ),
 )
 
 DEAD_LETTERS = Topic(

@@ -57,7 +57,9 @@ class Fanouts:
         await self._announce(stream_notice(envelope.event))
 
     async def announce_recording_live(self, transaction: Transaction, envelope: Envelope[RecordingPublished]) -> None:
-        """Tell those connected followers who want to hear of recordings."""
+        """Tell those connected followers who want to hear of recordings. A clip is nothing new to them."""
+        if envelope.event.clip_of is not None:
+            return
         await self._announce(await self._recording_notice(transaction, envelope.event))
 
     async def begin(self, transaction: Transaction, envelope: Envelope[StreamStarted]) -> None:
@@ -67,7 +69,9 @@ class Fanouts:
         await self._begin(transaction, notice)
 
     async def begin_recording(self, transaction: Transaction, envelope: Envelope[RecordingPublished]) -> None:
-        """Begin to tell of a recording those who want to hear of recordings."""
+        """Begin to tell of a recording those who want to hear of recordings. A clip is nothing new to them."""
+        if envelope.event.clip_of is not None:
+            return
         await self._begin(transaction, await self._recording_notice(transaction, envelope.event))
 
     async def end(self, transaction: Transaction, envelope: Envelope[StreamEnded]) -> None:

@@ -90,7 +90,7 @@ async def _assemble(
             "notify": await assemble_notify(new_stack(), settings, bus, redis, verifier, health.within("notify")),
             "chat": await assemble_chat(new_stack(), settings, bus, redis, verifier, health.within("chat")),
             "archive": await assemble_intake(settings, shared, bus, health.within("archive")),
-            "archive-shipper": assemble_shipper(settings, shared, health.within("archive-shipper")),
+            "archive-shipper": await assemble_shipper(settings, shared, health.within("archive-shipper")),
             "archive-worker": await assemble_worker(settings, shared, health.within("archive-worker")),
         }
     except OSError as error:

@@ -5,7 +5,14 @@ from uuid import UUID
 
 from eventbus.consume import Subscription
 from eventbus.outbox import Transaction
-from events import Envelope, RecordingCompleted, RecordingFailed, RecordingPublished
+from events import (
+    Envelope,
+    RecordingCompleted,
+    RecordingDeleted,
+    RecordingFailed,
+    RecordingPublished,
+    RecordingRestored,
+)
 from streaming import store
 
 GROUP: Final = "streaming"
@@ -19,6 +26,8 @@ def recordings_subscription() -> Subscription:
             RecordingPublished: on_published,
             RecordingCompleted: on_completed,
             RecordingFailed: on_failed,
+            RecordingDeleted: on_deleted,
+            RecordingRestored: on_restored,
         },
     )
 
@@ -37,6 +46,16 @@ async def on_completed(transaction: Transaction, envelope: Envelope[RecordingCom
 async def on_failed(transaction: Transaction, envelope: Envelope[RecordingFailed]) -> None:
     """Nothing more will come; what was published stays."""
     await _save(transaction, envelope.event.stream_id, "failed")
+
+
+async def on_deleted(transaction: Transaction, envelope: Envelope[RecordingDeleted]) -> None:
+    """The stream is shown without its recording."""
+    await store.queries.hide_recording(transaction.connection, stream_id=envelope.event.stream_id, deleted=True)
+
+
+async def on_restored(transaction: Transaction, envelope: Envelope[RecordingRestored]) -> None:
+    """The stream is shown with its recording again."""
+    await store.queries.hide_recording(transaction.connection, stream_id=envelope.event.stream_id, deleted=False)
 
 
 async def _save(

@@ -237,6 +237,8 @@ from (
     select c.stream_id || '/' || c.rendition || '/' || c.number || '-' || c.fence || '.ts', c.size_bytes
     from chunks as c where c.state = 'done'
     union all
+    select f.stream_id || '/' || f.name, f.size_bytes from recording_files as f
+    union all
     select n.stream_id || '/' || n.name || '/index.m3u8', null
     from renditions as n join recordings as r on r.stream_id = n.stream_id
     where n.state = 'ready' and r.published_at is not null

@@ -81,7 +81,7 @@ begin
     perform pg_advisory_xact_lock(hashtextextended('make_archive_partitions', 0));
     for ahead in 0..months_ahead loop
         month := this_month + make_interval(months => ahead);
-        foreach parent in array array['recordings', 'segments', 'renditions', 'chunks'] loop
+        foreach parent in array array['recordings', 'segments', 'renditions', 'chunks', 'jobs', 'recording_files'] loop
             partition := parent || '_' || to_char(month, 'YYYY_MM');
             continue when to_regclass(quote_ident(partition)) is not null;
             begin
@@ -202,6 +202,49 @@ CREATE TABLE inbox_default (
     processed_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE jobs (
+    stream_id uuid NOT NULL,
+    kind text NOT NULL,
+    number integer DEFAULT 0 NOT NULL,
+    particulars jsonb DEFAULT '{}'::jsonb NOT NULL,
+    work_ms bigint DEFAULT 0 NOT NULL,
+    urgency smallint DEFAULT 1 NOT NULL,
+    state text DEFAULT 'pending'::text NOT NULL,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    fence integer DEFAULT 0 NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    progress real DEFAULT 0 NOT NULL,
+    result jsonb,
+    failure text,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT jobs_check CHECK (((state <> 'done'::text) OR (result IS NOT NULL))),
+    CONSTRAINT jobs_progress_check CHECK (((progress >= (0)::double precision) AND (progress <= (1)::double precision))),
+    CONSTRAINT jobs_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'leased'::text, 'done'::text, 'failed'::text, 'dropped'::text]))),
+    CONSTRAINT jobs_urgency_check CHECK (((urgency >= 0) AND (urgency <= 2)))
+)
+PARTITION BY RANGE (stream_id);
+
+CREATE TABLE jobs_default (
+    stream_id uuid NOT NULL,
+    kind text NOT NULL,
+    number integer DEFAULT 0 NOT NULL,
+    particulars jsonb DEFAULT '{}'::jsonb NOT NULL,
+    work_ms bigint DEFAULT 0 NOT NULL,
+    urgency smallint DEFAULT 1 NOT NULL,
+    state text DEFAULT 'pending'::text NOT NULL,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    fence integer DEFAULT 0 NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    progress real DEFAULT 0 NOT NULL,
+    result jsonb,
+    failure text,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT jobs_check CHECK (((state <> 'done'::text) OR (result IS NOT NULL))),
+    CONSTRAINT jobs_progress_check CHECK (((progress >= (0)::double precision) AND (progress <= (1)::double precision))),
+    CONSTRAINT jobs_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'leased'::text, 'done'::text, 'failed'::text, 'dropped'::text]))),
+    CONSTRAINT jobs_urgency_check CHECK (((urgency >= 0) AND (urgency <= 2)))
+);
+
 CREATE TABLE outbox (
     id bigint DEFAULT next_outbox_id() NOT NULL,
     event_id uuid,
@@ -240,6 +283,27 @@ CREATE SEQUENCE outbox_id
     NO MAXVALUE
     CACHE 1;
 
+CREATE TABLE recording_files (
+    stream_id uuid NOT NULL,
+    name text NOT NULL,
+    role text NOT NULL,
+    size_bytes bigint NOT NULL,
+    particulars jsonb DEFAULT '{}'::jsonb NOT NULL,
+    made_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT recording_files_size_bytes_check CHECK ((size_bytes >= 0))
+)
+PARTITION BY RANGE (stream_id);
+
+CREATE TABLE recording_files_default (
+    stream_id uuid NOT NULL,
+    name text NOT NULL,
+    role text NOT NULL,
+    size_bytes bigint NOT NULL,
+    particulars jsonb DEFAULT '{}'::jsonb NOT NULL,
+    made_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT recording_files_size_bytes_check CHECK ((size_bytes >= 0))
+);
+
 CREATE TABLE recordings (
     stream_id uuid NOT NULL,
     channel_id uuid NOT NULL,
@@ -258,12 +322,30 @@ CREATE TABLE recordings (
     failure text,
     duration_ms bigint,
     traceparent text,
+    partial boolean DEFAULT false NOT NULL,
+    missing jsonb,
+    visibility text DEFAULT 'public'::text NOT NULL,
+    preserve boolean DEFAULT false NOT NULL,
+    deleted_at timestamp with time zone,
+    purge_due_at timestamp with time zone,
+    purged_at timestamp with time zone,
+    delete_reason text,
+    clip_of uuid,
+    clip_from_ms bigint,
+    clip_to_ms bigint,
+    ladder_planned_at timestamp with time zone,
+    progress_percent smallint DEFAULT 0 NOT NULL,
+    size_bytes bigint,
+    cold_at timestamp with time zone,
     CONSTRAINT recordings_check CHECK (((status = 'failed'::text) = (failed_at IS NOT NULL))),
     CONSTRAINT recordings_check1 CHECK (((status = 'failed'::text) = (failure IS NOT NULL))),
     CONSTRAINT recordings_check2 CHECK (((status <> 'completed'::text) OR ((completed_at IS NOT NULL) AND (published_at IS NOT NULL)))),
     CONSTRAINT recordings_check3 CHECK (((status <> 'processing'::text) OR (published_at IS NOT NULL))),
     CONSTRAINT recordings_check4 CHECK (((published_at IS NULL) OR ((settled_at IS NOT NULL) AND (duration_ms IS NOT NULL)))),
-    CONSTRAINT recordings_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])))
+    CONSTRAINT recordings_delete_reason_check CHECK ((delete_reason = ANY (ARRAY['owner'::text, 'retention'::text, 'account'::text, 'replaced'::text]))),
+    CONSTRAINT recordings_progress_percent_check CHECK (((progress_percent >= 0) AND (progress_percent <= 100))),
+    CONSTRAINT recordings_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text]))),
+    CONSTRAINT recordings_visibility_check CHECK ((visibility = ANY (ARRAY['public'::text, 'unlisted'::text, 'private'::text])))
 )
 PARTITION BY RANGE (stream_id);
 
@@ -285,12 +367,30 @@ CREATE TABLE recordings_default (
     failure text,
     duration_ms bigint,
     traceparent text,
+    partial boolean DEFAULT false NOT NULL,
+    missing jsonb,
+    visibility text DEFAULT 'public'::text NOT NULL,
+    preserve boolean DEFAULT false NOT NULL,
+    deleted_at timestamp with time zone,
+    purge_due_at timestamp with time zone,
+    purged_at timestamp with time zone,
+    delete_reason text,
+    clip_of uuid,
+    clip_from_ms bigint,
+    clip_to_ms bigint,
+    ladder_planned_at timestamp with time zone,
+    progress_percent smallint DEFAULT 0 NOT NULL,
+    size_bytes bigint,
+    cold_at timestamp with time zone,
     CONSTRAINT recordings_check CHECK (((status = 'failed'::text) = (failed_at IS NOT NULL))),
     CONSTRAINT recordings_check1 CHECK (((status = 'failed'::text) = (failure IS NOT NULL))),
     CONSTRAINT recordings_check2 CHECK (((status <> 'completed'::text) OR ((completed_at IS NOT NULL) AND (published_at IS NOT NULL)))),
     CONSTRAINT recordings_check3 CHECK (((status <> 'processing'::text) OR (published_at IS NOT NULL))),
     CONSTRAINT recordings_check4 CHECK (((published_at IS NULL) OR ((settled_at IS NOT NULL) AND (duration_ms IS NOT NULL)))),
-    CONSTRAINT recordings_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])))
+    CONSTRAINT recordings_delete_reason_check CHECK ((delete_reason = ANY (ARRAY['owner'::text, 'retention'::text, 'account'::text, 'replaced'::text]))),
+    CONSTRAINT recordings_progress_percent_check CHECK (((progress_percent >= 0) AND (progress_percent <= 100))),
+    CONSTRAINT recordings_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text]))),
+    CONSTRAINT recordings_visibility_check CHECK ((visibility = ANY (ARRAY['public'::text, 'unlisted'::text, 'private'::text])))
 );
 
 CREATE TABLE renditions (
@@ -353,7 +453,11 @@ ALTER TABLE ONLY chunks ATTACH PARTITION chunks_default DEFAULT;
 
 ALTER TABLE ONLY inbox ATTACH PARTITION inbox_default DEFAULT;
 
+ALTER TABLE ONLY jobs ATTACH PARTITION jobs_default DEFAULT;
+
 ALTER TABLE ONLY outbox ATTACH PARTITION outbox_default DEFAULT;
+
+ALTER TABLE ONLY recording_files ATTACH PARTITION recording_files_default DEFAULT;
 
 ALTER TABLE ONLY recordings ATTACH PARTITION recordings_default DEFAULT;
 
@@ -373,8 +477,20 @@ ALTER TABLE ONLY inbox
 ALTER TABLE ONLY inbox_default
     ADD CONSTRAINT inbox_default_pkey PRIMARY KEY (consumer, event_id);
 
+ALTER TABLE ONLY jobs
+    ADD CONSTRAINT jobs_pkey PRIMARY KEY (stream_id, kind, number);
+
+ALTER TABLE ONLY jobs_default
+    ADD CONSTRAINT jobs_default_pkey PRIMARY KEY (stream_id, kind, number);
+
 ALTER TABLE ONLY outbox_cursor
     ADD CONSTRAINT outbox_cursor_pkey PRIMARY KEY (single);
+
+ALTER TABLE ONLY recording_files
+    ADD CONSTRAINT recording_files_pkey PRIMARY KEY (stream_id, name);
+
+ALTER TABLE ONLY recording_files_default
+    ADD CONSTRAINT recording_files_default_pkey PRIMARY KEY (stream_id, name);
 
 ALTER TABLE ONLY recordings
     ADD CONSTRAINT recordings_pkey PRIMARY KEY (stream_id);
@@ -424,7 +540,11 @@ ALTER INDEX chunks_pkey ATTACH PARTITION chunks_default_pkey;
 
 ALTER INDEX inbox_pkey ATTACH PARTITION inbox_default_pkey;
 
+ALTER INDEX jobs_pkey ATTACH PARTITION jobs_default_pkey;
+
 ALTER INDEX outbox_order ATTACH PARTITION outbox_default_id_idx;
+
+ALTER INDEX recording_files_pkey ATTACH PARTITION recording_files_default_pkey;
 
 ALTER INDEX recordings_channel ATTACH PARTITION recordings_default_channel_id_stream_id_idx;
 

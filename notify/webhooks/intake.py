@@ -89,7 +89,7 @@ class WebhookIntake:
         """What is posted, by preset."""
         bodies: dict[str | None, str] = {None: payloads.event_body(envelope)}
         event = envelope.event
-        if not isinstance(event, StreamStarted | RecordingPublished):
+        if not isinstance(event, StreamStarted | RecordingPublished) or _is_clip(event):
             return bodies
         wanted = {one.preset for one in listeners if one.preset is not None}
         if not wanted:
@@ -115,3 +115,8 @@ class WebhookIntake:
 def _first_id_of(moment: datetime) -> UUID:
     """Stands before every UUIDv7 of that moment and after (RFC 9562, section 5.7: milliseconds lead)."""
     return UUID(int=int(moment.timestamp() * 1000) << 80)
+
+
+def _is_clip(event: StreamStarted | RecordingPublished) -> bool:
+    """A clip was seen before, in the recording that it was cut from: nobody is called to it."""
+    return isinstance(event, RecordingPublished) and event.clip_of is not None

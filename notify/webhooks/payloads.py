@@ -11,8 +11,11 @@ from events import (
     FollowCreated,
     FollowDeleted,
     RecordingCompleted,
+    RecordingDeleted,
     RecordingFailed,
+    RecordingProgressed,
     RecordingPublished,
+    RecordingRestored,
     StreamEnded,
     StreamStarted,
 )
@@ -21,8 +24,11 @@ ChannelEvent: TypeAlias = (
     StreamStarted
     | StreamEnded
     | RecordingPublished
+    | RecordingProgressed
     | RecordingCompleted
     | RecordingFailed
+    | RecordingDeleted
+    | RecordingRestored
     | FollowCreated
     | FollowDeleted
 )
@@ -32,8 +38,11 @@ EVENTS: Sequence[type[ChannelEvent]] = (
     StreamStarted,
     StreamEnded,
     RecordingPublished,
+    RecordingProgressed,
     RecordingCompleted,
     RecordingFailed,
+    RecordingDeleted,
+    RecordingRestored,
     FollowCreated,
     FollowDeleted,
 )

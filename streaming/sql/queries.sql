@@ -93,7 +93,7 @@ select s.stream_id, s.channel_id, c.name as channel_name, s.title, s.category, s
        r.status as recording_status, r.playback_path as recording_path, r.duration_seconds as recording_seconds
 from streams s
 join channels c using (channel_id)
-left join recordings r using (stream_id)
+left join recordings r on r.stream_id = s.stream_id and not r.deleted
 where s.stream_id = :stream_id;
 
 -- name: find_session_of_stream^
@@ -130,6 +130,11 @@ on conflict (stream_id) do update set
     playback_path = coalesce(excluded.playback_path, recordings.playback_path),
     duration_seconds = coalesce(excluded.duration_seconds, recordings.duration_seconds),
     updated_at = now();
+
+-- name: hide_recording!
+-- Whether a recording was deleted; also of one that was never heard of, which may be told of later.
+insert into recordings (stream_id, status, deleted) values (:stream_id, 'processing', :deleted)
+on conflict (stream_id) do update set deleted = excluded.deleted, updated_at = now();
 
 -- name: make_partitions
 -- Partitions for streams of this month and the next ones; lists those that were made.

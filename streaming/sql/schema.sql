@@ -239,6 +239,7 @@ CREATE TABLE recordings (
     playback_path text,
     duration_seconds double precision,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted boolean DEFAULT false NOT NULL,
     CONSTRAINT recordings_status_check CHECK ((status = ANY (ARRAY['processing'::text, 'completed'::text, 'failed'::text])))
 );
 

@@ -87,6 +87,7 @@ async def processes(
         "LIVESTREAM_ARCHIVE_WORKER_NICE": "0",  # beside other tests an encoder that stands back gets nothing
         "LIVESTREAM_ARCHIVE_CHUNK_SECONDS": "4",
         "LIVESTREAM_HTTP_PORT": "0",
+        "LIVESTREAM_JWKS_URL": "http://127.0.0.1:1/jwks.json",
     }
     started = Processes(environment, tmp_path / "processes.log")
     yield started
