@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
@@ -25,13 +26,14 @@ class StoredObject:
     """One object in the store; two are equal when key and size are.
 
     ``version`` changes whenever the object is written again; ``md5`` is set where the store worked it out itself from
-    the bytes that it received. Both are None where the store does not tell.
+    the bytes that it received; ``modified_at`` is since when the store has it. They are None where it does not tell.
     """
 
     key: str
     size_bytes: int
     version: str | None = field(default=None, compare=False)
     md5: str | None = field(default=None, compare=False)
+    modified_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,13 @@ class ObjectKind:
 SEGMENT = ObjectKind("video/mp2t", "public, max-age=31536000, immutable")
 # A master playlist is rewritten once the ladder is there; the type is that of RFC 8216 4.
 PLAYLIST = ObjectKind("application/vnd.apple.mpegurl", "public, max-age=5")
+# What is made again gets another name.
+JPEG = ObjectKind("image/jpeg", "public, max-age=31536000, immutable")
+VTT = ObjectKind("text/vtt", "public, max-age=31536000, immutable")
+MP4 = ObjectKind("video/mp4", "public, max-age=31536000, immutable")
 # What this version does not know, and a later one has stored.
 UNKNOWN = ObjectKind("application/octet-stream", "public, max-age=5")
-KINDS_BY_ENDING = {".ts": SEGMENT, ".m3u8": PLAYLIST}
+KINDS_BY_ENDING = {".ts": SEGMENT, ".m3u8": PLAYLIST, ".jpg": JPEG, ".vtt": VTT, ".mp4": MP4}
 
 
 class ObjectStore(Protocol):
@@ -58,12 +64,19 @@ class ObjectStore(Protocol):
     survives a crash of the store.
     """
 
-    async def put_bytes(self, key: str, body: bytes, kind: ObjectKind) -> None:
-        """Store ``body``, replacing what was there."""
+    async def put_bytes(self, key: str, body: bytes, kind: ObjectKind) -> StoredObject:
+        """Store ``body``, replacing what was there; what the store acknowledged."""
         ...
 
-    async def put_file(self, key: str, path: Path, kind: ObjectKind) -> None:
-        """Store the file at ``path``, replacing what was there. Raises FileNotFoundError when the file is gone."""
+    async def put_file(self, key: str, path: Path, kind: ObjectKind) -> StoredObject:
+        """Store the file at ``path``, of whatever size, replacing what was there; what the store acknowledged.
+
+        Raises FileNotFoundError when the file is gone.
+        """
+        ...
+
+    async def copy(self, source_key: str, target_key: str, kind: ObjectKind) -> StoredObject:
+        """Store the same bytes under another key, within the store, replacing what was there. Raises ObjectMissing."""
         ...
 
     async def get_bytes(self, key: str, *, bytes_max: int) -> bytes:
@@ -88,6 +101,20 @@ class ObjectStore(Protocol):
 
     async def delete(self, key: str) -> None:
         """Remove the object; nothing happens when there is none."""
+        ...
+
+    async def cool(self, key: str) -> bool:
+        """Move the object to the store's colder class; False where it has none. Raises ObjectMissing.
+
+        Key, bytes and kind stay, and it is read as before. What is there already stays as it is.
+        """
+        ...
+
+    async def sweep_unfinished(self, older_than: timedelta, *, dry_run: bool) -> int:
+        """Remove what writers that were killed had begun to put and never finished; how many there were.
+
+        Only what was begun longer ago than ``older_than``. A dry run counts them.
+        """
         ...
 
     async def check(self) -> None:

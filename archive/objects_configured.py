@@ -68,4 +68,4 @@ def s3_objects(settings: ObjectSettings) -> S3Objects:
     from archive.objects_s3 import S3Objects, S3Place
 
     place = S3Place(endpoint_url, settings.archive_s3_bucket, key_id, secret, region=settings.archive_s3_region)
-    return S3Objects(place, public_read=settings.archive_s3_public_read)
+    return S3Objects(place, public_read=settings.archive_s3_public_read, cold_class=settings.archive_s3_cold_class)

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -49,33 +50,48 @@ class DiskObjects:
     ) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def put_bytes(self, key: str, body: bytes, kind: ObjectKind) -> None:
+    async def put_bytes(self, key: str, body: bytes, kind: ObjectKind) -> StoredObject:
         """See the port."""
         checked_key(key)
 
         def fill(file: BinaryIO) -> None:
             file.write(body)
 
-        await self._in_thread(f"put {key}", lambda: self._put(key, len(body), fill))
+        return await self._in_thread(f"put {key}", lambda: self._put(key, len(body), fill))
 
-    async def put_file(self, key: str, path: Path, kind: ObjectKind) -> None:
+    async def put_file(self, key: str, path: Path, kind: ObjectKind) -> StoredObject:
         """See the port."""
         checked_key(key)
 
         # All of it in the thread: whoever is cancelled meanwhile leaves no open file behind, and closes none under it.
-        def put() -> FileNotFoundError | None:
+        def put() -> StoredObject | FileNotFoundError:
             try:
                 source = path.open("rb")
             except FileNotFoundError as gone:
                 return gone
             with source:
                 size_bytes = os.fstat(source.fileno()).st_size
-                self._put(key, size_bytes, lambda file: shutil.copyfileobj(source, file))
-            return None
+                return self._put(key, size_bytes, lambda file: shutil.copyfileobj(source, file))
 
-        gone = await self._in_thread(f"put {key}", put)
-        if gone is not None:
-            raise gone
+        stored = await self._in_thread(f"put {key}", put)
+        if isinstance(stored, FileNotFoundError):
+            raise stored
+        return stored
+
+    async def copy(self, source_key: str, target_key: str, kind: ObjectKind) -> StoredObject:
+        """See the port. A second name of the same file where the file system allows it: it takes no room."""
+        checked_key(source_key)
+        checked_key(target_key)
+
+        def copy() -> StoredObject:
+            linked = self._files.link(source_key, target_key)
+            if linked is not None:
+                return linked
+            with self._files.open(source_key) as source:
+                size_bytes = os.fstat(source.fileno()).st_size
+                return self._put(target_key, size_bytes, lambda file: shutil.copyfileobj(source, file))
+
+        return await self._existing(source_key, copy)
 
     async def get_bytes(self, key: str, *, bytes_max: int) -> bytes:
         """See the port."""
@@ -124,6 +140,17 @@ class DiskObjects:
         except NoObject:
             return
 
+    async def cool(self, key: str) -> bool:
+        """See the port; a disk has one class."""
+        checked_key(key)
+        await self._existing(key, lambda: self._files.stat(key))
+        return False
+
+    async def sweep_unfinished(self, older_than: timedelta, *, dry_run: bool) -> int:
+        """See the port."""
+        seconds = older_than.total_seconds()
+        return await self._in_thread("sweep", lambda: self._files.sweep(seconds, dry_run=dry_run))
+
     async def check(self) -> None:
         """See the port; a disk below its reserve is no healthy store. Also sweeps what killed writers left."""
 
@@ -138,11 +165,11 @@ class DiskObjects:
         if free_bytes < self._reserve_bytes:
             raise StoreUnavailable("check", self._reason_to_refuse(free_bytes))
 
-    def _put(self, key: str, size_bytes: int, fill: Callable[[BinaryIO], None]) -> None:
+    def _put(self, key: str, size_bytes: int, fill: Callable[[BinaryIO], None]) -> StoredObject:
         free_bytes = self._free_bytes()
         if free_bytes - size_bytes < self._reserve_bytes:
             raise StoreUnavailable(f"put {key}", self._reason_to_refuse(free_bytes))
-        self._files.write(key, fill)
+        return self._files.write(key, fill)
 
     def _free_bytes(self) -> int:
         free_bytes = self._files.free_bytes()

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -27,6 +28,7 @@ LEFTOVER_SECONDS = 3_600.0
 DURABLE_FOLDERS_MAX = 10_000
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NO_LINK = frozenset({errno.EMLINK, errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EOPNOTSUPP})
 _NO_OBJECT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP})
 
 
@@ -69,27 +71,56 @@ class DiskFiles:
         with self._folder((UNFINISHED,), make=True):
             pass
 
-    def write(self, key: str, fill: Callable[[BinaryIO], None]) -> None:
+    def write(self, key: str, fill: Callable[[BinaryIO], None]) -> StoredObject:
         """Have ``fill`` write the file; it is there whole and durable afterwards, or as if nothing had happened."""
-        *folders, name = key.split("/")
-        aside_name = uuid4().hex
+        with self._aside() as (aside, aside_name):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            descriptor = os.open(aside_name, flags, self._modes.file, dir_fd=aside)
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(descriptor, self._modes.file)
+                fill(file)
+                file.flush()
+                os.fsync(descriptor)
+                written = _stored(key, os.fstat(descriptor))
+            self._rename(aside, aside_name, key)
+        return written
+
+    def link(self, source_key: str, target_key: str) -> StoredObject | None:
+        """Give the file a second name, durably; None where its file system gives no more names. Raises NoObject.
+
+        The two never change each other: a file is replaced, not written to.
+        """
+        self.stat(source_key)
+        *folders, name = source_key.split("/")
+        with self._aside() as (aside, aside_name):
+            try:
+                with _told_apart(), self._folder(tuple(folders)) as folder:
+                    os.link(name, aside_name, src_dir_fd=folder, dst_dir_fd=aside, follow_symlinks=False)
+            except OSError as error:
+                if error.errno in _NO_LINK:
+                    return None
+                raise
+            linked = _stored(target_key, os.stat(aside_name, dir_fd=aside, follow_symlinks=False))
+            self._rename(aside, aside_name, target_key)
+        return linked
+
+    @contextmanager
+    def _aside(self) -> Iterator[tuple[int, str]]:
+        """Where a file may be made before it gets its name: the folder, and a name that is free again afterwards."""
+        name = uuid4().hex
         with self._folder((UNFINISHED,), make=True) as aside:
             try:
-                descriptor = os.open(
-                    aside_name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, self._modes.file, dir_fd=aside
-                )
-                with os.fdopen(descriptor, "wb") as file:
-                    os.fchmod(descriptor, self._modes.file)
-                    fill(file)
-                    file.flush()
-                    os.fsync(descriptor)
-                with self._folder(tuple(folders), make=True) as target:
-                    os.rename(aside_name, name, src_dir_fd=aside, dst_dir_fd=target)
-                    # The rename itself is durable only with the folder.
-                    os.fsync(target)
+                yield aside, name
             finally:
                 with suppress(FileNotFoundError):
-                    os.unlink(aside_name, dir_fd=aside)
+                    os.unlink(name, dir_fd=aside)
+
+    def _rename(self, aside: int, aside_name: str, key: str) -> None:
+        *folders, name = key.split("/")
+        with self._folder(tuple(folders), make=True) as target:
+            os.rename(aside_name, name, src_dir_fd=aside, dst_dir_fd=target)
+            # The rename itself is durable only with the folder.
+            os.fsync(target)
 
     @contextmanager
     def open(self, key: str) -> Iterator[BinaryIO]:
@@ -136,14 +167,15 @@ class DiskFiles:
         status = os.statvfs(self._root)
         return status.f_bavail * status.f_frsize
 
-    def sweep(self) -> int:
+    def sweep(self, older_than_seconds: float = LEFTOVER_SECONDS, *, dry_run: bool = False) -> int:
         """Remove what killed writers left; how many files it was."""
         swept = 0
         with self._folder((UNFINISHED,), make=True) as aside, os.scandir(aside) as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):
-                    if entry.stat(follow_symlinks=False).st_mtime < time.time() - LEFTOVER_SECONDS:
-                        os.unlink(entry.name, dir_fd=aside)
+                    if entry.stat(follow_symlinks=False).st_mtime < time.time() - older_than_seconds:
+                        if not dry_run:
+                            os.unlink(entry.name, dir_fd=aside)
                         swept += 1
         return swept
 
@@ -217,4 +249,10 @@ def _seen(prefix: str, entry: os.DirEntry[str]) -> tuple[str, StoredObject | Non
 
 
 def _stored(key: str, status: os.stat_result) -> StoredObject:
-    return StoredObject(key, status.st_size, version=f"{status.st_ino}.{status.st_mtime_ns}")
+    # When it got its name, and not when its bytes were written: a copy is as young as its name.
+    return StoredObject(
+        key,
+        status.st_size,
+        version=f"{status.st_ino}.{status.st_mtime_ns}",
+        modified_at=datetime.fromtimestamp(status.st_ctime, UTC),
+    )

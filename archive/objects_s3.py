@@ -4,33 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 import boto3
 import structlog
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import SecretStr
 
 from archive.errors import ObjectMissing, ObjectTooLarge, StoreUnavailable
-from archive.objects import EVERYTHING, ObjectKind, StoredObject, checked_key, checked_prefix, is_key
+from archive.objects import EVERYTHING, ObjectKind, StoredObject, checked_key, checked_prefix, is_key, kind_of
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
-    from types_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
+    from types_boto3_s3.literals import StorageClassType
+    from types_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, MultipartUploadTypeDef
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 COPY_BYTES = 1 << 20
+# A larger object goes up in parts, so that no request takes long and none repeats much. One part is held in memory;
+# s3transfer makes parts larger where there would be more than 10,000, and aborts the upload when one of them fails.
+PARTS_ABOVE_BYTES = 64 << 20
+PARTS = TransferConfig(multipart_threshold=PARTS_ABOVE_BYTES, multipart_chunksize=16 << 20, use_threads=False)
+UPLOADS_PAGE_MAX = 1_000
 _MD5 = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 
@@ -53,9 +62,11 @@ class S3Place:
 class S3Objects:
     """Objects in one bucket. Entering waits for nothing: it makes the bucket if it is not there, or raises."""
 
-    def __init__(self, place: S3Place, *, public_read: bool) -> None:
+    def __init__(self, place: S3Place, *, public_read: bool, cold_class: str | None = None) -> None:
         self._bucket = place.bucket
         self._public_read = public_read
+        # boto3 names those of Amazon; other stores may have others.
+        self._cold_class = cast("StorageClassType | None", cold_class)
         self._client = _client(place)
         self._threads = ThreadPoolExecutor(place.threads_max, thread_name_prefix="objects-s3")
 
@@ -69,35 +80,90 @@ class S3Objects:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
-    async def put_bytes(self, key: str, body: bytes, kind: ObjectKind) -> None:
+    async def put_bytes(self, key: str, body: bytes, kind: ObjectKind) -> StoredObject:
         """See the port."""
         checked_key(key)
-        await self._call(
-            f"put {key}",
-            lambda: self._client.put_object(
+
+        def put() -> StoredObject:
+            answer = self._client.put_object(
                 Bucket=self._bucket,
                 Key=key,
                 Body=body,
                 ContentType=kind.content_type,
                 CacheControl=kind.cache_control,
-            ),
-        )
+            )
+            return _stored(key, len(body), answer.get("ETag"))
 
-    async def put_file(self, key: str, path: Path, kind: ObjectKind) -> None:
+        return await self._call(f"put {key}", put)
+
+    async def put_file(self, key: str, path: Path, kind: ObjectKind) -> StoredObject:
         """See the port."""
         checked_key(key)
 
-        def put() -> None:
+        def put() -> StoredObject:
             with path.open("rb") as body:
-                self._client.put_object(
+                if os.fstat(body.fileno()).st_size > PARTS_ABOVE_BYTES:
+                    return self._put_parts(key, body, kind)
+                answer = self._client.put_object(
                     Bucket=self._bucket,
                     Key=key,
                     Body=body,
                     ContentType=kind.content_type,
                     CacheControl=kind.cache_control,
                 )
+                return _stored(key, body.tell(), answer.get("ETag"))
 
-        await self._call(f"put {key}", put)
+        return await self._call(f"put {key}", put)
+
+    def _put_parts(self, key: str, body: BinaryIO, kind: ObjectKind) -> StoredObject:
+        self._client.upload_fileobj(
+            body,
+            self._bucket,
+            key,
+            ExtraArgs={"ContentType": kind.content_type, "CacheControl": kind.cache_control},
+            Config=PARTS,
+        )
+        return self._head(key)
+
+    async def copy(self, source_key: str, target_key: str, kind: ObjectKind) -> StoredObject:
+        """See the port."""
+        checked_key(source_key)
+        checked_key(target_key)
+        return await self._existing(source_key, lambda: self._copy(source_key, target_key, kind, None))
+
+    async def cool(self, key: str) -> bool:
+        """See the port: the class is the settings'."""
+        checked_key(key)
+        cold = self._cold_class
+
+        def cool() -> bool:
+            answer = self._client.head_object(Bucket=self._bucket, Key=key)
+            if cold is not None and answer.get("StorageClass") != cold:
+                # S3 changes the class of an object by copying it onto itself.
+                self._copy(key, key, kind_of(key), cold)
+            return cold is not None
+
+        return await self._existing(key, cool)
+
+    def _copy(self, source: str, target: str, kind: ObjectKind, storage_class: StorageClassType | None) -> StoredObject:
+        client, bucket = self._client, self._bucket
+        size_bytes = client.head_object(Bucket=bucket, Key=source)["ContentLength"]
+        if size_bytes > PARTS_ABOVE_BYTES:
+            arguments = {"ContentType": kind.content_type, "CacheControl": kind.cache_control}
+            if storage_class is not None:
+                arguments["StorageClass"] = storage_class
+            client.copy({"Bucket": bucket, "Key": source}, bucket, target, ExtraArgs=arguments, Config=PARTS)
+            return self._head(target)
+        answer = client.copy_object(
+            Bucket=bucket,
+            Key=target,
+            CopySource={"Bucket": bucket, "Key": source},
+            MetadataDirective="REPLACE",
+            ContentType=kind.content_type,
+            CacheControl=kind.cache_control,
+            StorageClass=storage_class or "STANDARD",
+        )
+        return _stored(target, size_bytes, answer["CopyObjectResult"].get("ETag"))
 
     async def get_bytes(self, key: str, *, bytes_max: int) -> bytes:
         """See the port."""
@@ -131,10 +197,13 @@ class S3Objects:
         """See the port."""
         checked_key(key)
         try:
-            answer = await self._existing(key, lambda: self._client.head_object(Bucket=self._bucket, Key=key))
+            return await self._existing(key, lambda: self._head(key))
         except ObjectMissing:
             return None
-        return _stored(key, answer["ContentLength"], answer.get("ETag"))
+
+    def _head(self, key: str) -> StoredObject:
+        answer = self._client.head_object(Bucket=self._bucket, Key=key)
+        return _stored(key, answer["ContentLength"], answer.get("ETag"), answer.get("LastModified"))
 
     async def list(self, prefix: str = EVERYTHING) -> AsyncIterator[StoredObject]:
         """See the port."""
@@ -143,7 +212,7 @@ class S3Objects:
         while True:
             for entry in page.get("Contents", []):
                 if is_key(entry["Key"]):
-                    yield _stored(entry["Key"], entry["Size"], entry.get("ETag"))
+                    yield _stored(entry["Key"], entry["Size"], entry.get("ETag"), entry.get("LastModified"))
             token = page.get("NextContinuationToken")
             if not token:
                 return
@@ -158,6 +227,43 @@ class S3Objects:
         """See the port."""
         checked_key(key)
         await self._call(f"delete {key}", lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
+
+    async def sweep_unfinished(self, older_than: timedelta, *, dry_run: bool) -> int:
+        """See the port: uploads in parts. MinIO lists none without their keys, and removes them itself after a day."""
+        before, swept = datetime.now(UTC) - older_than, 0
+        key_marker, upload_marker = "", ""
+        while True:
+            page = await self._call(
+                "list unfinished uploads",
+                partial(
+                    self._client.list_multipart_uploads,
+                    Bucket=self._bucket,
+                    KeyMarker=key_marker,
+                    UploadIdMarker=upload_marker,
+                    MaxUploads=UPLOADS_PAGE_MAX,
+                ),
+            )
+            for upload in page.get("Uploads", []):
+                if upload["Initiated"] < before:
+                    swept += 1
+                    if not dry_run:
+                        await self._abort(upload)
+            if not page.get("IsTruncated"):
+                return swept
+            key_marker, upload_marker = page["NextKeyMarker"], page["NextUploadIdMarker"]
+
+    async def _abort(self, upload: MultipartUploadTypeDef) -> None:
+        key, upload_id = upload["Key"], upload["UploadId"]
+
+        def abort() -> None:
+            try:
+                self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
+            except ClientError as error:
+                # Finished or aborted in between.
+                if _code(error) != "NoSuchUpload":
+                    raise
+
+        await self._call(f"abort upload of {key}", abort)
 
     async def check(self) -> None:
         """See the port."""
@@ -232,13 +338,14 @@ def _client(place: S3Place) -> S3Client:
     )
 
 
-def _stored(key: str, size_bytes: int, etag: str | None) -> StoredObject:
+def _stored(key: str, size_bytes: int, etag: str | None, modified_at: datetime | None = None) -> StoredObject:
     """An ETag of 32 hex digits is the MD5 of what was put in one piece and not encrypted by a key service.
 
     Others (of multipart uploads, say) have another form; whoever compares must take a difference for "not known".
     """
     tag = (etag or "").strip('"')
-    return StoredObject(key, size_bytes, version=tag or None, md5=tag if _MD5.fullmatch(tag) else None)
+    md5 = tag if _MD5.fullmatch(tag) else None
+    return StoredObject(key, size_bytes, version=tag or None, md5=md5, modified_at=modified_at)
 
 
 def _code(error: ClientError) -> str:

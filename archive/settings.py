@@ -42,6 +42,12 @@ class ObjectSettings(ProcessSettings):
         description="Give the bucket a policy that lets anybody read objects by key, so that the edge can pass "
         "players through to it. Turn it off where something else decides who may read.",
     )
+    archive_s3_cold_class: str | None = Field(
+        default=None,
+        pattern=r"^[A-Z][A-Z0-9_]{1,63}$",
+        description="The storage class that old recordings are moved to. One that gives its objects at once, or what "
+        "is moved there plays no more: STANDARD_IA or GLACIER_IR at Amazon, not GLACIER. None: they stay.",
+    )
 
 
 class ArchiveSettings(HttpSettings, TokenSettings, BusSettings, ObjectSettings):

@@ -1,7 +1,9 @@
 """One suite over every object store: what the archive relies on holds on S3 and on a disk alike."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from hashlib import md5
 from pathlib import Path
 
@@ -9,9 +11,9 @@ import pytest
 from pydantic import SecretStr
 
 from archive.errors import InvalidKey, ObjectMissing, ObjectTooLarge
-from archive.objects import EVERYTHING, PLAYLIST, SEGMENT, ObjectStore, StoredObject
+from archive.objects import EVERYTHING, JPEG, MP4, PLAYLIST, SEGMENT, VTT, ObjectStore, StoredObject, kind_of
 from archive.objects_disk import DiskObjects
-from archive.objects_s3 import S3Objects, S3Place
+from archive.objects_s3 import PARTS_ABOVE_BYTES, S3Objects, S3Place
 
 
 @pytest.fixture(params=["disk", "s3"])
@@ -43,6 +45,89 @@ async def test_files_go_in_and_out(store: ObjectStore, tmp_path: Path) -> None:
     await store.put_file("one/0.ts", original, SEGMENT)
     assert await store.get_file("one/0.ts", copy) == original.stat().st_size
     assert copy.read_bytes() == original.read_bytes()
+
+
+async def test_a_put_answers_what_the_store_has(store: ObjectStore, tmp_path: Path) -> None:
+    path = tmp_path / "in.ts"
+    path.write_bytes(b"from a file")
+    for acknowledged, body in (
+        (await store.put_bytes("one/0.ts", b"abc", SEGMENT), b"abc"),
+        (await store.put_file("one/0.ts", path, SEGMENT), b"from a file"),
+    ):
+        assert acknowledged == StoredObject("one/0.ts", len(body))
+        assert acknowledged.md5 in (None, md5(body, usedforsecurity=False).hexdigest())
+    stored = await store.head("one/0.ts")
+    assert stored is not None and stored.version == acknowledged.version
+
+
+async def test_a_large_file_goes_up_whole(store: ObjectStore, tmp_path: Path) -> None:
+    large, back = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    size_bytes = PARTS_ABOVE_BYTES + 1_234_567
+    with large.open("wb") as file:
+        file.write(os.urandom(1 << 20) * (size_bytes >> 20))
+        file.truncate(size_bytes)
+    assert await store.put_file("one/large.mp4", large, MP4) == StoredObject("one/large.mp4", size_bytes)
+    copied = await store.copy("one/large.mp4", "two/large.mp4", MP4)
+    assert copied == await store.head("two/large.mp4") == StoredObject("two/large.mp4", size_bytes)
+    assert await store.get_file("two/large.mp4", back) == size_bytes
+    assert back.read_bytes() == large.read_bytes()
+
+
+async def test_a_copy_is_an_object_of_its_own(store: ObjectStore) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=2)
+    await store.put_bytes("one/0.ts", b"first", SEGMENT)
+    await store.put_bytes("two/0.ts", b"was here before", SEGMENT)
+    assert await store.copy("one/0.ts", "two/0.ts", SEGMENT) == StoredObject("two/0.ts", 5)
+    copied = await store.head("two/0.ts")
+    assert copied is not None and copied.modified_at is not None and copied.modified_at > before
+    await store.put_bytes("one/0.ts", b"second", SEGMENT)
+    assert await store.get_bytes("two/0.ts", bytes_max=100) == b"first"
+    await store.delete("one/0.ts")
+    assert await store.get_bytes("two/0.ts", bytes_max=100) == b"first"
+    # Again, and onto itself: nothing changes.
+    await store.copy("two/0.ts", "two/1.ts", SEGMENT)
+    await store.copy("two/0.ts", "two/1.ts", SEGMENT)
+    assert await listed(store) == [StoredObject("two/0.ts", 5), StoredObject("two/1.ts", 5)]
+
+
+async def test_what_is_not_there_can_be_neither_copied_nor_cooled(store: ObjectStore) -> None:
+    await store.put_bytes("one/0.ts", b"abc", SEGMENT)
+    for key in ("one/1.ts", "two/0.ts", "one"):
+        with pytest.raises(ObjectMissing):
+            await store.copy(key, "three/0.ts", SEGMENT)
+        with pytest.raises(ObjectMissing):
+            await store.cool(key)
+    assert await listed(store) == [StoredObject("one/0.ts", 3)]
+
+
+async def test_a_store_without_a_colder_class_cools_nothing(store: ObjectStore) -> None:
+    await store.put_bytes("one/0.ts", b"abc", SEGMENT)
+    assert not await store.cool("one/0.ts")
+    assert await store.get_bytes("one/0.ts", bytes_max=3) == b"abc"
+
+
+async def test_it_is_told_since_when_an_object_is_there(store: ObjectStore) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=2)
+    await store.put_bytes("one/0.ts", b"abc", SEGMENT)
+    stored = await store.head("one/0.ts")
+    assert stored is not None and stored.modified_at is not None
+    assert before < stored.modified_at < datetime.now(UTC) + timedelta(seconds=2)
+    # Heads of S3 tell whole seconds, listings more.
+    (entry,) = await listed(store)
+    assert entry.modified_at is not None
+    assert abs(entry.modified_at - stored.modified_at) < timedelta(seconds=1)
+
+
+async def test_a_sweep_of_a_store_with_nothing_unfinished_removes_nothing(store: ObjectStore) -> None:
+    await store.put_bytes("one/0.ts", b"abc", SEGMENT)
+    for dry_run in (True, False):
+        assert await store.sweep_unfinished(timedelta(0), dry_run=dry_run) == 0
+    assert await listed(store) == [StoredObject("one/0.ts", 3)]
+
+
+def test_the_ending_of_a_key_tells_its_kind() -> None:
+    kinds = [kind_of(f"one/{name}") for name in ("0.ts", "index.m3u8", "poster-1.jpg", "en-2.vtt", "download-1.mp4")]
+    assert kinds == [SEGMENT, PLAYLIST, JPEG, VTT, MP4]
 
 
 async def test_a_second_put_replaces_the_first(store: ObjectStore) -> None:
@@ -144,6 +229,12 @@ async def test_a_key_outside_the_alphabet_is_refused_everywhere(store: ObjectSto
         await store.get_bytes(key, bytes_max=1)
     with pytest.raises(InvalidKey):
         await store.get_file(key, tmp_path / "x")
+    with pytest.raises(InvalidKey):
+        await store.copy(key, "one/0.ts", SEGMENT)
+    with pytest.raises(InvalidKey):
+        await store.copy("one/0.ts", key, SEGMENT)
+    with pytest.raises(InvalidKey):
+        await store.cool(key)
     with pytest.raises(InvalidKey):
         await store.head(key)
     with pytest.raises(InvalidKey):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from archive.errors import ProcessFailed, StoreUnavailable
-from archive.objects import SEGMENT, ObjectKind
+from archive.objects import SEGMENT, ObjectKind, StoredObject
 from archive.objects_disk import DiskObjects
 from archive.objects_disk_files import UNFINISHED
 from archive.transcode import blame_a_full_disk
@@ -59,16 +59,16 @@ class WatchedObjects(DiskObjects):
         super().__init__(root)
         self.refused: list[str] = []
 
-    async def put_file(self, key: str, path: Path, kind: ObjectKind) -> None:
+    async def put_file(self, key: str, path: Path, kind: ObjectKind) -> StoredObject:
         try:
-            await super().put_file(key, path, kind)
+            return await super().put_file(key, path, kind)
         except StoreUnavailable as error:
             self.refused.append(str(error))
             raise
 
-    async def put_bytes(self, key: str, body: bytes, kind: ObjectKind) -> None:
+    async def put_bytes(self, key: str, body: bytes, kind: ObjectKind) -> StoredObject:
         try:
-            await super().put_bytes(key, body, kind)
+            return await super().put_bytes(key, body, kind)
         except StoreUnavailable as error:
             self.refused.append(str(error))
             raise

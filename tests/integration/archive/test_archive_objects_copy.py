@@ -128,13 +128,12 @@ class LossyObjects(DiskObjects):
 
     damaged = "source/2.ts"
 
-    async def put_file(self, key: str, path: Path, kind: ObjectKind) -> None:
+    async def put_file(self, key: str, path: Path, kind: ObjectKind) -> StoredObject:
         if not key.endswith(self.damaged):
-            await super().put_file(key, path, kind)
-            return
+            return await super().put_file(key, path, kind)
         body = bytearray(await asyncio.to_thread(path.read_bytes))
         body[7] ^= 1
-        await self.put_bytes(key, bytes(body), kind)
+        return await self.put_bytes(key, bytes(body), kind)
 
 
 async def test_a_target_that_damages_is_found_out_and_gets_no_playlist(
