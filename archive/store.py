@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
+
+import asyncpg
 
 from archive.errors import MediaRefused
 from archive.ladder import SourceSegment
@@ -20,11 +23,25 @@ SEGMENTS_MAX = 100_000
 UNSETTLED_MAX = 1_000
 
 Status = Literal["pending", "processing", "completed", "failed"]
+Visibility = Literal["public", "unlisted", "private"]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFile:
+    """An object beside segments and playlists. ``name`` is its key below the recording's folder."""
+
+    name: str
+    role: str
+    size_bytes: int
+    particulars: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One recording as users see it. ``published_at`` is set from the moment that it plays."""
+    """One recording, whoever may see it (`archive.visibility` knows). ``published_at`` is set once it plays.
+
+    ``missing`` lists the gaps of a ``partial`` one (`archive.gaps`).
+    """
 
     stream_id: UUID
     channel_id: UUID
@@ -33,11 +50,27 @@ class Recording:
     status: Status
     started_at: datetime
     ended_at: datetime | None
+    settled_at: datetime | None
     published_at: datetime | None
     completed_at: datetime | None
     failure: str | None
     duration_ms: int | None
+    partial: bool
+    missing: Sequence[Mapping[str, Any]]
+    visibility: Visibility
+    preserve: bool
+    deleted_at: datetime | None
+    purge_due_at: datetime | None
+    purged_at: datetime | None
+    delete_reason: str | None
+    clip_of: UUID | None
+    clip_from_ms: int | None
+    clip_to_ms: int | None
+    progress_percent: int
+    size_bytes: int | None
+    edited_at: datetime | None
     renditions: Sequence[str]
+    files: Sequence[RecordingFile]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +92,23 @@ class Recordings:
         self._pool = pool
 
     async def find(self, stream_id: UUID) -> Recording | None:
-        """One recording."""
-        row = await QUERIES.find_recording(self._pool, stream_id=stream_id)
-        return None if row is None else Recording(**row)
+        """One recording, seen by anybody or not."""
+        rows = await QUERIES.find_recordings(self._pool, stream_ids=[stream_id])
+        return _recording(rows[0]) if rows else None
 
-    async def page(self, *, before: UUID, rows_max: int, channel_id: UUID | None) -> list[Recording]:
-        """Recordings with an id below ``before``, newest first; of one channel, or of all."""
+    async def page(
+        self, *, before: UUID, rows_max: int, channel_id: UUID | None, everything: bool = False
+    ) -> list[Recording]:
+        """Public recordings with an id below ``before``, newest first; ``everything`` of a channel: its owner asks."""
+        where: dict[str, object] = {"before": before, "rows_max": rows_max}
         if channel_id is None:
-            rows = await QUERIES.list_recordings(self._pool, before=before, rows_max=rows_max)
+            rows = await QUERIES.list_public(self._pool, **where)
+        elif everything:
+            rows = await QUERIES.list_channel_all(self._pool, channel_id=channel_id, **where)
         else:
-            rows = await QUERIES.list_channel_recordings(
-                self._pool, channel_id=channel_id, before=before, rows_max=rows_max
-            )
-        return [Recording(**row) for row in rows]
+            rows = await QUERIES.list_channel_public(self._pool, channel_id=channel_id, **where)
+        found = await QUERIES.find_recordings(self._pool, stream_ids=[row["stream_id"] for row in rows])
+        return [_recording(row) for row in found]
 
     async def unsettled(self) -> dict[UUID, str | None]:
         """Streams that are over and of which the last segments may not be shipped, each with the trace of its end."""
@@ -178,3 +215,10 @@ async def note_ended(
 async def make_partitions(connection: Connection, months_ahead: int) -> int:
     """Make the partitions of this month and the coming ones; how many were missing."""
     return len(await QUERIES.make_partitions(connection, months_ahead=months_ahead))
+
+
+def _recording(row: asyncpg.Record) -> Recording:
+    fields = dict(row)
+    fields["missing"] = json.loads(fields["missing"] or "[]")
+    fields["files"] = [RecordingFile(**file) for file in json.loads(fields["files"] or "[]")]
+    return Recording(**fields)

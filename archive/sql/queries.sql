@@ -9,7 +9,8 @@ select make_archive_partitions(:months_ahead) as partition;
 insert into recordings (stream_id, channel_id, channel_name, title, started_at)
 values (:stream_id, :channel_id, :channel_name, :title, :started_at)
 on conflict (stream_id) do update
-set channel_name = excluded.channel_name, title = excluded.title, started_at = excluded.started_at;
+set channel_name = excluded.channel_name, started_at = excluded.started_at,
+    title = case when recordings.title_edited_at is null then excluded.title else recordings.title end;
 
 -- name: note_ended!
 -- A stream is over: the shipper settles its directory. The first end counts.
@@ -18,31 +19,6 @@ values (:stream_id, :channel_id, :started_at, :ended_at, :traceparent)
 on conflict (stream_id) do update
 set ended_at = excluded.ended_at, traceparent = excluded.traceparent
 where recordings.ended_at is null;
-
--- name: find_recording^
--- One recording with the names of the renditions that play, best first.
-select r.stream_id, r.channel_id, r.channel_name, r.title, r.status, r.started_at, r.ended_at, r.published_at,
-       r.completed_at, r.failure, r.duration_ms,
-       array(select n.name from renditions as n
-             where n.stream_id = r.stream_id and n.state = 'ready' order by n.rank) as renditions
-from recordings as r where r.stream_id = :stream_id;
-
--- name: list_recordings
--- A page of all recordings, newest first.
-select r.stream_id, r.channel_id, r.channel_name, r.title, r.status, r.started_at, r.ended_at, r.published_at,
-       r.completed_at, r.failure, r.duration_ms,
-       array(select n.name from renditions as n
-             where n.stream_id = r.stream_id and n.state = 'ready' order by n.rank) as renditions
-from recordings as r where r.stream_id < :before order by r.stream_id desc limit :rows_max;
-
--- name: list_channel_recordings
--- A page of one channel's recordings, newest first.
-select r.stream_id, r.channel_id, r.channel_name, r.title, r.status, r.started_at, r.ended_at, r.published_at,
-       r.completed_at, r.failure, r.duration_ms,
-       array(select n.name from renditions as n
-             where n.stream_id = r.stream_id and n.state = 'ready' order by n.rank) as renditions
-from recordings as r where r.channel_id = :channel_id and r.stream_id < :before
-order by r.stream_id desc limit :rows_max;
 
 -- name: list_unsettled
 -- Streams that are over and whose last segments are not known to be shipped.

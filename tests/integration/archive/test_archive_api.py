@@ -11,6 +11,7 @@ from runtime.http_server import HttpServer
 from runtime.ids import uuid7
 from runtime.settings import HttpSettings
 from tests.contract.held_client import HeldClient, held_client
+from tests.integration.archive.callers import ADA, BOB, Tokens
 from tests.integration.archive.clips import Clip
 from tests.integration.archive.house import CHANNEL, House, running
 from tests.integration.archive.media_server import MediaServerDisk
@@ -21,12 +22,12 @@ OTHER_CHANNEL = UUID("01890000-0000-7000-8000-00000000c4a2")
 @pytest.fixture
 async def client(house: House) -> AsyncIterator[HeldClient]:
     api = ArchiveApi(house.recordings, playback_path="/recordings")
-    async with held_client(HttpServer([api], settings=HttpSettings()), [api]) as held:
+    async with held_client(HttpServer([api], settings=HttpSettings(), verifier=Tokens()), [api]) as held:
         yield held
 
 
-async def got(client: HeldClient, path: str, status: int = 200) -> dict[str, Any]:
-    answer = await client.get(path)
+async def got(client: HeldClient, path: str, status: int = 200, token: str | None = None) -> dict[str, Any]:
+    answer = await client.get(path, token=token)
     assert answer.status == status, answer.body
     body: dict[str, Any] = answer.body
     return body
@@ -69,6 +70,38 @@ async def test_a_channels_recordings_are_its_own(house: House, client: HeldClien
     for channel_id, stream_id in ((CHANNEL, ours), (OTHER_CHANNEL, theirs)):
         page = await got(client, f"/api/archives?channel_id={channel_id}")
         assert [item["stream_id"] for item in page["items"]] == [str(stream_id)]
+
+
+async def test_lists_and_recordings_show_each_caller_what_it_may_see(house: House, client: HeldClient) -> None:
+    public, unlisted, private, deleted, purged = [await house.started() for _ in range(5)]
+    change = "update recordings set {} where stream_id = $1"
+    gone = "visibility = 'public', deleted_at = now(), purge_due_at = now()"
+    await house.pool.execute(change.format("visibility = 'unlisted'"), unlisted)
+    await house.pool.execute(change.format("visibility = 'private'"), private)
+    await house.pool.execute(change.format(gone), deleted)
+    await house.pool.execute(change.format(f"{gone}, purged_at = now()"), purged)
+    everywhere = ("/api/archives", f"/api/archives?channel_id={CHANNEL}")
+    for path in everywhere:
+        for token in (None, BOB.token):
+            page = await got(client, path, token=token)
+            assert [item["stream_id"] for item in page["items"]] == [str(public)], (path, token)
+    for path in ("/api/archives?mine=true", everywhere[1]):
+        page = await got(client, path, token=ADA.token)
+        assert [item["stream_id"] for item in page["items"]] == [
+            str(one) for one in (deleted, private, unlisted, public)
+        ]
+    assert (await got(client, "/api/archives?mine=true", token=BOB.token))["items"] == []
+    await got(client, "/api/archives?mine=true", status=401)
+    for stream_id, others, owner in (
+        (public, 200, 200),
+        (unlisted, 200, 200),
+        (private, 404, 200),
+        (deleted, 404, 200),
+        (purged, 404, 404),
+    ):
+        for token in (None, BOB.token):
+            await got(client, f"/api/archives/{stream_id}", status=others, token=token)
+        await got(client, f"/api/archives/{stream_id}", status=owner, token=ADA.token)
 
 
 async def test_an_unknown_recording_is_a_problem_with_a_type(client: HeldClient) -> None:

@@ -1,0 +1,33 @@
+"""What the archive's API refuses, as its users see it; each part declares its own here."""
+
+from __future__ import annotations
+
+from runtime.problems import Conflict, Forbidden, NotFound
+
+
+class RecordingNotFound(NotFound):
+    """There is no such recording, or none that the caller may see."""
+
+    type = "recording-not-found"
+    title = "There is no such recording"
+
+
+class NotYourRecording(Forbidden):
+    """The caller may see the recording, and it is another's."""
+
+    type = "not-your-recording"
+    title = "This recording is another channel's"
+
+
+class RecordingIsDeleted(Conflict):
+    """The caller's own recording, which has to be restored before anything else can be done with it."""
+
+    type = "recording-is-deleted"
+    title = "This recording has been deleted"
+
+
+class RecordingStillRuns(Conflict):
+    """Its stream goes on; what was asked for takes a recording that is over."""
+
+    type = "recording-still-runs"
+    title = "This recording's stream still runs"

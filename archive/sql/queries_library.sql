@@ -1,0 +1,32 @@
+-- Queries of the library: what people see of recordings, and what owners change.
+
+-- name: find_recordings
+-- Recordings in full, newest first: with the renditions that play, best first, and the files beside them.
+select r.stream_id, r.channel_id, r.channel_name, r.title, r.status, r.started_at, r.ended_at, r.settled_at,
+       r.published_at, r.completed_at, r.failure, r.duration_ms, r.partial, r.missing, r.visibility, r.preserve,
+       r.deleted_at, r.purge_due_at, r.purged_at, r.delete_reason, r.clip_of, r.clip_from_ms, r.clip_to_ms,
+       r.progress_percent, r.size_bytes, r.edited_at,
+       array(select n.name from renditions as n
+             where n.stream_id = r.stream_id and n.state = 'ready' order by n.rank) as renditions,
+       (select jsonb_agg(jsonb_build_object('name', f.name, 'role', f.role, 'size_bytes', f.size_bytes,
+                                            'particulars', f.particulars) order by f.role, f.name)
+        from recording_files as f where f.stream_id = r.stream_id) as files
+from recordings as r where r.stream_id = any(:stream_ids::uuid[]) order by r.stream_id desc;
+
+-- name: list_public
+-- A page of the recordings that everybody may find, newest first.
+select stream_id from recordings
+where visibility = 'public' and deleted_at is null and stream_id < :before
+order by stream_id desc limit :rows_max;
+
+-- name: list_channel_public
+-- A page of what everybody may find of one channel, newest first.
+select stream_id from recordings
+where channel_id = :channel_id and visibility = 'public' and deleted_at is null and stream_id < :before
+order by stream_id desc limit :rows_max;
+
+-- name: list_channel_all
+-- A page of one channel's recordings as its owner sees them, newest first.
+select stream_id from recordings
+where channel_id = :channel_id and purged_at is null and stream_id < :before
+order by stream_id desc limit :rows_max;
