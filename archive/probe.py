@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from archive.errors import MediaRefused
-from archive.ffmpeg import probe_arguments
+from archive.ffmpeg import PIXELS_MAX, probe_arguments
 from archive.process import Limits, ProcessRunner
-
-# 8K and a little: beyond it a decoder's memory, not a viewer's screen, is what somebody is after.
-PIXELS_MAX = 8192 * 4608
 
 PROBE_LIMITS = Limits(
     time_seconds=10.0,

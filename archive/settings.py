@@ -7,6 +7,8 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from archive.ladder_settings import LadderSettings
+from archive.library_settings import LibrarySettings
 from eventbus.settings import BusSettings
 from runtime.settings import HttpSettings, ProcessSettings, TokenSettings
 
@@ -50,7 +52,7 @@ class ObjectSettings(ProcessSettings):
     )
 
 
-class ArchiveSettings(HttpSettings, TokenSettings, BusSettings, ObjectSettings):
+class ArchiveSettings(HttpSettings, TokenSettings, BusSettings, ObjectSettings, LadderSettings, LibrarySettings):
     """What the archive's processes need to know."""
 
     archive_hls_directory: Path = Field(

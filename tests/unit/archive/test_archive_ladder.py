@@ -4,37 +4,99 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive.ladder import CHUNK_SEGMENTS_MAX, SourceSegment, deserved, group_chunks, mark_gaps
+from archive.ladder import CHUNK_SEGMENTS_MAX, LadderStep, SourceSegment, deserved, group_chunks, mark_gaps
+from archive.ladder_settings import LadderSettings, parse_ladder
+
+LADDER = parse_ladder(LadderSettings.model_fields["archive_ladder"].default)
 
 
 def segment(sequence: int, duration_ms: int = 2000, *, discontinuity: bool = False) -> SourceSegment:
     return SourceSegment(sequence, duration_ms, 500_000, discontinuity)
 
 
+def sizes(width_px: int, height_px: int, pixel_aspect: float = 1.0, *, with_sound: bool = False) -> list[str]:
+    renditions = deserved(width_px, height_px, pixel_aspect, ladder=LADDER, with_sound=with_sound)
+    return [f"{one.name} {one.width_px}x{one.height_px}" for one in renditions]
+
+
+def test_a_source_gets_the_steps_below_it_and_its_sound() -> None:
+    smaller = ["720p 1280x720", "480p 854x480", "360p 640x360", "audio 0x0"]
+    assert sizes(1920, 1080, with_sound=True) == smaller
+    assert sizes(2560, 1440, with_sound=True) == ["1080p 1920x1080", *smaller]
+    assert [one.video_bits_per_second_max for one in deserved(1920, 1080, ladder=LADDER, with_sound=True)] == [
+        *(3_500_000, 1_400_000, 800_000),
+        0,
+    ]
+
+
 @pytest.mark.parametrize(
-    ("size", "width_px"),
-    [((1920, 1080), 854), ((1280, 720), 854), ((640, 481), 638), ((1080, 1920), 270), ((2560, 1080), 1138)],
+    ("size", "smaller"),
+    [
+        # Lines are those of the shorter side: a telephone's picture keeps as many pixels as any of that name.
+        ((1080, 1920), ["720p 720x1280", "480p 480x854", "360p 360x640"]),
+        ((2560, 1080), ["720p 1706x720", "480p 1138x480", "360p 854x360"]),
+        ((640, 481), ["480p 638x480", "360p 480x360"]),
+        ((1000, 1000), ["720p 720x720", "480p 480x480", "360p 360x360"]),
+        ((645, 363), ["360p 640x360"]),
+    ],
 )
-def test_a_larger_source_deserves_480_lines_in_its_own_shape(size: tuple[int, int], width_px: int) -> None:
-    (rendition,) = deserved(*size)
-    assert (rendition.name, rendition.width_px, rendition.height_px) == ("480p", width_px, 480)
+def test_every_rendition_has_the_shape_of_the_source(size: tuple[int, int], smaller: list[str]) -> None:
+    assert sizes(*size) == smaller
 
 
-@pytest.mark.parametrize("size", [(854, 480), (640, 360), (2, 2), (0, 0)])
-def test_nothing_is_scaled_up(size: tuple[int, int]) -> None:
-    assert deserved(*size) == []
+def test_nothing_is_scaled_up() -> None:
+    assert sizes(640, 360, with_sound=True) == ["audio 0x0"]
+    assert sizes(4000, 360) == []
+    assert sizes(2, 2) == []
+
+
+def test_without_sound_there_is_no_sound_alone_and_without_a_picture_there_is_nothing_to_make() -> None:
+    assert sizes(1280, 720) == ["480p 854x480", "360p 640x360"]
+    assert sizes(0, 0, with_sound=True) == []
 
 
 def test_the_shape_of_a_pixel_counts() -> None:
     # 720x576 with 64:45 pixels is shown in 16:9.
-    assert deserved(720, 576, 64 / 45)[0].width_px == 854
+    assert sizes(720, 576, 64 / 45)[0] == "480p 854x480"
+    # Shown as 480x720, a portrait: 480 lines would be nothing new.
+    assert sizes(960, 720, 1 / 2) == ["360p 360x540"]
 
 
-@given(st.integers(1, 8192), st.integers(481, 8192), st.floats(0.2, 5.0))
-def test_every_size_is_even(width_px: int, height_px: int, pixel_aspect: float) -> None:
-    (rendition,) = deserved(width_px, height_px, pixel_aspect)
-    assert rendition.width_px % 2 == rendition.height_px % 2 == 0
-    assert rendition.width_px >= 2
+def test_pixels_of_an_impossible_shape_are_square() -> None:
+    assert sizes(1280, 720, 1000.0)[0] == "480p 854x480"
+
+
+@given(st.integers(1, 8192), st.integers(1, 8192), st.floats(0, 100), st.lists(st.integers(48, 2160), max_size=5))
+def test_every_size_is_even_and_smaller(width_px: int, height_px: int, aspect: float, lines: list[int]) -> None:
+    ladder = [LadderStep(f"{2 * n}p", 2 * n, 100_000) for n in lines]
+    for rendition in deserved(width_px, height_px, aspect, ladder=ladder):
+        assert rendition.width_px % 2 == rendition.height_px % 2 == 0
+        assert 2 <= min(rendition.width_px, rendition.height_px) < min(width_px, height_px)
+        # Beyond the source's own pixels only where those are not square.
+        assert rendition.width_px * rendition.height_px <= width_px * height_px * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("720p=3500", "'720p=3500' is no step; write lines and kilobits per second: 720p=3500k"),
+        ("big=3500k", "'big=3500k' is no step"),
+        ("721p=3500k", "'721p=3500k': lines must be an even number from 96 to 4320"),
+        ("64p=3500k", "lines must be an even number from 96 to 4320"),
+        ("720p=10k", "'720p=10k': kilobits per second must be from 50 to 100000"),
+        ("480p=900k,720p=3500k", "720p after 480p: the largest goes first, each once"),
+        ("720p=900k,720p=800k", "720p after 720p"),
+        ("720p=900k,480p=1400k", "480p has more bits per second than 720p"),
+        (",".join(f"{2000 - 2 * n}p=900k" for n in range(9)), "9 steps; at most 8"),
+    ],
+)
+def test_a_ladder_that_makes_no_sense_is_refused_with_the_step_and_the_limit(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parse_ladder(text)
+
+
+def test_a_ladder_may_be_empty() -> None:
+    assert parse_ladder("") == ()
 
 
 def test_segments_are_grouped_to_about_the_target() -> None:

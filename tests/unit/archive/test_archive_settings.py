@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from archive.encoders import Encoder
+from archive.ladder import LadderStep
 from archive.settings import ArchiveSettings
 from runtime.settings import SettingsInvalid, load_settings
 
@@ -45,3 +47,31 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIVESTREAM_ARCHIVE_S3_ACCESS_KEY_ID", "hush-id")
     monkeypatch.setenv("LIVESTREAM_ARCHIVE_S3_SECRET_ACCESS_KEY", "hush-secret")
     assert "hush" not in repr(load_settings(ArchiveSettings))
+
+
+def test_the_ladder_and_its_encoder_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVESTREAM_ARCHIVE_OBJECT_STORE", "disk")
+    monkeypatch.setenv("LIVESTREAM_ARCHIVE_LADDER", "720p=2500k, 240p=400k")
+    monkeypatch.setenv("LIVESTREAM_ARCHIVE_ENCODER", "nvenc")
+    monkeypatch.setenv("LIVESTREAM_ARCHIVE_ENCODER_PRESET", "p6")
+    settings = load_settings(ArchiveSettings)
+    assert settings.ladder == (LadderStep("720p", 720, 2_500_000), LadderStep("240p", 240, 400_000))
+    assert settings.encoder == Encoder("nvenc", preset="p6")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("LADDER", "720p=9k", "LIVESTREAM_ARCHIVE_LADDER.*720p=9k.*from 50 to 100000"),
+        ("ENCODER", "av1", "LIVESTREAM_ARCHIVE_ENCODER"),
+        ("ENCODER_PRESET", "p4", "archive_encoder_preset must be one of ultrafast.* with x264"),
+        ("ENCODER_DEVICE", "/dev/dri/../sda;", "LIVESTREAM_ARCHIVE_ENCODER_DEVICE"),
+    ],
+)
+def test_a_ladder_that_cannot_be_made_is_refused(
+    name: str, value: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIVESTREAM_ARCHIVE_OBJECT_STORE", "disk")
+    monkeypatch.setenv(f"LIVESTREAM_ARCHIVE_{name}", value)
+    with pytest.raises(SettingsInvalid, match=reason):
+        load_settings(ArchiveSettings)
