@@ -20,25 +20,6 @@ on conflict (stream_id) do update
 set ended_at = excluded.ended_at, traceparent = excluded.traceparent
 where recordings.ended_at is null;
 
--- name: list_unsettled
--- Streams that are over and whose last segments are not known to be shipped.
-select stream_id, traceparent from recordings
-where ended_at is not null and settled_at is null and status = 'pending'
-order by ended_at limit :rows_max;
-
--- name: list_known
--- What is known of some streams: whether their recording is settled, and since when it plays.
-select stream_id, settled_at, published_at from recordings where stream_id = any(:stream_ids::uuid[]);
-
--- name: list_swept
--- Those of some streams whose recording has played for so long that local copies may go.
-select stream_id from recordings
-where stream_id = any(:stream_ids::uuid[]) and published_at < now() - make_interval(secs => :keep_seconds);
-
--- name: list_shipped
--- The numbers of a stream's segments that are in the store.
-select sequence from segments where stream_id = :stream_id order by sequence limit :rows_max;
-
 -- name: list_segments
 -- A stream's segments that are in the store.
 select sequence, duration_ms, size_bytes, discontinuity from segments
@@ -49,19 +30,6 @@ where stream_id = :stream_id order by sequence limit :rows_max;
 select sequence, duration_ms, size_bytes, discontinuity from segments
 where stream_id = :stream_id and sequence between :first_sequence and :last_sequence
 order by sequence limit :rows_max;
-
--- name: note_segment!
--- A segment is in the store; saying it again changes nothing.
-insert into segments (stream_id, sequence, duration_ms, size_bytes, discontinuity)
-values (:stream_id, :sequence, :duration_ms, :size_bytes, :discontinuity)
-on conflict (stream_id, sequence) do nothing;
-
--- name: settle$
--- Nothing more will be shipped of this stream; how many segments it has. Never fewer than were once counted.
-update recordings set settled_at = now(), segments_expected = greatest(
-    coalesce(segments_expected, 0), (select count(*)::integer from segments where segments.stream_id = :stream_id))
-where stream_id = :stream_id and settled_at is null and ended_at is not null and status = 'pending'
-returning segments_expected;
 
 -- name: claim_settled^
 -- Take one settled recording for finalising; nobody else is given it until the claim is over.
