@@ -229,7 +229,7 @@ class S3Objects:
         await self._call(f"delete {key}", lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
 
     async def sweep_unfinished(self, older_than: timedelta, *, dry_run: bool) -> int:
-        """See the port: uploads in parts. MinIO lists none without their keys, and removes them itself after a day."""
+        """See the port: uploads in parts."""
         before, swept = datetime.now(UTC) - older_than, 0
         key_marker, upload_marker = "", ""
         while True:

@@ -15,6 +15,11 @@ from archive.errors import PlaylistUnreadable
 PLAYLIST_BYTES_MAX = 1 << 20
 LIVE_SEGMENTS_MAX = 10_000
 
+END = "#EXT-X-ENDLIST"
+CAPTIONS_GROUP = "captions"
+
+# Control characters and the line separators of Unicode, besides the quote.
+_UNQUOTABLE = re.compile(r'["\x00-\x1f\x7f\x85\u2028\u2029]')
 _SEGMENT_NAME = re.compile(r"(?:[^/\s]+/)*(\d{1,9})\.ts", re.ASCII)
 _DURATION = re.compile(r"#EXTINF:(\d{1,6}(?:\.\d{1,9})?),", re.ASCII)
 
@@ -48,6 +53,15 @@ class Variant:
     codecs: str | None
     bits_per_second_peak: int
     bits_per_second_average: int
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionTrack:
+    """Captions in one language, as the master playlist names them; ``label`` is what viewers choose by."""
+
+    uri: str
+    language: str
+    label: str
 
 
 def parse_live_playlist(text: str) -> list[LiveSegment]:
@@ -90,42 +104,76 @@ def _sequence(line: str) -> int:
 def vod_playlist(entries: Iterable[PlaylistEntry]) -> str:
     """A finished media playlist. RFC 8216 4.3.3.1: no duration, rounded, may exceed the target duration."""
     entries = list(entries)
-    target_seconds = max((int(entry.duration_ms / 1000 + 0.5) for entry in entries), default=1)
-    lines = [
-        "#EXTM3U",
-        "#EXT-X-VERSION:3",
-        "#EXT-X-PLAYLIST-TYPE:VOD",
-        f"#EXT-X-TARGETDURATION:{max(1, target_seconds)}",
-        "#EXT-X-MEDIA-SEQUENCE:0",
-    ]
+    lines = _head("VOD", max((target_seconds(entry.duration_ms) for entry in entries), default=1))
     for position, entry in enumerate(entries):
         # A discontinuity says how an entry relates to the one before it: the first has none.
-        if entry.discontinuity and position > 0:
-            lines.append("#EXT-X-DISCONTINUITY")
-        lines.append(f"#EXTINF:{entry.duration_ms / 1000:.3f},")
-        lines.append(entry.uri)
-    lines.append("#EXT-X-ENDLIST")
-    return "\n".join(lines) + "\n"
+        lines += entry_lines(entry, first=position == 0)
+    return "\n".join([*lines, END]) + "\n"
 
 
-def master_playlist(variants: Sequence[Variant]) -> str:
+def event_head(target_duration_seconds: int) -> str:
+    """The beginning of a media playlist that only ever grows (RFC 8216 4.3.3.5); entries and END follow."""
+    return "\n".join(_head("EVENT", target_duration_seconds)) + "\n"
+
+
+def entry_lines(entry: PlaylistEntry, *, first: bool) -> list[str]:
+    """The lines of one entry of a media playlist."""
+    lines = ["#EXT-X-DISCONTINUITY"] if entry.discontinuity and not first else []
+    return [*lines, f"#EXTINF:{entry.duration_ms / 1000:.3f},", entry.uri]
+
+
+def target_seconds(duration_ms: int) -> int:
+    """The least target duration that a playlist with a segment of this duration may tell."""
+    return max(1, int(duration_ms / 1000 + 0.5))
+
+
+def _head(kind: str, target_duration_seconds: int) -> list[str]:
+    return [
+        "#EXTM3U",
+        "#EXT-X-VERSION:3",
+        f"#EXT-X-PLAYLIST-TYPE:{kind}",
+        f"#EXT-X-TARGETDURATION:{target_duration_seconds}",
+        "#EXT-X-MEDIA-SEQUENCE:0",
+    ]
+
+
+def master_playlist(variants: Sequence[Variant], captions: Sequence[CaptionTrack] = ()) -> str:
     """The master playlist, best rendition first as given: players start with the first they can play."""
-    lines = ["#EXTM3U", "#EXT-X-VERSION:3"]
+    lines = ["#EXTM3U", "#EXT-X-VERSION:3", *map(_caption_line, captions)]
     for variant in variants:
         attributes = [
             f"BANDWIDTH={variant.bits_per_second_peak}",
             f"AVERAGE-BANDWIDTH={variant.bits_per_second_average}",
         ]
-        # An audio-only source has no picture to describe.
+        # A rendition of sound alone has no picture to describe.
         if variant.height_px > 0:
             attributes.append(f"RESOLUTION={variant.width_px}x{variant.height_px}")
         if variant.codecs:
             attributes.append(f'CODECS="{variant.codecs}"')
-        if variant.frame_rate > 0:
+        if variant.height_px > 0 and variant.frame_rate > 0:
             attributes.append(f"FRAME-RATE={variant.frame_rate:.3f}")
+        if captions:
+            attributes.append(f'SUBTITLES="{CAPTIONS_GROUP}"')
         lines.append("#EXT-X-STREAM-INF:" + ",".join(attributes))
         lines.append(variant.uri)
     return "\n".join(lines) + "\n"
+
+
+def _caption_line(track: CaptionTrack) -> str:
+    attributes = [
+        "TYPE=SUBTITLES",
+        f'GROUP-ID="{CAPTIONS_GROUP}"',
+        f'NAME="{_quotable(track.label)}"',
+        f'LANGUAGE="{_quotable(track.language)}"',
+        "DEFAULT=NO,AUTOSELECT=YES,FORCED=NO",
+        f'URI="{track.uri}"',
+    ]
+    return "#EXT-X-MEDIA:" + ",".join(attributes)
+
+
+def _quotable(text: str) -> str:
+    """What people wrote, as RFC 8216 4.2 takes it in quotes: on one line and without a quote."""
+    return _UNQUOTABLE.sub("'", text)
 
 
 def bits_per_second(pieces: Sequence[tuple[int, int]]) -> tuple[int, int]:

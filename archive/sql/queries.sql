@@ -87,6 +87,20 @@ values (:stream_id, :name, :rank, :state, :width_px, :height_px, :frame_rate, :c
 select name, rank, state, width_px, height_px, frame_rate, codecs, bits_per_second_peak, bits_per_second_average
 from renditions where stream_id = :stream_id order by rank limit 32;
 
+-- name: lock_master$
+-- Let nobody else change what the master playlist names until this transaction is over. Nothing: it has none any more.
+select stream_id from recordings where stream_id = :stream_id and purged_at is null for update;
+
+-- name: list_ready_renditions
+-- What a recording plays in, best first.
+select name, width_px, height_px, frame_rate, codecs, bits_per_second_peak, bits_per_second_average
+from renditions where stream_id = :stream_id and state = 'ready' order by rank limit 32;
+
+-- name: list_caption_tracks
+-- A recording's captions, by language.
+select particulars from recording_files where stream_id = :stream_id and role = 'captions'
+order by particulars ->> 'language', name limit 100;
+
 -- name: find_rendition^
 -- One rendition.
 select name, rank, state, width_px, height_px, frame_rate, codecs, bits_per_second_peak, bits_per_second_average
@@ -106,87 +120,24 @@ where stream_id = :stream_id and name = :name and state = 'making';
 -- What was being made of a recording will not be.
 update renditions set state = 'failed' where stream_id = :stream_id and state = 'making';
 
--- name: add_chunks!
--- The jobs of one rendition.
-insert into chunks (stream_id, rendition, number, first_sequence, last_sequence, duration_ms, discontinuity)
-select :stream_id, :rendition, c.number, c.first_sequence, c.last_sequence, c.duration_ms, c.discontinuity
-from unnest(:numbers::integer[], :first_sequences::integer[], :last_sequences::integer[], :durations_ms::integer[],
-            :discontinuities::boolean[]) as c(number, first_sequence, last_sequence, duration_ms, discontinuity);
-
--- name: lease_chunk^
--- Take the job that has waited longest, or whose holder has let its lease run out.
-update chunks
-set state = 'leased', due_at = now() + make_interval(secs => :lease_seconds), fence = fence + 1, attempts = attempts + 1
-where (stream_id, rendition, number) = (
-    select stream_id, rendition, number from chunks
-    where state in ('pending', 'leased') and due_at <= now()
-    order by due_at, stream_id, number limit 1 for update skip locked)
-returning stream_id, rendition, number, first_sequence, last_sequence, duration_ms, fence, attempts, failure,
-    (select r.traceparent from recordings as r where r.stream_id = chunks.stream_id) as traceparent;
-
--- name: extend_lease!
--- The holder is alive.
-update chunks set due_at = now() + make_interval(secs => :lease_seconds)
-where stream_id = :stream_id and rendition = :rendition and number = :number and fence = :fence and state = 'leased';
-
--- name: finish_chunk!
--- The job is done; only the holder of the latest lease may say so.
-update chunks set state = 'done', size_bytes = :size_bytes, failure = null
-where stream_id = :stream_id and rendition = :rendition and number = :number and fence = :fence and state = 'leased';
-
--- name: retry_chunk!
--- Give the job back, to be tried again after a while; an attempt that met an outage is not counted.
-update chunks
-set state = 'pending', due_at = now() + make_interval(secs => :wait_seconds), failure = :failure,
-    attempts = attempts - :attempts_forgiven
-where stream_id = :stream_id and rendition = :rendition and number = :number and fence = :fence and state = 'leased';
-
--- name: give_up_chunk!
--- The job has failed for good.
-update chunks set state = 'failed', failure = :failure
-where stream_id = :stream_id and rendition = :rendition and number = :number and fence = :fence and state = 'leased';
-
--- name: give_up_waiting!
--- Nobody needs the other jobs of a rendition of which one has failed.
-update chunks set state = 'failed', failure = null
-where stream_id = :stream_id and rendition = :rendition and state = 'pending';
-
--- name: list_finished_ladders
--- Recordings that play and have no job left to do.
-select r.stream_id, r.traceparent from recordings as r
-where r.status = 'processing'
-  and not exists (select from chunks as c where c.stream_id = r.stream_id and c.state in ('pending', 'leased'))
-order by r.stream_id limit :rows_max;
-
--- name: list_chunks
--- The jobs of one rendition in playing order.
-select number, duration_ms, discontinuity, state, fence, size_bytes, failure from chunks
-where stream_id = :stream_id and rendition = :rendition order by number limit :rows_max;
-
--- name: count_waiting_chunks$
--- How many jobs are not done.
-select count(*) from chunks where state in ('pending', 'leased');
-
--- name: make_again!
--- Jobs that were done and whose objects the store does not have.
-update chunks set state = 'pending', due_at = now(), size_bytes = null
-where stream_id = :stream_id and rendition = :rendition and number = any(:numbers::integer[]) and state = 'done';
-
 -- name: list_named_objects
--- Every object that a row or a playlist names, in the order of the keys; the size where a row knows it.
+-- Every object of some recordings that a row or a playlist names, in the order of the keys; the size where a row knows
+-- it. Of all recordings: from the lowest id to the highest.
 select o.key, o.size_bytes
 from (
-    select s.stream_id || '/source/' || s.sequence || '.ts' as key, s.size_bytes from segments as s
+    select s.stream_id, s.stream_id || '/source/' || s.sequence || '.ts' as key, s.size_bytes from segments as s
     union all
-    select c.stream_id || '/' || c.rendition || '/' || c.number || '-' || c.fence || '.ts', c.size_bytes
+    select c.stream_id, c.stream_id || '/' || c.rendition || '/' || c.number || '-' || c.fence || '.ts', c.size_bytes
     from chunks as c where c.state = 'done'
     union all
-    select f.stream_id || '/' || f.name, f.size_bytes from recording_files as f
+    select f.stream_id, f.stream_id || '/' || f.name, f.size_bytes from recording_files as f
     union all
-    select n.stream_id || '/' || n.name || '/index.m3u8', null
+    select n.stream_id, n.stream_id || '/' || n.name || '/index.m3u8', null
     from renditions as n join recordings as r on r.stream_id = n.stream_id
     where n.state = 'ready' and r.published_at is not null
     union all
-    select r.stream_id || '/master.m3u8', null from recordings as r where r.published_at is not null
+    select r.stream_id, r.stream_id || '/master.m3u8', null
+    from recordings as r where r.published_at is not null
 ) as o
+where o.stream_id between :first_id and :last_id
 order by o.key collate "C";

@@ -18,7 +18,7 @@ import pytest
 from pydantic import SecretStr
 
 from archive.errors import StoreUnavailable
-from archive.objects import ObjectKind, ObjectStore, kind_of
+from archive.objects import ObjectKind, ObjectStore, StoredObject, kind_of
 from archive.objects_copy import Copy
 from archive.objects_disk import DiskObjects
 from archive.objects_s3 import S3Objects, S3Place
