@@ -17,6 +17,7 @@ from archive.completion import Completion
 from archive.finalise import Finaliser
 from archive.intake import SUBSCRIPTION
 from archive.jobs import Jobs
+from archive.library import library
 from archive.objects import ObjectStore
 from archive.objects_configured import open_objects
 from archive.parts import ArchiveParts
@@ -46,7 +47,7 @@ SCHEMA = "archive"
 LEFTOVER_SECONDS = 6 * 3_600.0
 
 
-INTAKE_PARTS: Sequence[Callable[[ArchiveParts], Assembly]] = ()
+INTAKE_PARTS: Sequence[Callable[[ArchiveParts], Assembly]] = (library,)
 """What else the intake does, each part put together by a function of its own."""
 SHIPPER_PARTS: Sequence[Callable[[ArchiveParts], Assembly]] = ()
 """The same of the shipper."""

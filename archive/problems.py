@@ -31,3 +31,10 @@ class RecordingStillRuns(Conflict):
 
     type = "recording-still-runs"
     title = "This recording's stream still runs"
+
+
+class TooLateToRestore(Conflict):
+    """The undo period of a deleted recording is over: its objects are being removed."""
+
+    type = "too-late-to-restore"
+    title = "This recording can no longer be restored"

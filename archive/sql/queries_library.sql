@@ -30,3 +30,28 @@ order by stream_id desc limit :rows_max;
 select stream_id from recordings
 where channel_id = :channel_id and purged_at is null and stream_id < :before
 order by stream_id desc limit :rows_max;
+
+-- name: edit_recording$
+-- What its owner says of a recording; null leaves as it is. Answers nothing when it is deleted.
+update recordings
+set title = coalesce(:title, title),
+    title_edited_at = case when :title::text is null then title_edited_at else now() end,
+    visibility = coalesce(:visibility, visibility),
+    preserve = coalesce(:preserve::boolean, preserve),
+    edited_at = now()
+where stream_id = :stream_id and deleted_at is null
+returning stream_id;
+
+-- name: mark_deleted$
+-- Nobody sees the recording any more. Answers the channel, or nothing when it is deleted already or still runs.
+update recordings
+set deleted_at = :deleted_at, purge_due_at = :purge_due_at, delete_reason = :reason
+where stream_id = :stream_id and deleted_at is null and (ended_at is not null or clip_of is not null)
+returning channel_id;
+
+-- name: mark_restored$
+-- A deleted recording is seen again. Answers the channel, or nothing when it is not deleted, or it is too late: by the
+-- clock and not by the transaction's time, for a purge that began meanwhile had the row locked.
+update recordings set deleted_at = null, purge_due_at = null, delete_reason = null
+where stream_id = :stream_id and deleted_at is not null and purged_at is null and purge_due_at > clock_timestamp()
+returning channel_id;
