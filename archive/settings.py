@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from archive.ladder_settings import LadderSettings
 from archive.library_settings import LibrarySettings
+from archive.retention_settings import RetentionSettings
 from eventbus.settings import BusSettings
 from runtime.settings import HttpSettings, ProcessSettings, TokenSettings
 
@@ -52,7 +53,9 @@ class ObjectSettings(ProcessSettings):
     )
 
 
-class ArchiveSettings(HttpSettings, TokenSettings, BusSettings, ObjectSettings, LadderSettings, LibrarySettings):
+class ArchiveSettings(
+    HttpSettings, TokenSettings, BusSettings, ObjectSettings, LadderSettings, LibrarySettings, RetentionSettings
+):
     """What the archive's processes need to know."""
 
     archive_hls_directory: Path = Field(

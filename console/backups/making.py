@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as version_of
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 
@@ -143,7 +143,9 @@ async def _write_named(connection: "asyncpg.Connection[asyncpg.Record]", path: P
     """Write down what the snapshot names: a key and a size (or nothing) a line, in the order of the keys."""
     await connection.execute("SET LOCAL search_path = archive")
     with path.open("w", encoding="ascii") as file:
-        async for row in connection.cursor(QUERIES.list_named_objects.sql, prefetch=NAMED_ROWS_AT_ONCE):
+        named = QUERIES.list_named_objects
+        everything = named.arguments({"first_id": UUID(int=0), "last_id": UUID(int=(1 << 128) - 1)})
+        async for row in connection.cursor(named.sql, *everything, prefetch=NAMED_ROWS_AT_ONCE):
             file.write(f"{row['key']} {'' if row['size_bytes'] is None else row['size_bytes']}\n")
 
 
