@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from archive.api import ArchiveApi
+from archive.chunk_kind import chunk_kind
 from archive.completion import Completion
 from archive.finalise import Finaliser
 from archive.intake import SUBSCRIPTION
-from archive.jobs import Jobs
+from archive.jobs import JobKind, Jobs
 from archive.library import library
 from archive.objects import ObjectStore
 from archive.objects_configured import open_objects
@@ -25,7 +26,6 @@ from archive.process import ProcessRunner, network_can_be_dropped
 from archive.settings import ArchiveSettings
 from archive.shipper import Shipper, ShipperPace
 from archive.store import Recordings, make_partitions
-from archive.transcode import EncoderBudget, Transcoder
 from archive.worker import Worker
 from eventbus.bus import EventBus
 from eventbus.bus_configured import open_bus
@@ -51,6 +51,8 @@ INTAKE_PARTS: Sequence[Callable[[ArchiveParts], Assembly]] = (library,)
 """What else the intake does, each part put together by a function of its own."""
 SHIPPER_PARTS: Sequence[Callable[[ArchiveParts], Assembly]] = ()
 """The same of the shipper."""
+WORKER_KINDS: Sequence[Callable[[ArchiveParts], JobKind]] = (chunk_kind,)
+"""What a worker can do, each kind put together by a function of its own."""
 
 
 @dataclass(frozen=True)
@@ -143,27 +145,14 @@ async def assemble_worker(settings: ArchiveSettings, shared: Shared, health: Hea
     """What makes renditions, and completes the recordings that have theirs."""
     parts = await _parts(settings, shared, health)
     health.watch("object-store", shared.objects.check)
-    jobs = Jobs(shared.pool, lease_seconds=settings.archive_worker_lease_seconds)
-    transcoder = Transcoder(
-        shared.objects,
-        shared.runner,
-        EncoderBudget(
-            threads=settings.archive_worker_threads,
-            nice=settings.archive_worker_nice,
-            seconds_max=settings.archive_worker_job_seconds_max,
-            memory_bytes_max=settings.archive_worker_job_memory_bytes_max,
-        ),
-        work_directory=parts.work_directory,
-    )
     worker = Worker(
-        shared.pool,
-        jobs,
-        shared.objects,
-        transcoder,
+        Jobs(shared.pool, lease_seconds=settings.archive_worker_lease_seconds),
+        parts.outbox,
+        [kind(parts) for kind in WORKER_KINDS],
         jobs_at_once=settings.archive_worker_jobs_at_once,
         attempts_max=settings.archive_worker_attempts_max,
     )
-    completion = Completion(shared.pool, jobs, parts.outbox, shared.objects)
+    completion = Completion(shared.pool, parts.outbox, shared.objects)
     return Assembly(services=[worker, completion])
 
 
@@ -198,7 +187,8 @@ async def _supervise(
 def _work_directory(directory: Path) -> Path:
     """Make the directory for pieces of media, and clear it of what killed processes left."""
     directory.mkdir(parents=True, exist_ok=True)
-    for leftover in [*directory.glob("chunk-*"), *directory.glob("probe-*")]:
+    # Every kind of job and every probe has directories of its own, named after it.
+    for leftover in directory.glob("*-*"):
         if leftover.stat().st_mtime < time.time() - LEFTOVER_SECONDS:
             shutil.rmtree(leftover, ignore_errors=True)
     return directory

@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 
 from archive import metrics
-from archive.jobs import ChunkState, FinishedLadder, Jobs
+from archive.chunks import Chunks, ChunkState, FinishedLadder, make_again
 from archive.objects import INDEX, PLAYLIST, ObjectStore, chunk_name, master_key, rendition_key
 from archive.outages import SUSPECTS, is_outage
 from archive.outcome import complete, fail
@@ -42,9 +42,9 @@ class Completion:
 
     name = "completion"
 
-    def __init__(self, pool: Pool, jobs: Jobs, outbox: Outbox, objects: ObjectStore) -> None:
+    def __init__(self, pool: Pool, outbox: Outbox, objects: ObjectStore) -> None:
         self._pool = pool
-        self._jobs = jobs
+        self._chunks = Chunks(pool)
         self._outbox = outbox
         self._objects = objects
 
@@ -64,7 +64,7 @@ class Completion:
 
     async def complete_finished(self) -> None:
         """Complete every recording that has no job left."""
-        for ladder in await self._jobs.finished_ladders(rows_max=LADDERS_MAX):
+        for ladder in await self._chunks.finished_ladders(rows_max=LADDERS_MAX):
             with (
                 trace_scope(ladder.traceparent),
                 structlog.contextvars.bound_contextvars(stream_id=str(ladder.stream_id)),
@@ -89,7 +89,7 @@ class Completion:
     async def _complete_rendition(self, stream_id: UUID, row: Mapping[str, Any], judged: _Judged) -> bool:
         """Write one rendition's playlist; false when the store lacks some of it, which is then made again."""
         name = row["name"]
-        chunks = await self._jobs.chunks(stream_id, name)
+        chunks = await self._chunks.all(stream_id)
         if any(chunk.state == "failed" for chunk in chunks):
             # Those that were given up because of another have no reason of their own.
             reason = next((chunk.failure for chunk in chunks if chunk.state == "failed" and chunk.failure), "failed")
@@ -103,7 +103,7 @@ class Completion:
         ]
         index = rendition_key(stream_id, name, INDEX)
         await self._objects.put_bytes(index, vod_playlist(entries).encode(), PLAYLIST)
-        peak, average = bits_per_second([(chunk.size_bytes or 0, chunk.duration_ms) for chunk in chunks])
+        peak, average = bits_per_second([(chunk.made[name].size_bytes, chunk.duration_ms) for chunk in chunks])
         judged.variants[name] = _variant(row, peak, average)
         return True
 
@@ -113,11 +113,12 @@ class Completion:
         absent = [
             chunk.number
             for chunk in chunks
-            if sizes.get(prefix + chunk_name(chunk.number, chunk.fence)) != chunk.size_bytes
+            if sizes.get(prefix + chunk_name(chunk.number, chunk.fence)) != chunk.made[rendition].size_bytes
         ]
         if absent:
             log.error("chunks_not_in_store", rendition=rendition, absent=absent[:20], absent_chunks=len(absent))
-            await QUERIES.make_again(self._pool, stream_id=stream_id, rendition=rendition, numbers=absent)
+            async with self._pool.acquire() as connection, connection.transaction():
+                await make_again(connection, stream_id, absent)
         return not absent
 
     async def _say(self, stream_id: UUID, judged: _Judged) -> None:

@@ -111,9 +111,9 @@ class StoreUnavailable(ObjectStoreError):
 class LeaseLost(ArchiveError):
     """The lease ran out and somebody else took, or finished, the job."""
 
-    def __init__(self, stream_id: UUID, rendition: str, number: int, fence: int) -> None:
-        super().__init__(f"lease {fence} on chunk {number} of {rendition} of {stream_id} is lost")
+    def __init__(self, stream_id: UUID, kind: str, number: int, fence: int) -> None:
+        super().__init__(f"lease {fence} on job {kind} {number} of {stream_id} is lost")
         self.stream_id = stream_id
-        self.rendition = rendition
+        self.kind = kind
         self.number = number
         self.fence = fence

@@ -1,7 +1,7 @@
 """Makes a settled recording playable: every segment verified in the store, playlists written, then it is said.
 
 The order is the guarantee: segments, then the source playlist, then the master, then the row and the event in one
-commit. Writing the same playlists twice is harmless, and the row changes once, so two finalisers need no lock.
+commit. Writing the same playlist twice is harmless, and the row changes once: of two finalisers one says it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from pathlib import Path
 import structlog
 
 from archive import metrics
+from archive.chunks import plan
 from archive.errors import MediaRefused, ObjectMissing, ProcessError
-from archive.jobs import add_chunks
 from archive.ladder import SOURCE, Rendition, SourceSegment, deserved, group_chunks, mark_gaps
+from archive.masters import write_master
 from archive.objects import INDEX, PLAYLIST, ObjectStore, master_key, rendition_key, source_segment_key
 from archive.outages import SUSPECTS, is_outage
 from archive.outcome import complete, fail
-from archive.playlist import PlaylistEntry, Variant, bits_per_second, master_playlist, vod_playlist
+from archive.playlist import PlaylistEntry, Variant, bits_per_second, vod_playlist
 from archive.probe import MediaFacts, probe
 from archive.process import ProcessRunner
 from archive.store import QUERIES, Recordings, SettledRecording
@@ -110,7 +111,7 @@ class Finaliser:
             return
         facts = await self._probe(recording, segments)
         source = _source_variant(facts, segments)
-        await self._write_playlists(recording, segments, source)
+        await self._write_index(recording, segments)
         await self._publish(recording, segments, source, facts)
 
     async def _complete_in_store(self, recording: SettledRecording, segments: Sequence[SourceSegment]) -> bool:
@@ -152,15 +153,12 @@ class Finaliser:
             raise MediaRefused(f"its media cannot be used: {reason}")
         return sound
 
-    async def _write_playlists(
-        self, recording: SettledRecording, segments: Sequence[SourceSegment], source: Variant
-    ) -> None:
+    async def _write_index(self, recording: SettledRecording, segments: Sequence[SourceSegment]) -> None:
         entries = [
             PlaylistEntry(f"{segment.sequence}.ts", segment.duration_ms, segment.discontinuity) for segment in segments
         ]
         index = rendition_key(recording.stream_id, SOURCE, INDEX)
         await self._objects.put_bytes(index, vod_playlist(entries).encode(), PLAYLIST)
-        await self._objects.put_bytes(master_key(recording.stream_id), master_playlist([source]).encode(), PLAYLIST)
 
     async def _publish(
         self,
@@ -192,6 +190,8 @@ class Finaliser:
             await self._plan_ladder(transaction, recording, segments, ladder, facts.frame_rate)
             if not ladder:
                 await complete(transaction, recording.stream_id, renditions=(SOURCE,), now=now)
+            # Last of all: the lock is held while the store writes, and what failed before has left no master.
+            await write_master(transaction, self._objects, recording.stream_id)
         waited_seconds = max(0.0, (now - recording.ended_at).total_seconds())
         metrics.end_to_playable_seconds.observe(waited_seconds)
         log.info("recording_published", segments=len(segments), duration_ms=duration_ms, waited_seconds=waited_seconds)
@@ -205,21 +205,8 @@ class Finaliser:
         frame_rate: float,
     ) -> None:
         chunks = group_chunks(segments, target_ms=self._chunk_ms)
-        for rank, rendition in enumerate(ladder, start=1):
-            await QUERIES.add_rendition(
-                transaction.connection,
-                stream_id=recording.stream_id,
-                name=rendition.name,
-                rank=rank,
-                state="making",
-                width_px=rendition.width_px,
-                height_px=rendition.height_px,
-                frame_rate=frame_rate,
-                codecs=None,
-                peak=None,
-                average=None,
-            )
-            await add_chunks(transaction.connection, recording.stream_id, rendition.name, chunks)
+        await plan(transaction.connection, recording.stream_id, ladder, frame_rate, chunks)
+        await QUERIES.note_ladder_planned(transaction.connection, stream_id=recording.stream_id)
 
     async def _fail(self, recording: SettledRecording, reason: str) -> None:
         async with self._outbox.transaction() as transaction:

@@ -16,13 +16,14 @@ end_to_playable_seconds = Histogram(
     buckets=(0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 60.0, 600.0),
 )
 recordings_failed = Counter("livestream_archive_recordings_failed", "Recordings given up, by stage.", ("stage",))
-jobs = Counter("livestream_archive_jobs", "Transcoding jobs, by outcome.", ("outcome",))
+jobs = Counter("livestream_archive_jobs", "Jobs, by kind and outcome.", ("kind", "outcome"))
 job_seconds = Histogram(
     "livestream_archive_job_seconds",
-    "Seconds that a successful transcoding job took.",
+    "Seconds that a successful job took, by kind.",
+    ("kind",),
     buckets=(0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 300.0),
 )
-jobs_waiting = Gauge("livestream_archive_jobs_waiting", "Transcoding jobs that are not done, of all workers.")
+jobs_waiting = Gauge("livestream_archive_jobs_waiting", "Jobs that are not done, of all workers.")
 disk_free_bytes = Gauge(
     "livestream_archive_disk_free_bytes", "Free bytes on the disk of the object store, as far as we may use them."
 )

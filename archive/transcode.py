@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
+from archive.chunks import WantedRendition
 from archive.errors import MediaRefused, ProcessError, StoreUnavailable
 from archive.ffmpeg import rendition_arguments, sound_arguments
-from archive.jobs import LeasedChunk
+from archive.jobs import LeasedJob
 from archive.ladder import Rendition, SourceSegment
 from archive.objects import SEGMENT, ObjectStore, chunk_name, rendition_key, source_segment_key
 from archive.probe import MediaFacts, probe
@@ -40,17 +41,15 @@ class EncoderBudget:
 
 
 @dataclass(frozen=True, slots=True)
-class MadeChunk:
-    """One segment of a rendition in the store."""
+class MadeSegment:
+    """One segment of a rendition in the store; ``codecs`` where they were looked at."""
 
-    key: str
     size_bytes: int
-    frames: int
     codecs: str | None
 
 
 class Transcoder:
-    """Turns a chunk of the source into a segment of a rendition."""
+    """Turns a chunk of the source into a segment of each rendition."""
 
     def __init__(
         self, objects: ObjectStore, runner: ProcessRunner, budget: EncoderBudget, *, work_directory: Path
@@ -60,55 +59,80 @@ class Transcoder:
         self._budget = budget
         self._work_directory = work_directory
 
-    async def make(self, chunk: LeasedChunk, segments: Sequence[SourceSegment], rendition: Rendition) -> MadeChunk:
-        """Make and store the chunk. Raises MediaRefused, ProcessError, ObjectStoreError; leaves no file behind.
+    async def make(
+        self,
+        job: LeasedJob,
+        segments: Sequence[SourceSegment],
+        wanted: Sequence[WantedRendition],
+        report: Callable[[float], None],
+    ) -> dict[str, MadeSegment]:
+        """Make and store the chunk, by the names of the renditions; those of which it has nothing are left out.
 
-        A full work directory is StoreUnavailable too: waiting is the cure, and it is no fault of the media.
+        Raises MediaRefused, ProcessError, ObjectStoreError; leaves no file behind. A full work directory is
+        StoreUnavailable too: waiting is the cure, and it is no fault of the media.
         """
         with tempfile.TemporaryDirectory(dir=self._work_directory, prefix="chunk-") as directory:
-            source, target = Path(directory) / "source.ts", Path(directory) / "rendition.ts"
-            await self._fetch(chunk, segments, source)
+            source = Path(directory) / "source.ts"
+            await self._fetch(job, segments, source)
             try:
-                frames, codecs = await self._convert(chunk, rendition, source, target)
+                codecs = await self._convert(job, wanted, source, report)
             except (ProcessError, MediaRefused) as error:
                 await asyncio.to_thread(blame_a_full_disk, self._work_directory, error)
                 raise
-            key = rendition_key(chunk.stream_id, rendition.name, chunk_name(chunk.number, chunk.fence))
-            await self._objects.put_file(key, target, SEGMENT)
-            size_bytes = (await asyncio.to_thread(target.stat)).st_size
-        return MadeChunk(key, size_bytes, frames, codecs)
+            return {name: await self._store(job, name, source, codecs[name]) for name in codecs}
 
-    async def _fetch(self, chunk: LeasedChunk, segments: Sequence[SourceSegment], source: Path) -> None:
+    async def _store(self, job: LeasedJob, name: str, source: Path, codecs: str | None) -> MadeSegment:
+        path = _target(source, name)
+        key = rendition_key(job.stream_id, name, chunk_name(job.number, job.fence))
+        await self._objects.put_file(key, path, SEGMENT)
+        return MadeSegment((await asyncio.to_thread(path.stat)).st_size, codecs)
+
+    async def _fetch(self, job: LeasedJob, segments: Sequence[SourceSegment], source: Path) -> None:
         """Join the segments: MPEG-TS packets of one encoder run are a transport stream again when put together."""
         if not segments:
             raise MediaRefused("its source segments are gone")
         pieces = []
         for segment in segments:
             piece = source.with_name(f"{segment.sequence}.ts")
-            size_bytes = await self._objects.get_file(source_segment_key(chunk.stream_id, segment.sequence), piece)
+            size_bytes = await self._objects.get_file(source_segment_key(job.stream_id, segment.sequence), piece)
             if size_bytes != segment.size_bytes:
                 raise MediaRefused(f"segment {segment.sequence} has {size_bytes} bytes, not {segment.size_bytes}")
             pieces.append(piece)
         await asyncio.to_thread(_join, pieces, source)
 
     async def _convert(
-        self, chunk: LeasedChunk, rendition: Rendition, source: Path, target: Path
-    ) -> tuple[int, str | None]:
+        self, job: LeasedJob, wanted: Sequence[WantedRendition], source: Path, report: Callable[[float], None]
+    ) -> dict[str, str | None]:
         facts = await probe(self._runner, source)
+        renditions = [one.rendition for one in wanted if facts.has_audio or one.rendition.has_video]
         if not facts.has_video:
-            await self._runner.run(sound_arguments(source, target), self._limits(chunk, rendition))
-            return 0, None
-        frames = await self._encode(chunk, rendition, source, target)
-        return frames, await self._judge(facts, rendition, target)
+            for rendition in renditions:
+                argv = sound_arguments(source, _target(source, rendition.name))
+                await self._runner.run(argv, self._limits(job, [rendition]))
+            return {rendition.name: None for rendition in renditions}
+        await self._encode(job, facts, renditions, source, report)
+        return {one.name: await self._judge(facts, one, _target(source, one.name)) for one in renditions}
 
-    async def _encode(self, chunk: LeasedChunk, rendition: Rendition, source: Path, target: Path) -> int:
+    async def _encode(
+        self,
+        job: LeasedJob,
+        facts: MediaFacts,
+        renditions: Sequence[Rendition],
+        source: Path,
+        report: Callable[[float], None],
+    ) -> None:
         progress = ProgressReader()
-        argv = rendition_arguments(source, [(rendition, target)], threads=self._budget.threads)
-        finished = await self._runner.run(argv, self._limits(chunk, rendition), on_output=progress)
-        frames = progress.latest.frames or 0
-        if frames == 0:
+        expected_frames = max(1.0, facts.duration_ms / 1000 * facts.frame_rate)
+
+        def heard(piece: bytes) -> None:
+            progress(piece)
+            report(min(1.0, (progress.latest.frames or 0) / expected_frames))
+
+        outputs = [(one, _target(source, one.name)) for one in renditions]
+        argv = rendition_arguments(source, outputs, threads=self._budget.threads)
+        finished = await self._runner.run(argv, self._limits(job, renditions), on_output=heard)
+        if any(one.has_video for one in renditions) and not progress.latest.frames:
             raise MediaRefused(f"no picture could be decoded: {finished.stderr_tail or 'the encoder made no frame'}")
-        return frames
 
     async def _judge(self, source: MediaFacts, rendition: Rendition, target: Path) -> str | None:
         """An exit code of 0 is a claim; the file is the proof."""
@@ -119,17 +143,21 @@ class Transcoder:
             raise MediaRefused(f"{facts.duration_ms} ms came out of {source.duration_ms} ms")
         return facts.codecs
 
-    def _limits(self, chunk: LeasedChunk, rendition: Rendition) -> Limits:
-        expected_bytes = rendition.video_bits_per_second_max * chunk.duration_ms // 8000
+    def _limits(self, job: LeasedJob, renditions: Sequence[Rendition]) -> Limits:
+        bits_per_second = max((one.video_bits_per_second_max for one in renditions), default=0)
         return Limits(
             time_seconds=self._budget.seconds_max,
             silence_seconds=min(SILENCE_SECONDS, self._budget.seconds_max),
             stop_grace_seconds=STOP_GRACE_SECONDS,
             cpu_seconds=int(self._budget.seconds_max * (self._budget.threads + 1)),
             memory_bytes=self._budget.memory_bytes_max,
-            file_bytes=OUTPUT_BYTES_FLOOR + 4 * expected_bytes,
+            file_bytes=OUTPUT_BYTES_FLOOR + 4 * (bits_per_second * job.work_ms // 8000),
             nice=self._budget.nice,
         )
+
+
+def _target(source: Path, rendition: str) -> Path:
+    return source.with_name(f"made-{rendition}.ts")
 
 
 def blame_a_full_disk(work_directory: Path, error: Exception) -> None:

@@ -53,7 +53,7 @@ async def test_a_worker_killed_in_the_middle_of_a_chunk_is_replaced_after_its_le
     await until(encoding)
     orphans = psutil.Process(processes.pid("worker")).children()
     await processes.kill("worker")
-    leased = await house.pool.fetch("select number from chunks where state = 'leased'")
+    leased = await house.pool.fetch("select number from jobs where state = 'leased'")
     assert leased
     killed_at = time.monotonic()
     await processes.start("worker")

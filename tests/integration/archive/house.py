@@ -15,9 +15,11 @@ from typing import Any
 from uuid import UUID
 
 from archive import store
+from archive.chunk_kind import ChunkKind
+from archive.chunks import Chunks, ChunkState
 from archive.completion import Completion
 from archive.finalise import Finaliser
-from archive.jobs import Jobs
+from archive.jobs import JobKind, Jobs
 from archive.objects import ObjectStore
 from archive.process import ProcessRunner
 from archive.shipper import Shipper, ShipperPace
@@ -64,15 +66,25 @@ class House:
     def jobs(self, lease_seconds: float = 20.0) -> Jobs:
         return Jobs(self.pool, lease_seconds=lease_seconds)
 
-    def worker(self, *, attempts_max: int = 3, lease_seconds: float = 20.0) -> Worker:
+    def chunk_kind(self) -> ChunkKind:
         # An encoder that stands back gets nothing beside other tests: they keep every core busy.
         transcoder = Transcoder(self.objects, self.runner, EncoderBudget(nice=0), work_directory=self.work)
+        return ChunkKind(self.pool, self.objects, transcoder)
+
+    def worker(self, *kinds: JobKind, attempts_max: int = 3, lease_seconds: float = 20.0) -> Worker:
         return Worker(
-            self.pool, self.jobs(lease_seconds), self.objects, transcoder, jobs_at_once=1, attempts_max=attempts_max
+            self.jobs(lease_seconds),
+            self.outbox,
+            kinds or [self.chunk_kind()],
+            jobs_at_once=1,
+            attempts_max=attempts_max,
         )
 
     def completion(self) -> Completion:
-        return Completion(self.pool, self.jobs(), self.outbox, self.objects)
+        return Completion(self.pool, self.outbox, self.objects)
+
+    async def chunks(self, stream_id: UUID) -> list[ChunkState]:
+        return await Chunks(self.pool).all(stream_id)
 
     async def started(self, stream_id: UUID | None = None) -> UUID:
         stream_id = stream_id or uuid7()

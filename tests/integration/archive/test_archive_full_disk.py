@@ -177,7 +177,7 @@ async def test_a_full_work_directory_gives_no_rendition_up(house: House, small_d
     async with running(here.worker(attempts_max=1), here.completion()):
 
         async def failed_twice() -> bool:
-            row = await here.pool.fetchrow("select max(fence) as fence, max(attempts) as attempts from chunks")
+            row = await here.pool.fetchrow("select max(fence) as fence, max(attempts) as attempts from jobs")
             return row is not None and row["fence"] >= 3 and row["attempts"] <= 1
 
         await until(failed_twice)
