@@ -48,8 +48,8 @@ class ProcessError(ArchiveError):
 class ProcessFailed(ProcessError):
     """The child ended with an exit code other than 0 (negative: the signal that ended it)."""
 
-    def __init__(self, program: str, exit_code: int, stderr_tail: str) -> None:
-        super().__init__(program, f"ended with exit code {exit_code}", stderr_tail)
+    def __init__(self, program: str, exit_code: int, stderr_tail: str, reason: str | None = None) -> None:
+        super().__init__(program, reason or f"ended with exit code {exit_code}", stderr_tail)
         self.exit_code = exit_code
 
 

@@ -1,8 +1,9 @@
 """Runs a child process so that it cannot run away: drained, bounded in every direction, and always reaped.
 
 The child gets an argument list (never a shell), no standard input, an empty environment, a session of its own, and
-limits on time, silence, CPU, memory and file size; where the kernel allows it, no network. It is asked to stop by
-SIGTERM and, since a stopped or stuck child ignores that, killed after a grace period.
+limits on time, silence, CPU, memory, file size, open files and processes, and no way to more rights than it has; where
+the kernel allows it, no network. It is asked to stop by SIGTERM and, since a stopped or stuck child ignores that,
+killed after a grace period.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from archive.errors import ProcessFailed, ProcessOutputTooLarge, ProcessTimedOut
+
+log = structlog.get_logger(__name__)
 
 READ_BYTES = 65_536
 STDERR_TAIL_BYTES_MAX = 4_096
@@ -49,6 +54,9 @@ class Limits:
     file_bytes: int
     stdout_bytes_max: int = 1 << 20
     nice: int = 10
+    open_files: int = 256
+    # Threads count as well. The kernel counts them for nobody who is root, and here only without the network.
+    tasks: int = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,8 @@ def confined(argv: Sequence[str], limits: Limits, *, without_network: bool) -> l
     """The argument list with its limits in front; each program here becomes the next, so the process id stays one."""
     return [
         # If we are killed the child goes with us: another worker takes the job, and two encoders would be one too many.
-        *("setpriv", "--pdeathsig", "KILL", "--"),
+        # Programs that would run as somebody else (setuid) do not.
+        *("setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--"),
         # Live work on the same machine goes first.
         *("nice", "-n", str(limits.nice)),  # and see _AUTOGROUP
         "prlimit",
@@ -73,8 +82,10 @@ def confined(argv: Sequence[str], limits: Limits, *, without_network: bool) -> l
         f"--cpu={limits.cpu_seconds}",
         # A crash of a decoder must not fill the disk.
         "--core=0",
+        f"--nofile={limits.open_files}",
         "--",
-        *(_WITHOUT_NETWORK if without_network else ()),
+        # Tasks are counted for the user: only in a namespace of its own are all of them the child's.
+        *((*_WITHOUT_NETWORK, "prlimit", f"--nproc={limits.tasks}", "--") if without_network else ()),
         *argv,
     ]
 
@@ -103,15 +114,24 @@ class ProcessRunner:
         return await _Child(argv[0], process, limits, on_output).finish()
 
 
+_TRUE_LIMITS = Limits(
+    time_seconds=10.0,
+    silence_seconds=10.0,
+    stop_grace_seconds=1.0,
+    cpu_seconds=10,
+    memory_bytes=1 << 30,
+    file_bytes=0,
+)
+
+
 async def network_can_be_dropped() -> bool:
     """Whether this machine lets us start a child without a network (unprivileged user namespaces)."""
     try:
-        process = await asyncio.create_subprocess_exec(
-            *_WITHOUT_NETWORK, "true", stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-        )
-    except FileNotFoundError:
+        await ProcessRunner(without_network=True).run(["true"], _TRUE_LIMITS)
+    except ProcessFailed as failed:
+        log.warning("children_keep_the_network", reason=str(failed))
         return False
-    return await process.wait() == 0
+    return True
 
 
 class _Child:
@@ -158,8 +178,19 @@ class _Child:
             raise ProcessTimedOut(self._program, stopped_because, tail)
         exit_code = self._process.returncode
         if exit_code != 0:
-            raise ProcessFailed(self._program, -1 if exit_code is None else exit_code, tail)
+            raise ProcessFailed(
+                self._program, -1 if exit_code is None else exit_code, tail, self._limit_passed(exit_code)
+            )
         return Finished(bytes(self._stdout), tail, seconds)
+
+    def _limit_passed(self, exit_code: int | None) -> str | None:
+        """What the kernel ended it for, as far as the signal tells."""
+        limits = self._limits
+        if exit_code == -signal.SIGXFSZ:
+            return f"wrote a file of more than {limits.file_bytes} bytes"
+        if exit_code == -signal.SIGKILL:
+            return f"was killed: it took more than {limits.cpu_seconds} s of CPU, or the machine's memory ran out"
+        return None
 
     async def _stand_back(self) -> None:
         """Make the child's session as nice as the child; where the kernel has no such thing, `nice` is enough."""

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from archive.errors import ProcessFailed, ProcessOutputTooLarge, ProcessTimedOut
-from archive.process import Limits, ProcessRunner, Progress, ProgressReader, network_can_be_dropped
+from archive.process import Limits, ProcessRunner, Progress, ProgressReader, confined, network_can_be_dropped
 
 LIMITS = Limits(
     time_seconds=20,
@@ -142,16 +142,47 @@ async def test_a_killed_parent_takes_its_child_along(tmp_path: Path) -> None:
 
 async def test_a_file_beyond_the_limit_is_not_written(tmp_path: Path) -> None:
     code = f"open({str(tmp_path / 'big')!r}, 'wb').write(b'x' * (4 << 20))"
-    with pytest.raises(ProcessFailed):
+    with pytest.raises(ProcessFailed, match="File too large"):
         await RUNNER.run(python(code), LIMITS)
+    with pytest.raises(ProcessFailed, match="wrote a file of more than 1048576 bytes"):
+        await RUNNER.run(["truncate", "-s", "4M", str(tmp_path / "other")], LIMITS)
     assert (tmp_path / "big").stat().st_size <= LIMITS.file_bytes
 
 
 async def test_memory_and_cpu_are_limited() -> None:
     with pytest.raises(ProcessFailed, match="MemoryError"):
         await RUNNER.run(python("x = bytearray(2 << 30)"), LIMITS)
-    with pytest.raises(ProcessFailed):
+    with pytest.raises(ProcessFailed, match="more than 1 s of CPU"):
         await RUNNER.run(python("while True: pass"), replace(LIMITS, cpu_seconds=1))
+
+
+async def test_open_files_are_limited(tmp_path: Path) -> None:
+    code = f"files = [open({str(tmp_path / 'one')!r}, 'w') for _ in range(40)]"
+    await RUNNER.run(python(code), LIMITS)
+    with pytest.raises(ProcessFailed, match="Too many open files"):
+        await RUNNER.run(python(code), replace(LIMITS, open_files=30))
+
+
+async def test_threads_and_processes_are_limited() -> None:
+    if not await network_can_be_dropped():
+        pytest.skip("this machine has no unprivileged user namespaces")
+    code = (
+        "import threading, time\n"
+        "for _ in range(30): threading.Thread(target=time.sleep, args=(1,), daemon=True).start()"
+    )
+    limits = replace(LIMITS, tasks=20)
+    # The kernel counts nobody's tasks who is root outside of the namespace, too.
+    other = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"] if os.geteuid() == 0 else []
+    argv = [*other, *confined(["/usr/bin/python3", "-c", code], limits, without_network=True)]
+    process = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.PIPE, cwd="/")
+    _, stderr = await process.communicate()
+    assert b"can't start new thread" in stderr
+    assert process.returncode == 1
+
+
+async def test_no_child_gets_more_rights_than_it_has() -> None:
+    finished = await RUNNER.run(["cat", "/proc/self/status"], LIMITS)
+    assert b"NoNewPrivs:\t1" in finished.stdout
 
 
 def own_group() -> str:
