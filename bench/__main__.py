@@ -48,7 +48,9 @@ BENCHES = {
 def main() -> int:
     """Run the command line; the answer is the exit code."""
     parser = argparse.ArgumentParser(prog="bench", description="Measure what the project promises.")
-    parser.add_argument("name", nargs="?", help="the bench to run; without it, all are listed")
+    parser.add_argument(
+        "name", nargs="?", help="the bench to run, or the first word of several; without it, all are listed"
+    )
     parser.add_argument("--json", action="store_true", help="print one line of JSON at the end")
     parser.add_argument(
         "--backend", action="append", choices=BACKENDS, help="only with this bus (of the bench bus); may be repeated"
@@ -57,15 +59,22 @@ def main() -> int:
     if arguments.name is None:
         _list()
         return 0
-    if arguments.name not in BENCHES:
+    chosen = _chosen(arguments.name)
+    if not chosen:
         print(f"no bench {arguments.name!r}; there are: {', '.join(BENCHES)}", file=sys.stderr)
         return NO_SUCH
-    bench = BENCHES[arguments.name]
     if arguments.backend:
-        if bench.of_backends is None:
-            parser.error(f"the bench {bench.name} has no backends to choose from")
-        bench = bench.of_backends(arguments.backend)
-    return _run(bench, as_json=arguments.json)
+        if any(bench.of_backends is None for bench in chosen):
+            parser.error(f"the bench {arguments.name} has no backends to choose from")
+        chosen = [bench.of_backends(arguments.backend) for bench in chosen if bench.of_backends]
+    return max([_run(bench, as_json=arguments.json) for bench in chosen])
+
+
+def _chosen(name: str) -> list[Bench]:
+    """The bench with this name, or all of a family: `archive` is every `archive_…`."""
+    if name in BENCHES:
+        return [BENCHES[name]]
+    return [bench for bench in BENCHES.values() if bench.name.startswith(f"{name}_")]
 
 
 @contextmanager
