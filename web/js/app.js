@@ -1,12 +1,14 @@
 /** Which view is shown: the address after # says it. */
 
+import { letIn } from "./access.js";
 import * as chat from "./chat_box.js";
 import "./bell.js";
 import * as follow from "./follow_box.js";
 import * as lists from "./lists.js";
 import "./login.js";
 import * as player from "./player.js";
-import { get } from "./session.js";
+import * as recordings from "./recording_box.js";
+import { ask } from "./session.js";
 
 const REFRESH_MS = 10_000;
 const byId = (id) => document.getElementById(id);
@@ -27,6 +29,8 @@ function leave() {
   player.stop();
   chat.close();
   follow.show(null);
+  recordings.show(null);
+  byId("rewind").hidden = true;
 }
 
 function list(kind) {
@@ -51,7 +55,7 @@ async function watch(path, start) {
   view("watch", null);
   about("", "", "", false);
   try {
-    const found = await get(path);
+    const found = await ask("GET", path);
     if (mine === shown) start(found);
   } catch (error) {
     if (mine === shown) about(error.message, "", "", false);
@@ -64,6 +68,7 @@ function startStream(stream) {
   follow.show(stream.channel_id);
   const url = over ? stream.recording?.playback_url : stream.playback_url;
   if (url) player.play(url, { live: !over });
+  if (!over) offerRewind(stream);
   const at = location.hash;
   chat.open(stream.channel_id, (liveStreamId) => {
     if (liveStreamId && liveStreamId !== stream.stream_id && at === location.hash) location.hash = `#/watch/${liveStreamId}`;
@@ -71,10 +76,28 @@ function startStream(stream) {
   });
 }
 
-function startRecording(recording) {
+/** Live from its first second: the archive has all of it but the last seconds. */
+function offerRewind(stream) {
+  const button = byId("rewind");
+  let fromStart = false;
+  button.hidden = false;
+  button.textContent = "From the start";
+  button.onclick = () => {
+    fromStart = !fromStart;
+    button.textContent = fromStart ? "Back to live" : "From the start";
+    if (fromStart) player.play(`/api/archives/${stream.stream_id}/rewind.m3u8`, { live: true, fromStart });
+    else player.play(stream.playback_url, { live: true });
+  };
+}
+
+async function startRecording(recording) {
+  const mine = shown;
   about(recording.title, recording.channel_name, recording.status, false);
   follow.show(recording.channel_id);
-  if (recording.playback_url) player.play(recording.playback_url, { live: false });
+  recordings.show(recording);
+  if (!recording.playback_url) return;
+  await letIn(recording).catch(() => {});
+  if (mine === shown) player.play(recording.playback_url, { live: false });
 }
 
 function route() {

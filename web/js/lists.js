@@ -16,10 +16,17 @@ function element(name, className, text) {
   return made;
 }
 
-function card(href, badge, title, below) {
+function card(href, badge, title, below, poster = null) {
   const item = element("li");
   const link = element("a", "card");
   link.href = href;
+  if (poster) {
+    const picture = element("img", "poster");
+    picture.src = poster;
+    picture.alt = "";
+    picture.loading = "lazy";
+    link.append(picture);
+  }
   link.append(badge, element("h2", "", title), element("p", "muted", below));
   item.append(link);
   return item;
@@ -36,7 +43,8 @@ function recordingCard(recording) {
   const length = recording.duration_seconds === null ? recording.status : duration(recording.duration_seconds);
   const badge = element("span", "badge", length);
   const day = new Date(recording.started_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
-  return card(`#/recording/${recording.stream_id}`, badge, recording.title, `${recording.channel_name} · ${day}`);
+  const below = `${recording.channel_name} · ${day}`;
+  return card(`#/recording/${recording.stream_id}`, badge, recording.title, below, recording.poster_url);
 }
 
 function duration(seconds) {

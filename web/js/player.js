@@ -32,13 +32,13 @@ export function stop() {
 }
 
 /** Play a playlist. A live one may not be there for the first seconds; that is tried again. */
-export async function play(url, { live }) {
+export async function play(url, { live, fromStart = false }) {
   stop();
   note(live ? "Starting…" : "");
   const element = video();
   if (element.canPlayType("application/vnd.apple.mpegurl") && !("MediaSource" in window)) {
     element.src = url;
-    element.onerror = () => (retry = setTimeout(() => play(url, { live }), RETRY_MS));
+    element.onerror = () => (retry = setTimeout(() => play(url, { live, fromStart }), RETRY_MS));
     element.play().catch(() => note("Press play."));
     return;
   }
@@ -53,21 +53,27 @@ export async function play(url, { live }) {
     note("This browser cannot play this video.");
     return;
   }
-  hls = new Hls({ liveSyncDurationCount: 2, backBufferLength: 60 });
+  hls = new Hls({ liveSyncDurationCount: 2, backBufferLength: 60, startPosition: fromStart ? 0 : -1 });
   hls.on(Hls.Events.MANIFEST_PARSED, () => element.play().catch(() => note("Press play.")));
-  hls.on(Hls.Events.ERROR, (_, failure) => failed(Hls, failure, url, live));
+  hls.on(Hls.Events.ERROR, (_, failure) => failed(Hls, failure, url, { live, fromStart }));
   hls.loadSource(url);
   hls.attachMedia(element);
 }
 
-function failed(Hls, failure, url, live) {
+/** Go to a time of what plays. */
+export function seek(seconds) {
+  video().currentTime = seconds;
+  video().play().catch(() => note("Press play."));
+}
+
+function failed(Hls, failure, url, how) {
   if (!failure.fatal) return;
   if (failure.type === Hls.ErrorTypes.MEDIA_ERROR) {
     hls.recoverMediaError();
     return;
   }
-  note(live ? "Waiting for the stream…" : "The recording cannot be loaded.");
-  retry = setTimeout(() => play(url, { live }), RETRY_MS);
+  note(how.live ? "Waiting for the stream…" : "The recording cannot be loaded.");
+  retry = setTimeout(() => play(url, how), RETRY_MS);
 }
 
 document.getElementById("video").addEventListener("playing", () => note(""));

@@ -94,6 +94,14 @@ export async function call(method, path, body) {
   return answer.status === 204 ? null : answer.json();
 }
 
+/** Ask as whoever is there: logged in or not. */
+export async function ask(method, path) {
+  if (session) return call(method, path);
+  const answer = await fetch(path, { method });
+  if (!answer.ok) throw Object.assign(await problemOf(answer), { status: answer.status });
+  return answer.json();
+}
+
 /** GET JSON; throws an Error whose text can be shown. */
 export async function get(path) {
   const answer = await fetch(path);
