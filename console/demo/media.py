@@ -113,17 +113,28 @@ class Played:
     audio_codec: str | None
 
 
-async def play(url: str) -> Played:
-    """Decode everything behind the URL of a finished HLS playlist."""
+async def play(url: str, *, cookie: str | None = None) -> Played:
+    """Decode everything behind the URL of a finished HLS playlist: its first rendition."""
+    headers = () if cookie is None else ("-headers", f"Cookie: {cookie}\r\n")
+    # To the demuxer each rendition is a program.
+    return await _count(url, *headers, "-f", "hls", "-i", url, "-select_streams", "p:0")
+
+
+async def play_file(path: Path) -> Played:
+    """Decode everything in an MP4 file."""
+    return await _count(str(path), "-f", "mp4", "-i", str(path))
+
+
+async def _count(what: str, *source: str) -> Played:
     text = await _run(
-        "ffprobe", "-v", "error", "-f", "hls", "-i", url, "-count_frames", "-show_entries",
+        "ffprobe", "-v", "error", *source, "-count_frames", "-show_entries",
         "format=duration:stream=codec_type,codec_name,width,height,nb_read_frames,avg_frame_rate", "-of", "json",
     )  # fmt: skip
     probe = json.loads(text)
     video = [stream for stream in probe["streams"] if stream["codec_type"] == "video"]
     audio = [stream for stream in probe["streams"] if stream["codec_type"] == "audio"]
     if not video:
-        raise StepFailed(f"video behind {url}", "none")
+        raise StepFailed(f"video behind {what}", "none")
     frames = int(video[0].get("nb_read_frames", 0))
     return Played(
         seconds=float(probe["format"].get("duration", 0) or 0),

@@ -34,6 +34,11 @@ class DemoReport(BaseModel):
     recording_seconds: float | None = None
     renditions: tuple[str, ...] = ()
     end_to_ladder_ms: int | None = None
+    rewind_seconds: float | None = None
+    clip_ms: int | None = None
+    clip_frames: int | None = None
+    download_bytes: int | None = None
+    download_frames: int | None = None
     setup_seconds: float | None = None
 
     def write(self, path: Path) -> None:

@@ -14,6 +14,7 @@ import aiohttp
 import asyncpg
 
 from console.demo.cast import BROWSERS, Cast
+from console.demo.keeping import Keeping
 from console.demo.media import CLIP_SECONDS, FRAMES_PER_SECOND, Publisher, make_clip, play, play_live, publishing
 from console.demo.outside import Outside
 from console.demo.overheard import Overheard
@@ -27,7 +28,7 @@ from eventbus.settings import BusSettings
 DROP_AT_CLIP_SECONDS = 10.0
 DROP_SECONDS = 3.0
 DURATION_TOLERANCE_SECONDS = 1.0  # what a cut connection may have had in flight
-LADDER = ("source", "480p")
+LADDER = ("source", "480p", "360p", "audio")
 FOLLOWERS_A_PAGE = 1_000
 
 
@@ -74,9 +75,11 @@ class Story:
             self._receivers = await exits.enter_async_context(Receivers(BROWSERS))
             self._outside = Outside(self._origin, self._receivers)
             await self._set_the_scene()
+            self._keeping = Keeping(self._origin, self._cast.streamer, self._place.directory)
             await self._go_live(exits)
             await self._end()
             await self._tell_of_the_recording()
+            await self._keep()
         self._report.ok = True
         return self.told
 
@@ -212,6 +215,11 @@ class Story:
             heard = [len(listener.heard) for listener in self._cast.listeners]
             check(set(heard) == {1}, "one live notice each", heard)
             remarks.append(f"{streams} stream, {self._report.notices_per_follower_max} notice each")
+        async with self._steps.step("a latecomer rewinds to the first second of the running stream") as remarks:
+            assert self.told.stream_id is not None  # noqa: S101 -- it went live
+            gone_back = await self._keeping.rewind(self.told.stream_id, behind_seconds=DROP_AT_CLIP_SECONDS)
+            self._report.rewind_seconds = round(gone_back, 3)
+            remarks.append(f"{gone_back:.1f} s")
 
     async def _end(self) -> None:
         stream_id, url = self.told.stream_id, f"{self._origin.url}/recordings/{self.told.stream_id}/master.m3u8"
@@ -227,8 +235,9 @@ class Story:
             frames_wanted = round((CLIP_SECONDS - DURATION_TOLERANCE_SECONDS) * FRAMES_PER_SECOND)
             check(played.frames >= frames_wanted, f"{frames_wanted} frames or more", played)
             check(played.audio_codec == "aac", "sound", played)
+            self._frames = played.frames
             remarks.append(f"{played.seconds:.1f} s, playable after {self._report.end_to_recording_playable_ms} ms")
-        async with self._steps.step("the lower rendition is transcoded and plays") as remarks:
+        async with self._steps.step("the lower renditions are transcoded and play") as remarks:
             recording = await eventually("the ladder", self._recording, _is_complete, within_seconds=120)
             self._report.end_to_ladder_ms = round((time.time() - ended_at_seconds) * 1000)
             self._report.renditions = tuple(recording["renditions"])
@@ -254,6 +263,25 @@ class Story:
             assert self.told.stream_id is not None  # noqa: S101 -- it went live
             self._report.webhooks = await self._outside.hooked(self.told.stream_id)
             remarks.append(f"{self._report.webhooks} webhooks")
+
+    async def _keep(self) -> None:
+        keeping, stream_id = self._keeping, self.told.stream_id
+        assert stream_id is not None  # noqa: S101 -- it went live
+        async with self._steps.step("the recording has a poster and a storyboard; captions are added") as remarks:
+            remarks.append(f"poster of {await keeping.pictures(stream_id)} bytes")
+            await keeping.captions(stream_id)
+        async with self._steps.step("a private clip is cut at the very pictures; a stranger cannot see it") as remarks:
+            clip, self._report.clip_ms = await keeping.clip(stream_id)
+            self._report.clip_frames = clip.frames
+            remarks.append(f"{clip.frames} frames, playable after {self._report.clip_ms} ms")
+        async with self._steps.step("a viewer takes an MP4 copy home, in two halves") as remarks:
+            copy, self._report.download_bytes = await keeping.download(stream_id)
+            self._report.download_frames = copy.frames
+            check(copy.frames == self._frames, f"the recording's {self._frames} frames", copy)
+            remarks.append(f"{self._report.download_bytes} bytes, {copy.frames} frames")
+        async with self._steps.step("the recording is deleted, and restored"):
+            await keeping.delete_and_restore(stream_id)
+        self.told.secrets += keeping.secrets
 
     # --- what is looked at --------------------------------------------------------------------------------------------
 

@@ -65,7 +65,10 @@ def test_every_step_is_verified(lived: Lived) -> None:
     assert report.chat_sent == 50
     assert report.chat_delivered == 2_500
     assert report.chat_lost == 0
-    assert report.renditions == ("source", "480p")
+    assert report.renditions == ("source", "480p", "360p", "audio")
+    assert report.clip_frames in (149, 150, 151)
+    assert report.download_frames is not None
+    assert report.download_frames >= 570
 
 
 def test_no_secret_is_in_any_log(lived: Lived) -> None:

@@ -36,6 +36,11 @@ REPORT_FIELDS = [
     "recording_seconds",
     "renditions",
     "end_to_ladder_ms",
+    "rewind_seconds",
+    "clip_ms",
+    "clip_frames",
+    "download_bytes",
+    "download_frames",
     "setup_seconds",
 ]
 
