@@ -127,8 +127,9 @@ select o.key, o.size_bytes
 from (
     select s.stream_id, s.stream_id || '/source/' || s.sequence || '.ts' as key, s.size_bytes from segments as s
     union all
-    select c.stream_id, c.stream_id || '/' || c.rendition || '/' || c.number || '-' || c.fence || '.ts', c.size_bytes
-    from chunks as c where c.state = 'done'
+    select j.stream_id, j.stream_id || '/' || made.key || '/' || j.number || '-' || j.fence || '.ts',
+           (made.value ->> 'size_bytes')::bigint
+    from jobs as j cross join lateral jsonb_each(j.result) as made where j.kind = 'chunk' and j.state = 'done'
     union all
     select f.stream_id, f.stream_id || '/' || f.name, f.size_bytes from recording_files as f
     union all

@@ -137,3 +137,21 @@ where kind = :kind and claim = :claim;
 -- The round is over; the next begins after a while.
 update retention_rounds set due_at = now() + make_interval(secs => :wait_seconds), cursor = :cursor, claim = null
 where kind = :kind and claim = :claim;
+
+-- name: find_folder^
+-- What is known of a recording's folder: whether somebody may be about to name what is in it, or it is held, and whether
+-- all that is named has to be there. Of a folder that is not known one can't tell whether a hold on a channel covers it.
+select r.channel_id, r.stream_id is not null as known,
+       coalesce(r.status in ('pending', 'processing'), false)
+           or exists (select from jobs as j
+                      where j.stream_id = f.stream_id and j.state in ('pending', 'leased')) as busy,
+       held(f.stream_id, r.channel_id)
+           or r.stream_id is null and exists (select from retention_holds where released_at is null) as held,
+       coalesce(r.published_at is not null and r.deleted_at is null, false) as complete
+from (select :stream_id::uuid as stream_id) as f left join recordings as r on r.stream_id = f.stream_id;
+
+-- name: list_playing_after
+-- The next recordings that play, in order.
+select stream_id from recordings
+where stream_id > :after and published_at is not null and deleted_at is null
+order by stream_id limit :rows_max;

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
+import pytest
+
 from archive import retention_store
+from archive.deletion import mark_restored
+from archive.errors import ObjectMissing, StoreUnavailable
+from archive.objects import SEGMENT, ObjectStore
+from archive.objects_disk import DiskObjects
 from archive.retention import ChannelTerms, Terms
+from archive.retention_work import RetentionWork
+from archive.rounds import RoundLost, Rounds, claim_round
 from runtime.ids import uuid7
-from tests.integration.archive.house import CHANNEL, House
+from tests.integration.archive.house import CHANNEL, House, running, until
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 TERMS = Terms(90, 1_095)
@@ -77,3 +87,150 @@ async def test_a_hold_keeps_what_it_covers_until_it_is_released(house: House) ->
         "bob"
     ] * 3
     assert await retention_store.list_holds(house.pool) == []
+
+
+class ColderDisk(DiskObjects):
+    """A disk that pretends to have a colder class, and may fail after so many moves."""
+
+    def __init__(self, root: Path, *, moves_max: int = 1_000) -> None:
+        super().__init__(root)
+        self.moves_max = moves_max
+        self.cold: list[str] = []
+
+    async def cool(self, key: str) -> bool:
+        if await self.head(key) is None:
+            raise ObjectMissing(key)
+        if len(self.cold) >= self.moves_max:
+            raise StoreUnavailable(f"cool {key}", "killed")
+        self.cold.append(key)
+        return True
+
+
+def work(house: House, objects: ObjectStore, *, has_colder_class: bool = True) -> RetentionWork:
+    return RetentionWork(
+        house.pool,
+        house.outbox,
+        objects,
+        TERMS,
+        has_colder_class=has_colder_class,
+        undo_seconds=3_600,
+        rows_max=100,
+    )
+
+
+async def test_a_cooling_that_was_cut_short_goes_on_where_it_was(house: House, tmp_path: Path) -> None:
+    stream_id = await recorded(house, days_old=100)
+    keys = [f"{stream_id}/source/{number}.ts" for number in range(40)]
+    async with ColderDisk(tmp_path / "cold", moves_max=20) as objects:
+        for key in [*keys, f"{stream_id}/master.m3u8"]:
+            await objects.put_bytes(key, b"x", SEGMENT)
+        with pytest.raises(StoreUnavailable):
+            await work(house, objects).round(NOW)
+        assert await house.pool.fetchval("select cooled_to from recordings") == sorted(keys)[15]
+        assert await house.pool.fetchval("select cold_at from recordings") is None
+        objects.moves_max = 1_000
+        done = await work(house, objects).round(NOW)
+        assert (done.cooled.recordings, done.cooled.size_bytes) == (1, 7)
+        assert set(objects.cold) == set(keys), "media alone"
+        assert len(objects.cold) < 2 * len(keys), "it did not begin anew"
+        assert await house.pool.fetchval("select cold_at from recordings") is not None
+        assert (await work(house, objects).round(NOW)).cooled.recordings == 0
+
+
+async def test_what_is_preserved_while_it_is_cooled_stays(house: House, tmp_path: Path) -> None:
+    stream_id = await recorded(house, days_old=100)
+    async with ColderDisk(tmp_path / "cold", moves_max=20) as objects:
+        for number in range(40):
+            await objects.put_bytes(f"{stream_id}/source/{number}.ts", b"x", SEGMENT)
+
+        async def preserve() -> None:
+            await house.pool.execute("update recordings set preserve = true")
+
+        assert (await work(house, objects).round(NOW, preserve)).cooled.recordings == 0
+        assert objects.cold == []
+
+
+async def test_an_old_recording_is_deleted_so_that_it_can_be_undone(house: House) -> None:
+    old = await recorded(house, days_old=2_000)
+    kept = await recorded(house, days_old=2_000, preserve=True)
+    done = await work(house, house.objects, has_colder_class=False).round(NOW)
+    assert (done.deleted.recordings, done.deleted.size_bytes) == (1, 7)
+    row = await house.pool.fetchrow("select * from recordings where stream_id = $1", old)
+    assert row["delete_reason"] == "retention"
+    assert row["purge_due_at"] == NOW + timedelta(hours=1)
+    assert await house.pool.fetchval("select deleted_at from recordings where stream_id = $1", kept) is None
+    assert [(kind, data["stream_id"], data["reason"]) for kind, data in await house.said()] == [
+        ("recording.deleted", str(old), "retention")
+    ]
+
+
+async def test_whoever_restores_an_old_recording_keeps_it(house: House) -> None:
+    old = await recorded(house, days_old=2_000)
+    work_ = work(house, house.objects, has_colder_class=False)
+    await work_.round(datetime.now(UTC))
+    async with house.outbox.transaction() as transaction:
+        assert await mark_restored(transaction, old)
+    assert (await work_.round(NOW)).deleted.recordings == 0
+
+
+async def test_a_hold_that_comes_after_the_plan_still_keeps(house: House) -> None:
+    await recorded(house, days_old=2_000)
+
+    async def hold() -> None:
+        await retention_store.place_hold(
+            house.pool, scope="everything", subject_id=None, reason="a court asked", placed_by="ada"
+        )
+
+    assert (await work(house, house.objects, has_colder_class=False).round(NOW, hold)).deleted.recordings == 0
+
+
+async def test_a_hold_waits_for_what_has_asked(house: House) -> None:
+    stream_id = await recorded(house, days_old=2_000)
+    async with house.pool.acquire() as connection, connection.transaction():
+        assert not await retention_store.is_held(connection, stream_id)
+        holding = asyncio.create_task(
+            retention_store.place_hold(
+                house.pool, scope="recording", subject_id=stream_id, reason="a court asked", placed_by="ada"
+            )
+        )
+
+        async def waits() -> bool:
+            return bool(await house.pool.fetchval("select count(*) from pg_locks where not granted"))
+
+        await until(waits)
+        assert not holding.done()
+    await holding
+
+
+async def test_a_store_without_a_colder_class_moves_nothing(house: House) -> None:
+    stream_id = await recorded(house, days_old=100)
+    await house.objects.put_bytes(f"{stream_id}/source/0.ts", b"x", SEGMENT)
+    assert await work(house, house.objects, has_colder_class=False).due(NOW, rows_max=10) == []
+    assert (await work(house, house.objects).round(NOW)).cooled.recordings == 0
+
+
+async def test_one_process_at_a_time_does_a_round_and_the_next_goes_on_where_it_was(house: House) -> None:
+    first = await claim_round(house.pool, "sweep")
+    assert first is not None
+    assert await claim_round(house.pool, "sweep") is None
+    await first.keep("a")
+    await house.pool.execute("update retention_rounds set due_at = now() - interval '1 second'")
+    second = await claim_round(house.pool, "sweep")
+    assert second is not None
+    assert second.cursor == "a"
+    with pytest.raises(RoundLost):
+        await first.keep("b")
+    await second.end(wait_seconds=60)
+    assert await claim_round(house.pool, "sweep") is None
+    assert await house.pool.fetchval("select cursor from retention_rounds where kind = 'sweep'") == ""
+
+
+async def test_the_service_does_a_round_and_rests(house: House) -> None:
+    old = await recorded(house, days_old=4_000)
+    work_ = work(house, house.objects, has_colder_class=False)
+
+    async def deleted() -> bool:
+        return bool(await house.pool.fetchval("select deleted_at from recordings where stream_id = $1", old))
+
+    async with running(Rounds(house.pool, "retention", work_.do, every_seconds=60)):
+        await until(deleted)
