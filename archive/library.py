@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from archive.access import Access, PlaybackChecks
+from archive.access_api import AccessApi
 from archive.library_api import LibraryApi
 from archive.parts import ArchiveParts
 from runtime.assembly import Assembly
@@ -11,8 +13,16 @@ def library(parts: ArchiveParts) -> Assembly:
     """The library's part of the intake."""
     settings = parts.settings
     path = settings.archive_playback_path
+    access = Access(parts.pool)
     return Assembly(
         apis=[
             LibraryApi(parts.recordings, parts.outbox, playback_path=path, undo_seconds=settings.archive_undo_seconds),
+            AccessApi(
+                parts.recordings,
+                access,
+                playback_path=path,
+                access_seconds_max=settings.archive_access_seconds_max,
+            ),
+            PlaybackChecks(access),
         ],
     )

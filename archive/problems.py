@@ -38,3 +38,10 @@ class TooLateToRestore(Conflict):
 
     type = "too-late-to-restore"
     title = "This recording can no longer be restored"
+
+
+class GrantNotValid(NotFound):
+    """A grant that opens nothing: of another recording, expired, taken back, or none at all."""
+
+    type = "grant-not-valid"
+    title = "This access is not valid"
