@@ -38,6 +38,8 @@ def probe_arguments(path: Path) -> list[str]:
         *("-f", "mpegts"),
         *("-analyzeduration", str(ANALYSE_MICROSECONDS)),
         *("-probesize", str(ANALYSE_BYTES)),
+        # Pictures are decoded to learn their size: a giant one is refused before it takes memory and seconds.
+        *("-max_pixels", str(PIXELS_MAX)),
         *("-show_entries", "format=start_time,duration:stream=" + _STREAM_FIELDS),
         *("-of", "json"),
         str(path),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from archive.errors import MediaRefused
+from archive.errors import MediaRefused, ProcessFailed
 from archive.ffmpeg import PIXELS_MAX, probe_arguments
 from archive.process import Limits, ProcessRunner
 
@@ -34,6 +35,9 @@ _AVC_PROFILES = {
 # Audio object types of ISO/IEC 14496-3, as RFC 6381 writes them.
 _AAC_PROFILES = {"LC": "mp4a.40.2", "HE-AAC": "mp4a.40.5", "HE-AACv2": "mp4a.40.29"}
 
+# What FFmpeg says of a size that its decoder does not take, or that we told it not to take.
+_REFUSED_SIZE = re.compile(r"Picture size (\d+x\d+) (?:is invalid|exceeds)", re.ASCII)
+
 
 @dataclass(frozen=True, slots=True)
 class MediaFacts:
@@ -55,12 +59,19 @@ class MediaFacts:
 
 async def probe(runner: ProcessRunner, path: Path) -> MediaFacts:
     """The facts of the MPEG-TS file at ``path``. Raises MediaRefused, ProcessError."""
-    finished = await runner.run(probe_arguments(path), PROBE_LIMITS)
-    return read_probe(finished.stdout)
+    try:
+        finished = await runner.run(probe_arguments(path), PROBE_LIMITS)
+    except ProcessFailed as failed:
+        _refuse_giant(failed.stderr_tail)
+        raise
+    return read_probe(finished.stdout, finished.stderr_tail)
 
 
-def read_probe(text: bytes) -> MediaFacts:
-    """The facts in ffprobe's JSON. Raises MediaRefused when there is nothing to play, or the picture is giant."""
+def read_probe(text: bytes, complaints: str = "") -> MediaFacts:
+    """The facts in ffprobe's JSON, and in what it complains of on stderr.
+
+    Raises MediaRefused when there is nothing to play, or the picture is giant.
+    """
     told: dict[str, Any] = json.loads(text or b"{}")
     streams: list[dict[str, Any]] = told.get("streams", [])
     video = next((one for one in streams if one.get("codec_type") == "video"), None)
@@ -68,7 +79,8 @@ def read_probe(text: bytes) -> MediaFacts:
     if video is None and audio is None:
         raise MediaRefused("there is neither picture nor sound in it")
     if video is not None and min(int(video.get("width", 0)), int(video.get("height", 0))) <= 0:
-        # A picture is declared and none is there: the sound before a publisher's first key frame.
+        # A picture is declared and none is there: the sound before a publisher's first key frame, or a refused size.
+        _refuse_giant(complaints)
         if audio is None:
             raise MediaRefused("the picture has no size")
         video = None
@@ -78,9 +90,13 @@ def read_probe(text: bytes) -> MediaFacts:
         raise MediaRefused(f"the picture is {width_px}x{height_px}, more than {PIXELS_MAX} pixels")
     # The picture's time is what a segment lasts; sound runs a frame ahead or behind.
     timing = video if video is not None and "duration" in video else told.get("format", {})
+    duration_ms = _milliseconds(timing.get("duration"))
+    if duration_ms <= 0:
+        # Tables, and perhaps the first bytes of something: it was cut off, or was never written.
+        raise MediaRefused("it ends before its first picture or sound")
     return MediaFacts(
         start_ms=_milliseconds(timing.get("start_time")),
-        duration_ms=_milliseconds(timing.get("duration")),
+        duration_ms=duration_ms,
         has_video=video is not None,
         has_audio=audio is not None,
         width_px=width_px,
@@ -89,6 +105,11 @@ def read_probe(text: bytes) -> MediaFacts:
         frame_rate=_frame_rate(video) if video else 0.0,
         codecs=_codecs(video, audio),
     )
+
+
+def _refuse_giant(complaints: str) -> None:
+    if giant := _REFUSED_SIZE.search(complaints):
+        raise MediaRefused(f"the picture is {giant[1]}, more than {PIXELS_MAX} pixels")
 
 
 def _milliseconds(seconds: str | None) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +28,9 @@ READ_BYTES = 65_536
 STDERR_TAIL_BYTES_MAX = 4_096
 STDERR_TAIL_LINES_MAX = 12
 KILLED_SECONDS_MAX = 2.0
+
+# FFmpeg names who speaks as "[h264 @ 0x55d20e302c40]".
+_ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
 
 # What the child may know of us: where programs are. Our environment holds secrets.
 _ENVIRONMENT_KEPT = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
@@ -111,7 +115,7 @@ class ProcessRunner:
             env={name: os.environ[name] for name in _ENVIRONMENT_KEPT if name in os.environ},
             start_new_session=True,
         )
-        return await _Child(argv[0], process, limits, on_output).finish()
+        return await _Child(argv, process, limits, on_output).finish()
 
 
 _TRUE_LIMITS = Limits(
@@ -137,12 +141,13 @@ async def network_can_be_dropped() -> bool:
 class _Child:
     def __init__(
         self,
-        program: str,
+        argv: Sequence[str],
         process: asyncio.subprocess.Process,
         limits: Limits,
         on_output: Callable[[bytes], None] | None,
     ) -> None:
-        self._program = program
+        self._program = argv[0]
+        self._paths = [argument for argument in argv[1:] if argument.startswith("/")]
         self._process = process
         self._limits = limits
         self._on_output = on_output
@@ -169,7 +174,7 @@ class _Child:
         return self._judge(stopped_because, time.monotonic() - started)
 
     def _judge(self, stopped_because: str | None, seconds: float) -> Finished:
-        tail = _last_lines(bytes(self._stderr))
+        tail = _last_lines(bytes(self._stderr), self._paths)
         if self._too_large:
             raise ProcessOutputTooLarge(
                 self._program, f"wrote more than {self._limits.stdout_bytes_max} bytes to stdout", tail
@@ -266,8 +271,12 @@ def _has_own_session(pid: int) -> bool:
         return False
 
 
-def _last_lines(stderr: bytes) -> str:
-    lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines()]
+def _last_lines(stderr: bytes, paths: Sequence[str]) -> str:
+    """What people may read of it: no directories of ours, no addresses of memory."""
+    text = _ADDRESS.sub("", stderr.decode("utf-8", "replace"))
+    for path in paths:
+        text = text.replace(path, Path(path).name)
+    lines = [line.strip() for line in text.splitlines()]
     return " | ".join([line for line in lines if line][-STDERR_TAIL_LINES_MAX:])
 
 

@@ -62,3 +62,19 @@ def test_pixels_need_not_be_square() -> None:
 def test_what_cannot_be_a_recording_is_refused(streams: list[dict[str, object]]) -> None:
     with pytest.raises(MediaRefused):
         read_probe(told(*streams))
+
+
+def test_a_size_that_the_decoder_refused_is_named() -> None:
+    complaints = (
+        "[h264] [IMGUTILS] Picture size 15360x15360 exceeds specified max pixel count 37748736 | [h264] no frame!"
+    )
+    with pytest.raises(MediaRefused, match="the picture is 15360x15360, more than 37748736 pixels"):
+        read_probe(told(VIDEO | {"width": 0, "height": 0}, AUDIO), complaints)
+    # A picture that turned giant later is the encoder's matter: what is there can be played.
+    assert read_probe(told(VIDEO, AUDIO), complaints).width_px == 1280
+
+
+def test_what_does_not_last_is_nothing() -> None:
+    text = json.dumps({"streams": [AUDIO], "format": {"start_time": "1.423222", "duration": "0.000011"}})
+    with pytest.raises(MediaRefused, match="ends before its first picture or sound"):
+        read_probe(text.encode())

@@ -52,6 +52,16 @@ async def test_a_failure_carries_the_last_lines_of_stderr() -> None:
     assert "line 49999" in str(raised.value)
 
 
+async def test_a_failures_text_tells_nothing_of_where_files_lie(tmp_path: Path) -> None:
+    with pytest.raises(ProcessFailed) as raised:
+        await RUNNER.run(["ffprobe", "-v", "error", "-f", "h264", str(tmp_path / "none.ts")], LIMITS)
+    assert raised.value.stderr_tail == "none.ts: No such file or directory"
+    code = "import sys; sys.exit('[h264 @ 0x55d20e302c40] no frame!')"
+    with pytest.raises(ProcessFailed) as raised:
+        await RUNNER.run(python(code), LIMITS)
+    assert raised.value.stderr_tail == "[h264] no frame!"
+
+
 async def test_both_pipes_are_drained_whatever_a_child_writes() -> None:
     code = (
         "import sys\nfor _ in range(300):\n sys.stderr.write('e' * 10_000); sys.stderr.flush()\n"

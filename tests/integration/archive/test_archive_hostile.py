@@ -1,0 +1,113 @@
+"""Hostile media ends as failed with a reason, quickly; nothing outside is read, and good media beside it plays."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from archive.errors import MediaRefused, ProcessError
+from archive.ffmpeg import rendition_arguments
+from archive.ladder import Rendition
+from archive.probe import PROBE_LIMITS, probe
+from archive.process import ProcessRunner, ProgressReader
+from tests.integration.archive.clips import Clip, make_clip
+from tests.integration.archive.hostile import Outside, hostile_files
+from tests.integration.archive.house import House, running
+from tests.integration.archive.media_server import MediaServerDisk
+
+NAMES = ("playlist", "concat script", "data URI", "endless playlist", "truncated", "giant", "beyond giant")
+SMALL = Rendition("360p", width_px=640, height_px=360, video_bits_per_second_max=800_000)
+# What one look at a file may take, on a machine that does other things too.
+SECONDS_MAX = 8.0
+
+
+@dataclass(frozen=True)
+class World:
+    """The hostile files, what they reach for, and good segments that deserve one rendition."""
+
+    files: dict[str, bytes]
+    good: Clip
+    server: socket.socket
+
+    def nobody_asked(self) -> bool:
+        """Whether nobody has tried to connect to the server that the files name."""
+        try:
+            self.server.accept()
+        except BlockingIOError:
+            return True
+        return False
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    directory = tmp_path_factory.mktemp("hostile")
+    good = make_clip(directory / "good", size="644x364", rate=15)
+    secret = directory / "secret.ts"
+    secret.write_bytes(good.segments[0])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        files = hostile_files(Outside(secret, server.getsockname()[1]), good.segments[0], directory)
+        assert tuple(files) == NAMES
+        yield World(files, good, server)
+
+
+async def test_looking_at_one_ends_with_a_reason(world: World, tmp_path: Path) -> None:
+    """Whatever its name promises, and even with the network that a child usually does not have."""
+    runner = ProcessRunner(without_network=False)
+    for name, body in world.files.items():
+        for ending in ("ts", "flv", "m3u8"):
+            file = tmp_path / f"0.{ending}"
+            await asyncio.to_thread(file.write_bytes, body)
+            started = time.monotonic()
+            with pytest.raises((MediaRefused, ProcessError)) as refused:
+                await probe(runner, file)
+            assert time.monotonic() - started < SECONDS_MAX, name
+            assert len(str(refused.value)) > 10, name
+    assert world.nobody_asked()
+
+
+async def test_an_encoder_makes_nothing_of_one(world: World, tmp_path: Path) -> None:
+    """Even if nobody looked at it first."""
+    file = tmp_path / "0.ts"
+    argv = rendition_arguments(file, [(SMALL, tmp_path / "made.ts")], threads=1)
+    for name, body in world.files.items():
+        await asyncio.to_thread(file.write_bytes, body)
+        progress, started = ProgressReader(), time.monotonic()
+        with pytest.raises(ProcessError) as failed:
+            await ProcessRunner(without_network=False).run(argv, PROBE_LIMITS, on_output=progress)
+        assert time.monotonic() - started < SECONDS_MAX, name
+        assert failed.value.stderr_tail, name
+        assert not progress.latest.frames, name
+    assert world.nobody_asked()
+
+
+async def stream_of(house: House, *segments: bytes) -> UUID:
+    stream_id = await house.started()
+    disk = MediaServerDisk(house.hls, stream_id)
+    for segment in segments:
+        disk.close(segment, 2000)
+    await house.ended(stream_id)
+    return stream_id
+
+
+async def test_a_stream_of_nothing_else_fails_and_says_why(house: House, world: World) -> None:
+    async with running(house.shipper(), house.finaliser(), house.worker(), house.planner(), house.completion()):
+        streams = {name: await stream_of(house, body, body) for name, body in world.files.items()}
+        started = time.monotonic()
+        failed = {name: await house.until_status(stream_id, "failed") for name, stream_id in streams.items()}
+        assert time.monotonic() - started < 2 * SECONDS_MAX
+    for name, recording in failed.items():
+        assert recording.failure is not None, name
+        assert recording.failure.startswith("its media cannot be used: "), name
+        assert recording.published_at is None
+    assert "the picture is 15360x15360" in str(failed["giant"].failure)
+    assert "the picture is 16384x16384" in str(failed["beyond giant"].failure)
+    assert "ends before its first picture" in str(failed["truncated"].failure)
+    assert world.nobody_asked()
