@@ -1,30 +1,32 @@
 """Makes a settled recording playable: every segment verified in the store, playlists written, then it is said.
 
-The order is the guarantee: segments, then the source playlist, then the master, then the row and the event in one
-commit. Writing the same playlist twice is harmless, and the row changes once: of two finalisers one says it.
+The order is the guarantee: segments, then, under the lock of the recording's row, the source playlist, the master, and
+the commit of the row and the event. So of two finalisers one says it, and what the playlists name is what that one has
+verified. What is lost for good is left out, and the recording is published as partial.
 """
 
 from __future__ import annotations
 
 import asyncio
-import tempfile
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import structlog
 
 from archive import metrics
-from archive.chunks import plan
-from archive.errors import MediaRefused, ObjectMissing, ProcessError
-from archive.ladder import SOURCE, Rendition, SourceSegment, deserved, group_chunks, mark_gaps
-from archive.masters import write_master
-from archive.objects import INDEX, PLAYLIST, ObjectStore, master_key, rendition_key, source_segment_key
+from archive.errors import MediaRefused, StoreUnavailable
+from archive.gaps import NOT_IN_STORE, Gap, LostSegment, described, find_gaps, missing_segments
+from archive.in_store import absent_segments
+from archive.ladder import SOURCE, SourceSegment, mark_gaps
+from archive.masters import PUT_SECONDS_MAX, write_master
+from archive.objects import INDEX, PLAYLIST, ObjectStore, master_key, rendition_key
 from archive.outages import SUSPECTS, is_outage
-from archive.outcome import complete, fail
+from archive.outcome import fail
 from archive.playlist import PlaylistEntry, Variant, bits_per_second, vod_playlist
-from archive.probe import MediaFacts, probe
-from archive.process import ProcessRunner
+from archive.probe import MediaFacts
+from archive.source_probe import SourceProbe
 from archive.store import QUERIES, Recordings, SettledRecording
 from eventbus.outbox import Outbox, Transaction
 from events import RecordingPublished
@@ -41,6 +43,16 @@ ATTEMPTS_MAX = 5
 RETRY_WAIT_SECONDS = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A recording whose ``segments`` are all in the store; ``absent`` are given up, ``gaps`` say what is missing."""
+
+    recording: SettledRecording
+    segments: Sequence[SourceSegment]
+    absent: Sequence[int]
+    gaps: Sequence[Gap]
+
+
 class Finaliser:
     """Finalises recordings, a few at a time. A service; any number of processes may run one."""
 
@@ -51,19 +63,15 @@ class Finaliser:
         recordings: Recordings,
         outbox: Outbox,
         objects: ObjectStore,
-        runner: ProcessRunner,
+        source: SourceProbe,
         *,
-        work_directory: Path,
         playback_path: str,
-        chunk_seconds: float,
     ) -> None:
         self._recordings = recordings
         self._outbox = outbox
         self._objects = objects
-        self._runner = runner
-        self._work_directory = work_directory
+        self._source = source
         self._playback_path = playback_path
-        self._chunk_ms = round(chunk_seconds * 1000)
 
     async def run(self) -> None:
         """Finalise until cancelled."""
@@ -104,109 +112,87 @@ class Finaliser:
                 raise
 
     async def _finalise(self, recording: SettledRecording) -> None:
-        segments = mark_gaps(await self._recordings.segments(recording.stream_id))
-        if recording.segments_expected == 0:
-            raise MediaRefused("no media arrived")
-        if not await self._complete_in_store(recording, segments):
-            return
-        facts = await self._probe(recording, segments)
-        source = _source_variant(facts, segments)
-        await self._write_index(recording, segments)
-        await self._publish(recording, segments, source, facts)
+        stream_id = recording.stream_id
+        segments = await self._recordings.segments(stream_id)
+        lost = await self._recordings.lost_segments(stream_id)
+        # The one waits for the store, the other for a child process: together they take as long as the longer one.
+        looking = asyncio.create_task(self._source.look(stream_id, segments))
+        try:
+            absent = await absent_segments(self._objects, stream_id, segments)
+            if _may_be_shipped_again(recording, segments, lost, absent):
+                await self._recordings.ship_again(
+                    stream_id, absent, wait_seconds=RETRY_WAIT_SECONDS, reason=NOT_IN_STORE
+                )
+                return
+            verified = _verified(recording, segments, lost, absent)
+            published = await self._publish(verified, await looking)
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+        if not published:
+            # Somebody has shipped or forgotten segments since we looked.
+            await self._recordings.return_claim(stream_id, wait_seconds=0.0, forgive_attempt=True)
 
-    async def _complete_in_store(self, recording: SettledRecording, segments: Sequence[SourceSegment]) -> bool:
-        """Whether every segment is in the store with its size; if not, the shipper is asked to look again."""
-        prefix = rendition_key(recording.stream_id, SOURCE, "")
-        sizes = {stored.key: stored.size_bytes async for stored in self._objects.list(prefix)}
-        absent = [
-            segment.sequence
-            for segment in segments
-            if sizes.get(source_segment_key(recording.stream_id, segment.sequence)) != segment.size_bytes
-        ]
-        short = recording.segments_expected - len(segments)
-        if not absent and short <= 0:
-            return True
-        if recording.finalise_attempts >= ATTEMPTS_MAX:
-            raise MediaRefused(f"{len(absent) + max(0, short)} of its segments are not in the store")
-        log.error("segments_not_in_store", absent=absent[:20], absent_segments=len(absent), rows_missing=short)
-        await self._recordings.ship_again(recording.stream_id, absent, wait_seconds=RETRY_WAIT_SECONDS)
-        return False
-
-    async def _probe(self, recording: SettledRecording, segments: Sequence[SourceSegment]) -> MediaFacts:
-        """What the source is: the first of a few segments that has a picture, or else one that has sound."""
-        sound: MediaFacts | None = None
-        reason = "it cannot be read"
-        for segment in _probed(segments):
-            with tempfile.TemporaryDirectory(dir=self._work_directory, prefix="probe-") as directory:
-                path = Path(directory) / "segment.ts"
-                try:
-                    await self._objects.get_file(source_segment_key(recording.stream_id, segment.sequence), path)
-                    facts = await probe(self._runner, path)
-                except (MediaRefused, ProcessError, ObjectMissing) as error:
-                    reason = str(error)
-                    log.warning("segment_unreadable", sequence=segment.sequence, reason=reason)
-                    continue
-            if facts.has_video:
-                return facts
-            sound = facts
-        if sound is None:
-            raise MediaRefused(f"its media cannot be used: {reason}")
-        return sound
-
-    async def _write_index(self, recording: SettledRecording, segments: Sequence[SourceSegment]) -> None:
-        entries = [
-            PlaylistEntry(f"{segment.sequence}.ts", segment.duration_ms, segment.discontinuity) for segment in segments
-        ]
-        index = rendition_key(recording.stream_id, SOURCE, INDEX)
-        await self._objects.put_bytes(index, vod_playlist(entries).encode(), PLAYLIST)
-
-    async def _publish(
-        self,
-        recording: SettledRecording,
-        segments: Sequence[SourceSegment],
-        source: Variant,
-        facts: MediaFacts,
-    ) -> None:
-        duration_ms = sum(segment.duration_ms for segment in segments)
-        ladder = deserved(facts.width_px, facts.height_px, facts.pixel_aspect)
+    async def _publish(self, verified: _Verified, facts: MediaFacts) -> bool:
+        """Write the playlists and say that the recording plays; false when its segments are not what was verified."""
+        recording, segments = verified.recording, verified.segments
+        stream_id = recording.stream_id
         now = datetime.now(UTC)
         async with self._outbox.transaction() as transaction:
-            published = await QUERIES.publish(
-                transaction.connection, stream_id=recording.stream_id, published_at=now, duration_ms=duration_ms
-            )
-            if published is None:
+            connection = transaction.connection
+            if await QUERIES.lock_settled(connection, stream_id=stream_id) is None:
                 log.info("recording_published_by_another")
-                return
-            await transaction.say(
-                RecordingPublished(
-                    stream_id=recording.stream_id,
-                    channel_id=recording.channel_id,
-                    duration_seconds=duration_ms / 1000,
-                    playback_path=f"{self._playback_path}/{master_key(recording.stream_id)}",
-                    published_at=now,
-                )
-            )
-            await _add_source(transaction, recording, source)
-            await self._plan_ladder(transaction, recording, segments, ladder, facts.frame_rate)
-            if not ladder:
-                await complete(transaction, recording.stream_id, renditions=(SOURCE,), now=now)
+                return True
+            if await QUERIES.count_segments(connection, stream_id=stream_id) != len(segments) + len(verified.absent):
+                return False
+            await QUERIES.lose_segments(connection, stream_id=stream_id, sequences=verified.absent, reason=NOT_IN_STORE)
+            await self._write_index(verified)
+            await self._say_published(transaction, verified, now)
+            await _add_source(transaction, recording, _source_variant(facts, segments))
             # Last of all: the lock is held while the store writes, and what failed before has left no master.
-            await write_master(transaction, self._objects, recording.stream_id)
+            await write_master(transaction, self._objects, stream_id)
         waited_seconds = max(0.0, (now - recording.ended_at).total_seconds())
         metrics.end_to_playable_seconds.observe(waited_seconds)
-        log.info("recording_published", segments=len(segments), duration_ms=duration_ms, waited_seconds=waited_seconds)
+        missing = missing_segments(verified.gaps)
+        log.info("recording_published", segments=len(segments), missing=missing, waited_seconds=waited_seconds)
+        return True
 
-    async def _plan_ladder(
-        self,
-        transaction: Transaction,
-        recording: SettledRecording,
-        segments: Sequence[SourceSegment],
-        ladder: Sequence[Rendition],
-        frame_rate: float,
-    ) -> None:
-        chunks = group_chunks(segments, target_ms=self._chunk_ms)
-        await plan(transaction.connection, recording.stream_id, ladder, frame_rate, chunks)
-        await QUERIES.note_ladder_planned(transaction.connection, stream_id=recording.stream_id)
+    async def _write_index(self, verified: _Verified) -> None:
+        entries = [
+            PlaylistEntry(f"{segment.sequence}.ts", segment.duration_ms, segment.discontinuity)
+            for segment in verified.segments
+        ]
+        index = rendition_key(verified.recording.stream_id, SOURCE, INDEX)
+        try:
+            async with asyncio.timeout(PUT_SECONDS_MAX):
+                await self._objects.put_bytes(index, vod_playlist(entries).encode(), PLAYLIST)
+        except TimeoutError as error:
+            raise StoreUnavailable(f"put {index}", f"it took more than {PUT_SECONDS_MAX} s") from error
+
+    async def _say_published(self, transaction: Transaction, verified: _Verified, now: datetime) -> None:
+        recording, gaps = verified.recording, verified.gaps
+        duration_ms = sum(segment.duration_ms for segment in verified.segments)
+        await QUERIES.publish(
+            transaction.connection,
+            stream_id=recording.stream_id,
+            published_at=now,
+            duration_ms=duration_ms,
+            size_bytes=sum(segment.size_bytes for segment in verified.segments),
+            partial=bool(gaps),
+            missing=json.dumps(described(gaps)) if gaps else None,
+        )
+        await transaction.say(
+            RecordingPublished(
+                stream_id=recording.stream_id,
+                channel_id=recording.channel_id,
+                duration_seconds=duration_ms / 1000,
+                playback_path=f"{self._playback_path}/{master_key(recording.stream_id)}",
+                published_at=now,
+                partial=bool(gaps),
+                missing_segments=missing_segments(gaps),
+                clip_of=recording.clip_of,
+            )
+        )
 
     async def _fail(self, recording: SettledRecording, reason: str) -> None:
         async with self._outbox.transaction() as transaction:
@@ -231,10 +217,41 @@ async def _add_source(transaction: Transaction, recording: SettledRecording, sou
     )
 
 
-def _probed(segments: Sequence[SourceSegment]) -> list[SourceSegment]:
-    """Segments from all over the recording, the middle first: the first ones may hold sound alone."""
-    last = len(segments) - 1
-    return [segments[at] for at in dict.fromkeys((last // 2, last // 4, last * 3 // 4, 0, last))]
+def _may_be_shipped_again(
+    recording: SettledRecording,
+    segments: Sequence[SourceSegment],
+    lost: Sequence[LostSegment],
+    absent: Sequence[int],
+) -> bool:
+    """Whether the shipper should look again: it has counted more than there is, or the store has lost some."""
+    known = {segment.sequence for segment in segments} | {segment.sequence for segment in lost}
+    rows_missing = recording.segments_expected - len(known)
+    if not absent and rows_missing <= 0:
+        return False
+    log.error("segments_not_in_store", absent=absent[:20], absent_segments=len(absent), rows_missing=rows_missing)
+    # A clip has no shipper.
+    return recording.finalise_attempts < ATTEMPTS_MAX and recording.clip_of is None
+
+
+def _verified(
+    recording: SettledRecording,
+    segments: Sequence[SourceSegment],
+    lost: Sequence[LostSegment],
+    absent: Sequence[int],
+) -> _Verified:
+    """What can be published. Raises MediaRefused when that is nothing."""
+    gone = set(absent)
+    kept = [segment for segment in segments if segment.sequence not in gone]
+    given_up = [
+        LostSegment(segment.sequence, NOT_IN_STORE, segment.duration_ms)
+        for segment in segments
+        if segment.sequence in gone
+    ]
+    gaps = find_gaps(kept, [*lost, *given_up])
+    if not kept:
+        reason = f"none of its segments is there: {gaps[0].reason}" if gaps else "no media arrived"
+        raise MediaRefused(reason)
+    return _Verified(recording, mark_gaps(kept), absent, gaps)
 
 
 def _source_variant(facts: MediaFacts, segments: Sequence[SourceSegment]) -> Variant:

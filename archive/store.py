@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncpg
 
 from archive.errors import MediaRefused
+from archive.gaps import LostSegment
 from archive.ladder import SourceSegment
 from archive.playlist import LiveSegment
 from runtime.postgres import Connection, Pool, load_queries
@@ -66,6 +67,7 @@ class Recording:
     clip_of: UUID | None
     clip_from_ms: int | None
     clip_to_ms: int | None
+    replaced_by: UUID | None
     progress_percent: int
     size_bytes: int | None
     edited_at: datetime | None
@@ -82,6 +84,7 @@ class SettledRecording:
     ended_at: datetime
     segments_expected: int
     finalise_attempts: int
+    clip_of: UUID | None
     traceparent: str | None
 
 
@@ -107,7 +110,11 @@ class Recordings:
             rows = await QUERIES.list_channel_all(self._pool, channel_id=channel_id, **where)
         else:
             rows = await QUERIES.list_channel_public(self._pool, channel_id=channel_id, **where)
-        found = await QUERIES.find_recordings(self._pool, stream_ids=[row["stream_id"] for row in rows])
+        return await self.find_all([row["stream_id"] for row in rows])
+
+    async def find_all(self, stream_ids: Sequence[UUID]) -> list[Recording]:
+        """Those of ``stream_ids`` that there are, newest first; seen by anybody or not."""
+        found = await QUERIES.find_recordings(self._pool, stream_ids=stream_ids)
         return [_recording(row) for row in found]
 
     async def unsettled(self) -> dict[UUID, str | None]:
@@ -153,6 +160,11 @@ class Recordings:
             raise MediaRefused(f"it has more than {SEGMENTS_MAX} segments")
         return [SourceSegment(**row) for row in rows]
 
+    async def lost_segments(self, stream_id: UUID) -> list[LostSegment]:
+        """The segments of a stream that were given up, in order."""
+        rows = await QUERIES.list_lost(self._pool, stream_id=stream_id, rows_max=SEGMENTS_MAX)
+        return [LostSegment(**row) for row in rows]
+
     async def segment_range(self, stream_id: UUID, first: int, last: int) -> list[SourceSegment]:
         """Consecutive segments of a stream."""
         rows = await QUERIES.list_segment_range(
@@ -171,10 +183,10 @@ class Recordings:
             self._pool, stream_id=stream_id, wait_seconds=wait_seconds, attempts_forgiven=int(forgive_attempt)
         )
 
-    async def ship_again(self, stream_id: UUID, sequences: Sequence[int], *, wait_seconds: float) -> None:
-        """The store does not have these segments after all: the shipper must look again."""
+    async def ship_again(self, stream_id: UUID, sequences: Sequence[int], *, wait_seconds: float, reason: str) -> None:
+        """The store does not have these segments after all: lost for ``reason``, unless the shipper still has them."""
         async with self._pool.acquire() as connection, connection.transaction():
-            await QUERIES.forget_segments(connection, stream_id=stream_id, sequences=sequences)
+            await QUERIES.lose_segments(connection, stream_id=stream_id, sequences=sequences, reason=reason)
             await QUERIES.unsettle(connection, stream_id=stream_id, wait_seconds=wait_seconds)
 
 

@@ -39,7 +39,7 @@ where stream_id = (
     select stream_id from recordings
     where settled_at is not null and status = 'pending' and finalise_due_at <= now()
     order by finalise_due_at limit 1 for update skip locked)
-returning stream_id, channel_id, ended_at, segments_expected, finalise_attempts, traceparent;
+returning stream_id, channel_id, ended_at, segments_expected, finalise_attempts, clip_of, traceparent;
 
 -- name: return_claim!
 -- Give a claimed recording back, to be tried again after a while; an attempt that met an outage is not counted.
@@ -48,21 +48,36 @@ set finalise_due_at = now() + make_interval(secs => :wait_seconds),
     finalise_attempts = finalise_attempts - :attempts_forgiven
 where stream_id = :stream_id and status = 'pending';
 
--- name: forget_segments!
--- Segments that the store does not have after all.
-delete from segments where stream_id = :stream_id and sequence = any(:sequences::integer[]);
+-- name: lose_segments!
+-- Segments that the store does not have after all. One that turns up again is shipped like any other.
+with gone as (
+    delete from segments where stream_id = :stream_id and sequence = any(:sequences::integer[])
+    returning stream_id, sequence, duration_ms
+)
+insert into lost_segments (stream_id, sequence, reason, duration_ms)
+select stream_id, sequence, :reason, duration_ms from gone
+on conflict (stream_id, sequence) do update set reason = excluded.reason, duration_ms = excluded.duration_ms;
 
 -- name: unsettle!
 -- Let the shipper look at the directory again.
 update recordings set settled_at = null, finalise_due_at = now() + make_interval(secs => :wait_seconds)
 where stream_id = :stream_id and status = 'pending';
 
--- name: publish$
--- The recording plays. Answers nothing when it already did.
+-- name: lock_settled$
+-- Let nobody else publish, settle or delete the recording until this transaction is over. Nothing: it is done already.
+select stream_id from recordings
+where stream_id = :stream_id and status = 'pending' and settled_at is not null for update;
+
+-- name: count_segments$
+-- How many segments of a stream are in the store.
+select count(*) from segments where stream_id = :stream_id;
+
+-- name: publish!
+-- The recording plays.
 update recordings
-set status = 'processing', published_at = :published_at, duration_ms = :duration_ms
-where stream_id = :stream_id and status = 'pending' and settled_at is not null
-returning stream_id;
+set status = 'processing', published_at = :published_at, duration_ms = :duration_ms, size_bytes = :size_bytes,
+    partial = :partial, missing = :missing
+where stream_id = :stream_id and status = 'pending' and settled_at is not null;
 
 -- name: complete$
 -- Every rendition is ready. Answers the channel, or nothing when it was said before.

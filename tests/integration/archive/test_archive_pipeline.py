@@ -32,7 +32,7 @@ async def stream(house: House, clip: Clip) -> UUID:
 
 @pytest.mark.heavy  # seconds are counted, and an encoder is at work
 async def test_a_stream_becomes_a_recording_and_a_ladder(house: House, clip: Clip, tmp_path: Path) -> None:
-    async with running(house.shipper(), house.finaliser(), house.worker(), house.completion()):
+    async with running(house.shipper(), house.finaliser(), house.worker(), house.planner(), house.completion()):
         stream_id = await house.started()
         disk = MediaServerDisk(house.hls, stream_id)
         for number, (body, duration_ms) in enumerate(zip(clip.segments, clip.durations_ms, strict=True)):
@@ -83,7 +83,7 @@ async def check_frames(house: House, stream_id: UUID, tmp_path: Path) -> None:
 
 
 async def test_a_small_source_is_complete_at_once(house: House, small_clip: Clip) -> None:
-    async with running(house.shipper(), house.finaliser()):
+    async with running(house.shipper(), house.finaliser(), house.planner(), house.completion()):
         stream_id = await stream(house, small_clip)
         done = await house.until_status(stream_id, "completed")
     assert list(done.renditions) == ["source"]
@@ -91,7 +91,7 @@ async def test_a_small_source_is_complete_at_once(house: House, small_clip: Clip
 
 
 async def test_a_reconnect_is_a_discontinuity_in_both_renditions(house: House, clip: Clip) -> None:
-    async with running(house.shipper(), house.finaliser(), house.worker(), house.completion()):
+    async with running(house.shipper(), house.finaliser(), house.worker(), house.planner(), house.completion()):
         stream_id = await house.started()
         disk = MediaServerDisk(house.hls, stream_id)
         for body, duration_ms in zip(clip.segments[:3], clip.durations_ms[:3], strict=True):
@@ -113,7 +113,7 @@ async def test_sound_before_the_first_key_frame_is_kept_in_both_renditions(
 ) -> None:
     """After each connect nginx-rtmp writes sound alone until the publisher's next key frame."""
     sound = make_sound(tmp_path / "sound")
-    async with running(house.shipper(), house.finaliser(), house.worker(), house.completion()):
+    async with running(house.shipper(), house.finaliser(), house.worker(), house.planner(), house.completion()):
         stream_id = await house.started()
         disk = MediaServerDisk(house.hls, stream_id)
         disk.close(sound, 2000)
@@ -243,21 +243,6 @@ async def test_nothing_is_published_while_the_store_lacks_a_segment(house: House
     await house.pieces(f"{stream_id}/source/index.m3u8")
 
 
-async def test_a_recording_whose_segments_are_gone_for_good_fails(house: House, small_clip: Clip) -> None:
-    async with running(house.shipper()):
-        stream_id = await stream(house, small_clip)
-
-        async def settled() -> bool:
-            return bool(await house.recordings.settled_among([stream_id]))
-
-        await until(settled)
-    await house.objects.delete(f"{stream_id}/source/1.ts")
-    await house.pool.execute("update recordings set finalise_attempts = 4")
-    async with running(house.finaliser()):
-        failed = await house.until_status(stream_id, "failed")
-    assert failed.failure == "1 of its segments are not in the store"
-
-
 async def test_local_segments_go_only_after_the_recording_plays(house: House, small_clip: Clip) -> None:
     pace = ShipperPace(poll_seconds=0.05, keep_seconds=0.0, sweep_seconds=0.05)
     async with running(house.shipper(pace)):
@@ -280,7 +265,7 @@ async def test_local_segments_go_only_after_the_recording_plays(house: House, sm
 async def test_directories_that_are_no_streams_are_left_alone(house: House, small_clip: Clip) -> None:
     for name in ("live", "..odd", str(uuid7()).upper()):
         MediaServerDisk(house.hls, name).close(small_clip.segments[0], 2000)
-    async with running(house.shipper(), house.finaliser()):
+    async with running(house.shipper(), house.finaliser(), house.planner(), house.completion()):
         stream_id = await stream(house, small_clip)
         await house.until_status(stream_id, "completed")
     assert await house.pool.fetchval("select count(distinct stream_id) from segments") == 1
@@ -297,7 +282,7 @@ async def test_starts_and_ends_may_come_twice_and_in_any_order(house: House, ord
     }
     for step in steps[order]:
         await step(stream_id)
-    async with running(house.shipper(), house.finaliser()):
+    async with running(house.shipper(), house.finaliser(), house.planner(), house.completion()):
         done = await house.until_status(stream_id, "completed")
         for step in steps["all twice"]:
             await step(stream_id)
