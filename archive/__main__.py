@@ -14,17 +14,28 @@ from typing import NoReturn
 
 from archive.api import ArchiveApi
 from archive.chunk_kind import chunk_kind
+from archive.clips_assembled import clips
+from archive.clips_kind import clip_kind
 from archive.completion import Completion
+from archive.download import Downloads
+from archive.download_assembled import downloads
 from archive.finalise import Finaliser
 from archive.intake import SUBSCRIPTION
 from archive.jobs import JobKind, Jobs
+from archive.ladder_planner import ladder_planner
 from archive.library import library
 from archive.objects import ObjectStore
 from archive.objects_configured import open_objects
 from archive.parts import ArchiveParts
+from archive.pictures_poster import Posters
+from archive.pictures_storyboard import Storyboards
 from archive.process import ProcessRunner, network_can_be_dropped
+from archive.retention_service import retention
 from archive.settings import ArchiveSettings
 from archive.shipper import Shipper, ShipperPace
+from archive.shipper_rows import Shipments
+from archive.source_probe import SourceProbe
+from archive.spool_room import SpoolLimits
 from archive.store import Recordings, make_partitions
 from archive.worker import Worker
 from eventbus.bus import EventBus
@@ -47,11 +58,11 @@ SCHEMA = "archive"
 LEFTOVER_SECONDS = 6 * 3_600.0
 
 
-INTAKE_PARTS: Sequence[Callable[[ArchiveParts], Assembly]] = (library,)
+INTAKE_PARTS: Sequence[Callable[[ArchiveParts], Assembly]] = (ladder_planner, library, clips, downloads, retention)
 """What else the intake does, each part put together by a function of its own."""
 SHIPPER_PARTS: Sequence[Callable[[ArchiveParts], Assembly]] = ()
 """The same of the shipper."""
-WORKER_KINDS: Sequence[Callable[[ArchiveParts], JobKind]] = (chunk_kind,)
+WORKER_KINDS: Sequence[Callable[[ArchiveParts], JobKind]] = (chunk_kind, clip_kind, Posters, Storyboards, Downloads)
 """What a worker can do, each kind put together by a function of its own."""
 
 
@@ -106,10 +117,8 @@ async def assemble_intake(settings: ArchiveSettings, shared: Shared, bus: EventB
         recordings,
         outbox,
         shared.objects,
-        shared.runner,
-        work_directory=parts.work_directory,
+        SourceProbe(shared.objects, shared.runner, parts.work_directory),
         playback_path=settings.archive_playback_path,
-        chunk_seconds=settings.archive_chunk_seconds,
     )
     services: list[Service] = [
         ConsumeLoop(bus, outbox, SUBSCRIPTION, health=health),
@@ -126,18 +135,25 @@ async def assemble_shipper(settings: ArchiveSettings, shared: Shared, health: He
     parts = await _parts(settings, shared, health)
     shipper = Shipper(
         settings.archive_hls_directory,
-        Recordings(shared.pool),
+        Shipments(shared.pool),
         shared.objects,
         shared.runner,
         ShipperPace(
             poll_seconds=settings.archive_shipper_poll_seconds,
             uploads_at_once=settings.archive_shipper_uploads_at_once,
+            uploads_per_stream=settings.archive_shipper_uploads_per_stream,
             directories_max=settings.archive_shipper_directories_max,
+            keep_seconds=settings.archive_shipper_keep_seconds,
+        ),
+        SpoolLimits(
+            bytes_max=settings.archive_spool_bytes_max,
+            reserve_bytes=settings.archive_spool_reserve_bytes,
             keep_seconds=settings.archive_shipper_keep_seconds,
         ),
     )
     health.watch("object-store", shared.objects.check)
     health.watch("hls-directory", shipper.check)
+    health.watch("spool", shipper.room.check)
     return _joined(Assembly(services=[shipper]), [assemble(parts) for assemble in SHIPPER_PARTS])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from archive.chunks import CHUNK, Chunks
 from archive.errors import MediaRefused, ObjectStoreError
 from archive.jobs import LeasedJob
+from archive.ladder_progress import note_progress
 from archive.objects import ObjectStore, chunk_name, rendition_key
 from archive.parts import ArchiveParts
 from archive.store import QUERIES, Recordings
@@ -39,7 +40,8 @@ class ChunkKind:
         return {name: {"size_bytes": one.size_bytes, "codecs": one.codecs} for name, one in made.items()}
 
     async def finish(self, transaction: Transaction, job: LeasedJob, result: Mapping[str, Any]) -> None:
-        """Note the codecs, as long as nobody has."""
+        """Note how far the ladder is, and the codecs as long as nobody has."""
+        await note_progress(transaction, job.stream_id, number=job.number)
         for name, made in result.items():
             if made["codecs"] is not None:
                 await QUERIES.note_codecs(
@@ -47,7 +49,8 @@ class ChunkKind:
                 )
 
     async def give_up(self, transaction: Transaction, job: LeasedJob, reason: str) -> None:
-        """Nothing more: completion judges what can be done without the chunk."""
+        """Go on without it; completion judges what that makes of the ladder."""
+        await note_progress(transaction, job.stream_id, number=job.number)
 
     async def discard(self, job: LeasedJob, result: Mapping[str, Any]) -> None:
         """Remove the segments: nobody names them, since the winner's have another fence in their names."""
@@ -60,6 +63,7 @@ def chunk_kind(parts: ArchiveParts) -> ChunkKind:
     """The kind as a worker has it."""
     settings = parts.settings
     budget = EncoderBudget(
+        encoder=settings.encoder,
         threads=settings.archive_worker_threads,
         nice=settings.archive_worker_nice,
         seconds_max=settings.archive_worker_job_seconds_max,

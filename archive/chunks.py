@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from archive.jobs import NewJob, add_jobs
+from archive.jobs import USUAL
 from archive.ladder import Chunk, Rendition
 from archive.store import QUERIES, SEGMENTS_MAX
 from runtime.postgres import Connection, Pool
@@ -55,10 +55,10 @@ class FinishedLadder:
     traceparent: str | None
 
 
-async def plan(
-    connection: Connection, stream_id: UUID, renditions: Sequence[Rendition], frame_rate: float, chunks: Sequence[Chunk]
+async def plan_renditions(
+    connection: Connection, stream_id: UUID, renditions: Sequence[Rendition], frame_rate: float
 ) -> None:
-    """Make the rows of renditions and the jobs of chunks; those that exist are left alone."""
+    """Make the rows of renditions that will be made; those that exist are left alone."""
     for rank, rendition in enumerate(renditions, start=1):
         await QUERIES.plan_rendition(
             connection,
@@ -67,18 +67,29 @@ async def plan(
             rank=rank,
             width_px=rendition.width_px,
             height_px=rendition.height_px,
-            frame_rate=frame_rate if rendition.height_px > 0 else 0.0,
+            frame_rate=frame_rate if rendition.has_video else 0.0,
             video_bits_per_second_max=rendition.video_bits_per_second_max,
         )
-    await add_jobs(connection, [_job(stream_id, chunk) for chunk in chunks] if renditions else [])
 
 
-def _job(stream_id: UUID, chunk: Chunk) -> NewJob:
-    return NewJob(stream_id, CHUNK, chunk.number, particulars(chunk), work_ms=chunk.duration_ms)
+async def extend(connection: Connection, stream_id: UUID, chunks: Sequence[Chunk], *, whole: bool = True) -> None:
+    """Make the jobs of chunks. One that was planned otherwise is made again; if they are the whole, others are dropped.
+
+    The recording's row must be locked: jobs and turns come after it.
+    """
+    await QUERIES.plan_chunks(
+        connection,
+        stream_id=stream_id,
+        numbers=[chunk.number for chunk in chunks],
+        particulars=[json.dumps(_particulars(chunk)) for chunk in chunks],
+        work_ms=[chunk.duration_ms for chunk in chunks],
+    )
+    if whole:
+        await QUERIES.drop_chunks_from(connection, stream_id=stream_id, number=len(chunks))
+    await QUERIES.add_turns(connection, stream_ids=[stream_id], urgencies=[USUAL])
 
 
-def particulars(chunk: Chunk) -> dict[str, object]:
-    """What a chunk's job needs to know."""
+def _particulars(chunk: Chunk) -> dict[str, object]:
     return {
         "first_sequence": chunk.first_sequence,
         "last_sequence": chunk.last_sequence,
@@ -117,7 +128,7 @@ class Chunks:
 async def make_again(connection: Connection, stream_id: UUID, numbers: Sequence[int]) -> None:
     """Chunks that were done are to be made again: the store does not have their objects."""
     await QUERIES.make_again(connection, stream_id=stream_id, numbers=numbers)
-    await QUERIES.add_turns(connection, stream_ids=[stream_id], urgencies=[1])
+    await QUERIES.add_turns(connection, stream_ids=[stream_id], urgencies=[USUAL])
 
 
 def _state(row: Mapping[str, Any]) -> ChunkState:

@@ -1,10 +1,14 @@
-"""Completes recordings whose jobs are all done: rendition playlists, then the master, then the row and the event."""
+"""Completes recordings whose chunks are all done: rendition playlists, then rows, master and event in one commit.
+
+A chunk that failed for good costs its renditions nothing but itself: for as long they play the source, between
+discontinuities. Only when more than half of the chunks have failed has the ladder failed.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -13,11 +17,14 @@ import structlog
 
 from archive import metrics
 from archive.chunks import Chunks, ChunkState, FinishedLadder, make_again
-from archive.objects import INDEX, PLAYLIST, ObjectStore, chunk_name, master_key, rendition_key
+from archive.ladder import SourceSegment
+from archive.masters import write_master
+from archive.objects import INDEX, PLAYLIST, ObjectStore, chunk_name, rendition_key
 from archive.outages import SUSPECTS, is_outage
 from archive.outcome import complete, fail
-from archive.playlist import PlaylistEntry, Variant, bits_per_second, master_playlist, vod_playlist
-from archive.store import QUERIES
+from archive.playlist import bits_per_second, vod_playlist
+from archive.rendition_entries import Piece, entries_of, pieces_of
+from archive.store import QUERIES, Recordings
 from eventbus.outbox import Outbox
 from runtime.backoff import Backoff
 from runtime.postgres import Pool
@@ -25,16 +32,17 @@ from runtime.trace import trace_scope
 
 log = structlog.get_logger(__name__)
 
-POLL_SECONDS = 0.3
+POLL_SECONDS = 0.2
 LADDERS_MAX = 10
 
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """The renditions that play, best first, and why the others do not."""
+    """Bits per second, peak and average, of the renditions that play; those that do not; why there is no ladder."""
 
-    variants: dict[str, Variant]
-    failures: list[str]
+    ready: dict[str, tuple[int, int]] = field(default_factory=dict)
+    unmade: list[str] = field(default_factory=list)
+    failure: str | None = None
 
 
 class Completion:
@@ -45,6 +53,7 @@ class Completion:
     def __init__(self, pool: Pool, outbox: Outbox, objects: ObjectStore) -> None:
         self._pool = pool
         self._chunks = Chunks(pool)
+        self._recordings = Recordings(pool)
         self._outbox = outbox
         self._objects = objects
 
@@ -63,7 +72,7 @@ class Completion:
             await asyncio.sleep(POLL_SECONDS)
 
     async def complete_finished(self) -> None:
-        """Complete every recording that has no job left."""
+        """Complete every recording that has no chunk left to make."""
         for ladder in await self._chunks.finished_ladders(rows_max=LADDERS_MAX):
             with (
                 trace_scope(ladder.traceparent),
@@ -73,38 +82,46 @@ class Completion:
 
     async def _complete(self, ladder: FinishedLadder) -> None:
         stream_id = ladder.stream_id
-        judged = _Judged({}, [])
-        for row in await QUERIES.list_renditions(self._pool, stream_id=stream_id):
-            if row["state"] == "ready":
-                judged.variants[row["name"]] = _variant(
-                    row, row["bits_per_second_peak"], row["bits_per_second_average"]
-                )
-            elif not await self._complete_rendition(stream_id, row, judged):
-                return
-        # Last of all objects: whoever reads it finds everything that it names.
-        master = master_playlist(list(judged.variants.values()))
-        await self._objects.put_bytes(master_key(stream_id), master.encode(), PLAYLIST)
+        rows = await QUERIES.list_renditions(self._pool, stream_id=stream_id)
+        making = [row for row in rows if row["state"] == "making"]
+        chunks = await self._chunks.all(stream_id) if making else []
+        judged = _Judged(failure=_failure(chunks))
+        if judged.failure is None:
+            source = await self._source_of(stream_id, chunks, [row["name"] for row in making])
+            for row in making:
+                if not await self._complete_rendition(stream_id, row, chunks, source, judged):
+                    return
         await self._say(stream_id, judged)
 
-    async def _complete_rendition(self, stream_id: UUID, row: Mapping[str, Any], judged: _Judged) -> bool:
+    async def _source_of(
+        self, stream_id: UUID, chunks: Sequence[ChunkState], names: Sequence[str]
+    ) -> list[SourceSegment]:
+        """The source's segments, if any rendition needs some of them."""
+        if all(name in chunk.made for chunk in chunks for name in names):
+            return []
+        return await self._recordings.segments(stream_id)
+
+    async def _complete_rendition(
+        self,
+        stream_id: UUID,
+        row: Mapping[str, Any],
+        chunks: Sequence[ChunkState],
+        source: Sequence[SourceSegment],
+        judged: _Judged,
+    ) -> bool:
         """Write one rendition's playlist; false when the store lacks some of it, which is then made again."""
         name = row["name"]
-        chunks = await self._chunks.all(stream_id)
-        if any(chunk.state == "failed" for chunk in chunks):
-            # Those that were given up because of another have no reason of their own.
-            reason = next((chunk.failure for chunk in chunks if chunk.state == "failed" and chunk.failure), "failed")
-            judged.failures.append(f"{name}: {reason}")
+        if 2 * sum(name in chunk.made for chunk in chunks) < len(chunks):
+            # Sound that only a little of the source has, say.
+            judged.unmade.append(name)
             return True
         if not await self._all_in_store(stream_id, name, chunks):
             return False
-        entries = [
-            PlaylistEntry(chunk_name(chunk.number, chunk.fence), chunk.duration_ms, chunk.discontinuity)
-            for chunk in chunks
-        ]
+        pieces = pieces_of(name, chunks, source)
         index = rendition_key(stream_id, name, INDEX)
-        await self._objects.put_bytes(index, vod_playlist(entries).encode(), PLAYLIST)
-        peak, average = bits_per_second([(chunk.made[name].size_bytes, chunk.duration_ms) for chunk in chunks])
-        judged.variants[name] = _variant(row, peak, average)
+        await self._objects.put_bytes(index, vod_playlist(entries_of(pieces)).encode(), PLAYLIST)
+        judged.ready[name] = bits_per_second([(piece.size_bytes, piece.duration_ms) for piece in pieces])
+        _tell_of_substitutes(name, pieces)
         return True
 
     async def _all_in_store(self, stream_id: UUID, rendition: str, chunks: Sequence[ChunkState]) -> bool:
@@ -113,7 +130,8 @@ class Completion:
         absent = [
             chunk.number
             for chunk in chunks
-            if sizes.get(prefix + chunk_name(chunk.number, chunk.fence)) != chunk.made[rendition].size_bytes
+            if rendition in chunk.made
+            and sizes.get(prefix + chunk_name(chunk.number, chunk.fence)) != chunk.made[rendition].size_bytes
         ]
         if absent:
             log.error("chunks_not_in_store", rendition=rendition, absent=absent[:20], absent_chunks=len(absent))
@@ -124,31 +142,33 @@ class Completion:
     async def _say(self, stream_id: UUID, judged: _Judged) -> None:
         now = datetime.now(UTC)
         async with self._outbox.transaction() as transaction:
-            for name, variant in judged.variants.items():
-                await QUERIES.ready_rendition(
-                    transaction.connection,
-                    stream_id=stream_id,
-                    name=name,
-                    peak=variant.bits_per_second_peak,
-                    average=variant.bits_per_second_average,
-                )
-            if judged.failures:
+            # The recording first: what follows belongs to whoever changed it.
+            if judged.failure is not None:
+                said = await fail(transaction, stream_id, reason=judged.failure, now=now)
                 await QUERIES.fail_renditions(transaction.connection, stream_id=stream_id)
-                said = await fail(transaction, stream_id, reason="; ".join(judged.failures), now=now)
             else:
-                await complete(transaction, stream_id, renditions=tuple(judged.variants), now=now)
+                for name, (peak, average) in judged.ready.items():
+                    await QUERIES.ready_rendition(
+                        transaction.connection, stream_id=stream_id, name=name, peak=peak, average=average
+                    )
+                await QUERIES.fail_renditions(transaction.connection, stream_id=stream_id)
+                names = await write_master(transaction, self._objects, stream_id)
+                await complete(transaction, stream_id, renditions=names, now=now)
                 said = False
         if said:
             metrics.recordings_failed.labels("ladder").inc()
 
 
-def _variant(row: Mapping[str, Any], peak: int, average: int) -> Variant:
-    return Variant(
-        uri=f"{row['name']}/{INDEX}",
-        width_px=row["width_px"],
-        height_px=row["height_px"],
-        frame_rate=row["frame_rate"],
-        codecs=row["codecs"],
-        bits_per_second_peak=peak,
-        bits_per_second_average=average,
-    )
+def _failure(chunks: Sequence[ChunkState]) -> str | None:
+    """Why there is no ladder: more than half of the chunks could not be made. None: there is one."""
+    failed = [chunk for chunk in chunks if chunk.state == "failed"]
+    if 2 * len(failed) <= len(chunks):
+        return None
+    reason = next((chunk.failure for chunk in failed if chunk.failure), "no reason was given")
+    return f"{len(failed)} of {len(chunks)} chunks could not be made: {reason}"
+
+
+def _tell_of_substitutes(rendition: str, pieces: Sequence[Piece]) -> None:
+    substitutes = sum(piece.of_source for piece in pieces)
+    if substitutes:
+        log.warning("source_plays_for_lost_chunks", rendition=rendition, segments=substitutes)

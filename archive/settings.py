@@ -7,9 +7,13 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from archive.clips_settings import ClipsSettings
+from archive.download_settings import DownloadSettings
 from archive.ladder_settings import LadderSettings
 from archive.library_settings import LibrarySettings
+from archive.pictures_settings import PictureSettings
 from archive.retention_settings import RetentionSettings
+from archive.shipper_settings import ShipperSettings
 from eventbus.settings import BusSettings
 from runtime.settings import HttpSettings, ProcessSettings, TokenSettings
 
@@ -54,14 +58,20 @@ class ObjectSettings(ProcessSettings):
 
 
 class ArchiveSettings(
-    HttpSettings, TokenSettings, BusSettings, ObjectSettings, LadderSettings, LibrarySettings, RetentionSettings
+    HttpSettings,
+    TokenSettings,
+    BusSettings,
+    ObjectSettings,
+    ClipsSettings,
+    DownloadSettings,
+    LadderSettings,
+    LibrarySettings,
+    PictureSettings,
+    RetentionSettings,
+    ShipperSettings,
 ):
     """What the archive's processes need to know."""
 
-    archive_hls_directory: Path = Field(
-        default=Path("/var/lib/livestream/hls"),
-        description="Where the media server writes its HLS directories (shipper).",
-    )
     archive_work_directory: Path = Field(
         default=Path("/var/lib/livestream/work"),
         description="Where pieces of media lie while they are probed and transcoded; emptied again.",
@@ -72,21 +82,13 @@ class ArchiveSettings(
         description="The path on the public origin that leads to the recordings' objects.",
     )
 
-    archive_shipper_poll_seconds: float = Field(
-        default=0.5, gt=0, le=5, description="How often a running stream's playlist is read; well inside its window."
-    )
-    archive_shipper_uploads_at_once: int = Field(
-        default=12, ge=1, le=64, description="Segments that one shipper uploads at the same time, at most."
-    )
-    archive_shipper_directories_max: int = Field(
-        default=2_000, ge=1, le=20_000, description="Streams that one shipper follows at the same time, at most."
-    )
-    archive_shipper_keep_seconds: float = Field(
-        default=3_600.0, ge=0, description="How long local segments stay after their recording plays from the store."
-    )
-
     archive_chunk_seconds: float = Field(
         default=6.0, gt=0, le=60, description="How much of a recording one transcoding job takes, at least."
+    )
+    archive_transcode_while_live: bool = Field(
+        default=True,
+        description="Make renditions while the stream runs, so that all are there soon after its end. It takes "
+        "processors while people watch live; ended recordings go first.",
     )
     archive_worker_jobs_at_once: int = Field(
         default=2, ge=1, le=64, description="Jobs that one worker does at the same time."

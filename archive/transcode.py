@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from archive.chunks import WantedRendition
+from archive.encoders import X264, Encoder
 from archive.errors import MediaRefused, ProcessError, StoreUnavailable
 from archive.ffmpeg import rendition_arguments, sound_arguments
 from archive.jobs import LeasedJob
@@ -34,6 +35,7 @@ WORK_BYTES_MIN = 1 << 20
 class EncoderBudget:
     """What one job's encoder may take."""
 
+    encoder: Encoder = X264
     threads: int = 1
     nice: int = 19
     seconds_max: float = 300.0
@@ -129,7 +131,7 @@ class Transcoder:
             report(min(1.0, (progress.latest.frames or 0) / expected_frames))
 
         outputs = [(one, _target(source, one.name)) for one in renditions]
-        argv = rendition_arguments(source, outputs, threads=self._budget.threads)
+        argv = rendition_arguments(source, outputs, threads=self._budget.threads, encoder=self._budget.encoder)
         finished = await self._runner.run(argv, self._limits(job, renditions), on_output=heard)
         if any(one.has_video for one in renditions) and not progress.latest.frames:
             raise MediaRefused(f"no picture could be decoded: {finished.stderr_tail or 'the encoder made no frame'}")

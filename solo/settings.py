@@ -35,6 +35,9 @@ class SoloSettings(AccountsSettings, StreamingSettings, NotifySettings, ChatSett
         le=64,
         description="Jobs done at the same time; each is an encoder, and the machine has others.",
     )
+    archive_transcode_while_live: bool = Field(
+        default=False, description="Make renditions while the stream runs; the machine streams, too, so: afterwards."
+    )
     archive_shipper_uploads_at_once: int = Field(
         default=4, ge=1, le=64, description="Segments stored at the same time, at most; there is one disk."
     )

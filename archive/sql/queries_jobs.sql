@@ -94,3 +94,75 @@ on conflict do nothing;
 -- The renditions that a recording's chunks are made for, best first.
 select name, width_px, height_px, codecs, video_bits_per_second_max from renditions
 where stream_id = :stream_id and rank > 0 and state <> 'failed' order by rank limit 32;
+
+-- name: plan_chunks!
+-- Chunk jobs; one that is planned otherwise, because segments came late, is made again under its next fence.
+insert into jobs as j (stream_id, kind, number, particulars, work_ms)
+select :stream_id, 'chunk', n.number, n.particulars::jsonb, n.work_ms
+from unnest(:numbers::integer[], :particulars::text[], :work_ms::bigint[]) as n(number, particulars, work_ms)
+order by n.number
+on conflict (stream_id, kind, number) do update
+set particulars = excluded.particulars, work_ms = excluded.work_ms, state = 'pending', due_at = now(), attempts = 0,
+    progress = 0, result = null, failure = null, changed_at = now()
+where j.particulars <> excluded.particulars or j.work_ms <> excluded.work_ms or j.state = 'dropped';
+
+-- name: drop_chunks_from!
+-- There are fewer chunks than were planned.
+update jobs set state = 'dropped', result = null, changed_at = now()
+where stream_id = :stream_id and kind = 'chunk' and number >= :number and state <> 'dropped';
+
+-- name: list_unplanned
+-- Recordings that play and have no whole plan of their ladder.
+select stream_id, traceparent from recordings
+where status = 'processing' and ladder_planned_at is null order by stream_id limit :rows_max;
+
+-- name: list_live_unplanned
+-- Recordings that do not play yet and have a chunk's segments that are in no chunk.
+select r.stream_id, coalesce(c.number, -1) as number, c.last_sequence
+from recordings as r
+left join lateral (
+    select j.number, (j.particulars ->> 'last_sequence')::integer as last_sequence from jobs as j
+    where j.stream_id = r.stream_id and j.kind = 'chunk' and j.state <> 'dropped'
+    order by j.number desc limit 1) as c on true
+where r.status = 'pending' and r.published_at is null and r.clip_of is null and r.deleted_at is null
+  and r.stream_id <> all(:skipped::uuid[])
+  and :target_ms::bigint <= (
+      select sum(n.duration_ms) from (
+          select s.duration_ms from segments as s
+          where s.stream_id = r.stream_id and s.sequence > coalesce(c.last_sequence, -1)
+          order by s.sequence limit :segments_max) as n)
+order by r.stream_id limit :rows_max;
+
+-- name: list_segments_after
+-- The segments after one, each with whether it has been there for a while.
+select sequence, duration_ms, size_bytes, discontinuity,
+       shipped_at < now() - make_interval(secs => :hole_seconds) as shipped_long_ago
+from segments where stream_id = :stream_id and sequence > :after order by sequence limit :rows_max;
+
+-- name: lock_unplanned$
+-- Keep a recording that plays and has no whole plan from being planned by others.
+select stream_id from recordings
+where stream_id = :stream_id and status = 'processing' and ladder_planned_at is null for update;
+
+-- name: lock_live$
+-- Keep a recording that does not play yet from being planned by others; nothing if somebody has it.
+select stream_id from recordings
+where stream_id = :stream_id and status = 'pending' and published_at is null for update skip locked;
+
+-- name: note_progress^
+-- How much of a planned ladder is done, one chunk more than the rows say; answers only when the percentage has grown.
+with work as (
+    select sum(j.work_ms)::numeric as all_ms,
+           sum(case when j.state in ('done', 'failed') or j.number = :number then j.work_ms
+                    else j.work_ms * j.progress end)::numeric as done_ms
+    from jobs as j where j.stream_id = :stream_id and j.kind = 'chunk' and j.state <> 'dropped'),
+percentage as (
+    select least(99, floor(100 * done_ms / greatest(all_ms, 1)))::smallint as percent from work where all_ms > 0),
+before as (
+    select r.stream_id, r.progress_percent, p.percent from recordings as r cross join percentage as p
+    where r.stream_id = :stream_id and r.status = 'processing' and r.ladder_planned_at is not null
+      and r.progress_percent < p.percent
+    for update of r)
+update recordings as r set progress_percent = b.percent from before as b
+where r.stream_id = b.stream_id
+returning r.channel_id, b.progress_percent as percent_before, r.progress_percent as percent;

@@ -33,6 +33,9 @@ update renditions set video_bits_per_second_max = 1400000 where rank > 0;
 -- Serves: lease_job, list_finished_ladders, count_waiting_jobs.
 create index jobs_open on jobs (stream_id, urgency, number, kind) where state in ('pending', 'leased');
 
+-- Serves: list_live_unplanned.
+create index recordings_unpublished on recordings (stream_id) where status = 'pending' and published_at is null;
+
 -- Recordings that have open jobs take turns: the one for which the least was done goes first, so a short one does not
 -- wait behind a long one. Who joins begins where the others are. Those that still run stand behind those that are over.
 create table job_turns (

@@ -20,9 +20,15 @@ from archive.chunks import Chunks, ChunkState
 from archive.completion import Completion
 from archive.finalise import Finaliser
 from archive.jobs import JobKind, Jobs
+from archive.ladder import LadderStep
+from archive.ladder_planner import LadderPlanner
 from archive.objects import ObjectStore
+from archive.planner_store import PlannerStore
 from archive.process import ProcessRunner
 from archive.shipper import Shipper, ShipperPace
+from archive.shipper_rows import Shipments
+from archive.source_probe import SourceProbe
+from archive.spool_room import SpoolLimits
 from archive.store import Recording, Recordings
 from archive.transcode import EncoderBudget, Transcoder
 from archive.worker import Worker
@@ -32,6 +38,8 @@ from runtime.postgres import Pool
 from runtime.service import Service
 
 CHANNEL = UUID("01890000-0000-7000-8000-00000000c4a1")
+LADDER = (LadderStep("480p", lines=480, video_bits_per_second_max=1_400_000),)
+"""One rendition is enough to show what happens to chunks; tests of the ladder give their own."""
 PACE = ShipperPace(poll_seconds=0.1)
 
 
@@ -49,18 +57,38 @@ class House:
         self.recordings = Recordings(self.pool)
         self.runner = ProcessRunner(without_network=False)
 
-    def shipper(self, pace: ShipperPace = PACE) -> Shipper:
-        return Shipper(self.hls, self.recordings, self.objects, self.runner, pace)
+    def shipper(self, pace: ShipperPace = PACE, limits: SpoolLimits | None = None) -> Shipper:
+        return Shipper(self.hls, Shipments(self.pool), self.objects, self.runner, pace, limits)
 
     def finaliser(self) -> Finaliser:
         return Finaliser(
             self.recordings,
             self.outbox,
             self.objects,
-            self.runner,
-            work_directory=self.work,
+            self.source_probe(),
             playback_path="/recordings",
-            chunk_seconds=4.0,
+        )
+
+    def source_probe(self) -> SourceProbe:
+        return SourceProbe(self.objects, self.runner, self.work)
+
+    def planner(
+        self,
+        *,
+        ladder: Sequence[LadderStep] = LADDER,
+        with_sound: bool = False,
+        while_live: bool = False,
+        chunk_seconds: float = 4.0,
+    ) -> LadderPlanner:
+        return LadderPlanner(
+            PlannerStore(self.pool),
+            self.recordings,
+            self.outbox,
+            self.source_probe(),
+            ladder=ladder,
+            with_sound=with_sound,
+            chunk_seconds=chunk_seconds,
+            while_live=while_live,
         )
 
     def jobs(self, lease_seconds: float = 20.0) -> Jobs:
@@ -122,6 +150,13 @@ class House:
         await until(reached, seconds=seconds)
         return await self.recording(stream_id)
 
+    async def until_planned(self, stream_id: UUID) -> None:
+        async def reached() -> bool:
+            query = "select ladder_planned_at from recordings where stream_id = $1"
+            return await self.pool.fetchval(query, stream_id) is not None
+
+        await until(reached)
+
     async def until_shipped(self, stream_id: UUID, segments: int) -> None:
         async def reached() -> bool:
             return len(await self.recordings.shipped(stream_id)) >= segments
@@ -132,6 +167,10 @@ class House:
         """The events that were said so far: type and data."""
         rows = await self.pool.fetch("select type, data from outbox order by id")
         return [(row["type"], json.loads(row["data"])) for row in rows]
+
+    async def outcomes(self) -> list[str]:
+        """The types of the events that were said so far, without those that tell of progress."""
+        return [kind for kind, _ in await self.said() if kind != "recording.progressed"]
 
     async def text(self, key: str) -> str:
         return (await self.objects.get_bytes(key, bytes_max=1 << 20)).decode()

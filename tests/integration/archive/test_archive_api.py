@@ -42,7 +42,7 @@ async def test_a_recording_tells_how_far_it_is(house: House, client: HeldClient,
     for body, duration_ms in zip(small_clip.segments, small_clip.durations_ms, strict=True):
         disk.close(body, duration_ms)
     await house.ended(stream_id)
-    async with running(house.shipper(), house.finaliser()):
+    async with running(house.shipper(), house.finaliser(), house.planner(), house.completion()):
         await house.until_status(stream_id, "completed")
     done = await got(client, f"/api/archives/{stream_id}")
     assert done["playback_url"] == f"/recordings/{stream_id}/master.m3u8"

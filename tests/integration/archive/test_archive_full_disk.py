@@ -121,7 +121,7 @@ async def test_the_archive_waits_for_room_and_loses_nothing(house: House, small_
         stream_id = await here.started()
         disk = MediaServerDisk(here.hls, stream_id)
         filler = fill(small_disk)
-        async with running(here.shipper(), here.finaliser()):
+        async with running(here.shipper(), here.finaliser(), here.planner(), here.completion()):
             for body, duration_ms in zip(small_clip.segments, small_clip.durations_ms, strict=True):
                 disk.close(body, duration_ms)
             await here.ended(stream_id)
@@ -151,7 +151,7 @@ async def test_a_disk_that_is_full_for_the_playlists_publishes_later(
         async with running(here.shipper()):
             await here.until_shipped(stream_id, len(small_clip.segments))
         filler = fill(small_disk)
-        async with running(here.shipper(), here.finaliser()):
+        async with running(here.shipper(), here.finaliser(), here.planner(), here.completion()):
 
             async def refused_often() -> bool:
                 return len(objects.refused) >= 2
@@ -171,10 +171,10 @@ async def test_a_full_work_directory_gives_no_rendition_up(house: House, small_d
     for body, duration_ms in zip(clip.segments, clip.durations_ms, strict=True):
         disk.close(body, duration_ms)
     await here.ended(stream_id)
-    async with running(here.shipper(), here.finaliser()):
+    async with running(here.shipper(), here.finaliser(), here.planner(), here.completion()):
         await here.until_status(stream_id, "processing")
     filler = fill(small_disk)
-    async with running(here.worker(attempts_max=1), here.completion()):
+    async with running(here.worker(attempts_max=1), here.planner(), here.completion()):
 
         async def failed_twice() -> bool:
             row = await here.pool.fetchrow("select max(fence) as fence, max(attempts) as attempts from jobs")

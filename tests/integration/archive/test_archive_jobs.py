@@ -125,15 +125,15 @@ async def test_a_job_that_is_given_back_waits_its_time_and_keeps_count(house: Ho
     assert (await leased(jobs)).attempts == 2
 
 
-async def published(house: House, clip: Clip) -> UUID:
+async def published(house: House, clip: Clip, *, chunk_seconds: float = 4.0) -> UUID:
     """A recording that plays and waits for its ladder."""
     stream_id = await house.started()
     disk = MediaServerDisk(house.hls, stream_id)
     for body, duration_ms in zip(clip.segments, clip.durations_ms, strict=True):
         disk.close(body, duration_ms)
     await house.ended(stream_id)
-    async with running(house.shipper(), house.finaliser()):
-        await house.until_status(stream_id, "processing")
+    async with running(house.shipper(), house.finaliser(), house.planner(chunk_seconds=chunk_seconds)):
+        await house.until_planned(stream_id)
     return stream_id
 
 
@@ -141,7 +141,7 @@ async def test_a_late_worker_cannot_replace_what_the_playlist_names(house: House
     stream_id = await published(house, clip)
     late = await leased(house.jobs())
     await run_out(house)
-    async with running(house.worker(), house.completion()):
+    async with running(house.worker(), house.planner(), house.completion()):
         await house.until_status(stream_id, "completed")
     index = await house.text(f"{stream_id}/480p/index.m3u8")
     assert f"{late.number}-2.ts" in index
@@ -153,7 +153,7 @@ async def test_a_late_worker_cannot_replace_what_the_playlist_names(house: House
         await worker._finish(kind, late, made, 0.1)
     assert await house.objects.head(key) is None
     await house.pieces(f"{stream_id}/480p/index.m3u8")
-    assert [kind for kind, _ in await house.said()] == ["recording.published", "recording.completed"]
+    assert await house.outcomes() == ["recording.published", "recording.completed"]
 
 
 async def test_a_worker_whose_lease_is_lost_stops_its_work(house: House, clip: Clip) -> None:
@@ -188,31 +188,45 @@ async def test_a_stopped_worker_gives_its_job_back_at_once(house: House, clip: C
     assert list(house.work.iterdir()) == []
 
 
-async def test_a_chunk_that_cannot_be_made_leaves_the_source_playing(house: House, clip: Clip) -> None:
+async def test_for_a_chunk_that_cannot_be_made_the_source_plays(house: House, clip: Clip) -> None:
     spoilt = replace(clip, segments=[*clip.segments[:3], bytes(len(clip.segments[3]))])
-    stream_id = await published(house, spoilt)
+    stream_id = await published(house, spoilt, chunk_seconds=2.0)
+    async with running(house.worker(attempts_max=2), house.completion()):
+        done = await house.until_status(stream_id, "completed")
+    assert list(done.renditions) == ["source", "480p"]
+    index = await house.text(f"{stream_id}/480p/index.m3u8")
+    assert index.count("#EXT-X-DISCONTINUITY") == 1
+    assert index.endswith("#EXT-X-DISCONTINUITY\n#EXTINF:2.000,\n../source/3.ts\n#EXT-X-ENDLIST\n")
+    attempts = await house.pool.fetchval("select attempts from jobs where kind = 'chunk' and number = 3")
+    assert attempts == 2
+
+
+async def test_a_ladder_of_which_most_cannot_be_made_fails_and_leaves_the_source(house: House, clip: Clip) -> None:
+    nothing = [bytes(len(body)) for body in clip.segments]
+    stream_id = await published(
+        house, replace(clip, segments=[clip.segments[0], nothing[1], clip.segments[2], nothing[3]])
+    )
     await house.pool.execute(
-        "update jobs set particulars = particulars || '{\"first_sequence\": 3}' where particulars ->> 'last_sequence' = '3'"
+        "update jobs set particulars = jsonb_set(particulars, '{first_sequence}', particulars -> 'last_sequence') "
+        "where kind = 'chunk'"
     )
     async with running(house.worker(attempts_max=2), house.completion()):
         failed = await house.until_status(stream_id, "failed")
     assert failed.failure is not None
-    assert failed.failure.startswith("480p: ")
+    assert failed.failure.startswith("2 of 2 chunks could not be made: ")
     assert failed.published_at is not None
     assert list(failed.renditions) == ["source"]
     assert "480p" not in await house.text(f"{stream_id}/master.m3u8")
     await house.pieces(f"{stream_id}/source/index.m3u8")
-    assert [kind for kind, _ in await house.said()] == ["recording.published", "recording.failed"]
-    attempts = await house.pool.fetchval("select attempts from jobs where particulars ->> 'last_sequence' = '3'")
-    assert attempts == 2
+    assert await house.outcomes() == ["recording.published", "recording.failed"]
 
 
 async def test_a_job_that_kills_its_workers_is_given_up(house: House, clip: Clip) -> None:
     stream_id = await published(house, clip)
-    await house.pool.execute("update jobs set attempts = 3, state = 'leased', due_at = now() where number = 0")
+    await house.pool.execute("update jobs set attempts = 3, state = 'leased', due_at = now() where kind = 'chunk'")
     async with running(house.worker(attempts_max=3), house.completion()):
         failed = await house.until_status(stream_id, "failed")
-    assert failed.failure == "480p: 3 workers died of it"
+    assert failed.failure == "2 of 2 chunks could not be made: 3 workers died of it"
 
 
 async def test_a_chunk_that_the_store_lost_is_made_again(house: House, clip: Clip) -> None:
@@ -220,12 +234,12 @@ async def test_a_chunk_that_the_store_lost_is_made_again(house: House, clip: Cli
     async with running(house.worker()):
 
         async def all_done() -> bool:
-            return await house.jobs().waiting() == 0
+            return all(chunk.state == "done" for chunk in await house.chunks(stream_id))
 
         await until(all_done)
     await house.objects.delete(f"{stream_id}/480p/1-1.ts")
     await house.objects.put_bytes(f"{stream_id}/480p/0-1.ts", b"cut", SEGMENT)
-    async with running(house.completion(), house.worker()):
+    async with running(house.planner(), house.completion(), house.worker()):
         await house.until_status(stream_id, "completed")
     assert len(await house.pieces(f"{stream_id}/480p/index.m3u8")) == 2
 
@@ -244,8 +258,7 @@ async def test_two_finalisers_with_one_recording_publish_it_once(house: House, c
     claim = await house.recordings.claim_settled(claim_seconds=60)
     assert claim is not None
     await asyncio.gather(*(house.finaliser()._finalise_claimed(claim) for _ in range(3)))
-    assert [kind for kind, _ in await house.said()] == ["recording.published"]
-    assert len(await house.chunks(stream_id)) == 1
+    assert await house.outcomes() == ["recording.published"]
 
 
 async def test_two_finalisers_and_two_completions_say_each_thing_once(house: House, clip: Clip) -> None:
@@ -260,8 +273,10 @@ async def test_two_finalisers_and_two_completions_say_each_thing_once(house: Hou
         house.finaliser(),
         house.worker(),
         house.worker(),
+        house.planner(),
         house.completion(),
+        house.planner(),
         house.completion(),
     ):
         await house.until_status(stream_id, "completed")
-    assert [kind for kind, _ in await house.said()] == ["recording.published", "recording.completed"]
+    assert await house.outcomes() == ["recording.published", "recording.completed"]

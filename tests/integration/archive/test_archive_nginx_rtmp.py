@@ -47,7 +47,7 @@ async def publish(stack: Stack, stream_id: UUID, flv: Path, *, at_once: bool = F
 async def test_a_stream_with_a_reconnect_is_kept_frame_by_frame(
     beside: House, stack: Stack, flv: Path, tmp_path: Path
 ) -> None:
-    async with running(beside.shipper(), beside.finaliser(), beside.worker(), beside.completion()):
+    async with running(beside.shipper(), beside.finaliser(), beside.worker(), beside.planner(), beside.completion()):
         stream_id = await beside.started()
         for _ in range(2):
             publisher = await publish(stack, stream_id, flv)

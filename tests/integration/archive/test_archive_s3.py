@@ -98,7 +98,7 @@ async def test_a_recording_plays_from_the_store_without_a_key(
     for body, duration_ms in zip(clip.segments, clip.durations_ms, strict=True):
         disk.close(body, duration_ms)
     await on_s3.ended(stream_id)
-    async with running(on_s3.shipper(), on_s3.finaliser(), on_s3.worker(), on_s3.completion()):
+    async with running(on_s3.shipper(), on_s3.finaliser(), on_s3.worker(), on_s3.planner(), on_s3.completion()):
         await on_s3.until_status(stream_id, "completed")
     root = f"{place.endpoint_url}/{place.bucket}/{stream_id}"
     async with aiohttp.ClientSession(raise_for_status=True) as anybody:
