@@ -52,6 +52,11 @@ on conflict (stream_id, sequence) do nothing;
 select sequence, reason, duration_ms from lost_segments
 where stream_id = :stream_id order by sequence limit :rows_max;
 
+-- name: forget_found!
+-- Segments that were given up and are in the store all the same: of two shippers, or of one that was killed in between.
+delete from lost_segments as l using segments as s
+where l.stream_id = :stream_id and s.stream_id = :stream_id and s.sequence = l.sequence;
+
 -- name: settle$
 -- Nothing more will be shipped of this stream; how many segments it has. Never fewer than were once counted.
 update recordings set settled_at = now(), segments_expected = greatest(
