@@ -6,6 +6,7 @@ from archive.access import Access, PlaybackChecks
 from archive.access_api import AccessApi
 from archive.library_api import LibraryApi
 from archive.parts import ArchiveParts
+from archive.purge import Purger
 from runtime.assembly import Assembly
 
 
@@ -25,4 +26,5 @@ def library(parts: ArchiveParts) -> Assembly:
             ),
             PlaybackChecks(access),
         ],
+        services=[Purger(parts.pool, parts.outbox, parts.objects)],
     )

@@ -37,7 +37,7 @@ update recordings
 set finalise_due_at = now() + make_interval(secs => :claim_seconds), finalise_attempts = finalise_attempts + 1
 where stream_id = (
     select stream_id from recordings
-    where settled_at is not null and status = 'pending' and finalise_due_at <= now()
+    where settled_at is not null and status = 'pending' and finalise_due_at <= now() and deleted_at is null
     order by finalise_due_at limit 1 for update skip locked)
 returning stream_id, channel_id, ended_at, segments_expected, finalise_attempts, clip_of, traceparent;
 

@@ -3,6 +3,7 @@
 alter table recordings
     add column title_edited_at timestamptz,                 -- from then on the title is the owner's, not the stream's
     add column edited_at timestamptz,
+    add column removing_since timestamptz,                  -- purged, and not all of its objects are gone yet
     add constraint recordings_deleted check ((deleted_at is null) = (purge_due_at is null)),
     add constraint recordings_purged check (purged_at is null or deleted_at is not null);
 
@@ -13,6 +14,9 @@ create index recordings_channel_public on recordings (channel_id, stream_id desc
     where visibility = 'public' and deleted_at is null;
 -- Serves: list_purges.
 create index recordings_purges on recordings (purge_due_at) where purge_due_at is not null and purged_at is null;
+
+-- Serves: list_purges.
+create index recordings_removing on recordings (removing_since) where removing_since is not null;
 
 -- Whoever shows the token that this is the hash of may play one private recording for a while.
 create table playback_grants (
