@@ -15,18 +15,18 @@ class RetentionSettings(ProcessSettings):
         description="Whether old recordings are moved to the colder class and deleted by themselves. Off: only by "
         "`livestream retention apply`.",
     )
-    archive_retention_cold_after_days: int | None = Field(
+    archive_retention_cold_after_days: int = Field(
         default=90,
-        ge=1,
+        ge=0,
         le=36_500,
         description="After so many days a recording moves to the colder class (LIVESTREAM_ARCHIVE_S3_COLD_CLASS), "
-        "where the store has one. None: never.",
+        "where the store has one. 0: never.",
     )
-    archive_retention_delete_after_days: int | None = Field(
+    archive_retention_delete_after_days: int = Field(
         default=1_095,
-        ge=1,
+        ge=0,
         le=36_500,
-        description="After so many days a recording that is not marked to be preserved is deleted. None: never.",
+        description="After so many days a recording that is not marked to be preserved is deleted. 0: never.",
     )
     archive_retention_every_seconds: float = Field(
         default=3_600.0, ge=1, le=7 * 86_400, description="How long retention and the sweeper rest after a round."

@@ -13,6 +13,7 @@ import typer
 
 from console import (
     backup,
+    capacity,
     dead_letters,
     deliveries,
     follows,
@@ -40,7 +41,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-for verb in (init, solo, doctor, backup, restore, generate, init_secrets, push_key, seed_followers, demo):
+for verb in (init, solo, doctor, backup, restore, generate, init_secrets, push_key, seed_followers, demo, capacity):
     app.add_typer(verb.app)
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(topics.app, name="topics")

@@ -155,3 +155,23 @@ from (select :stream_id::uuid as stream_id) as f left join recordings as r on r.
 select stream_id from recordings
 where stream_id > :after and published_at is not null and deleted_at is null
 order by stream_id limit :rows_max;
+
+-- name: measure_months
+-- What recordings that have their objects still take, by months of 30 days before now.
+select greatest(0, floor(extract(epoch from :now - r.published_at) / 2592000))::integer as month,
+       count(*) as streams, coalesce(sum(r.duration_ms), 0)::bigint as duration_ms,
+       coalesce(sum(r.size_bytes), 0)::bigint as size_bytes,
+       coalesce(sum(r.size_bytes) filter (where r.cold_at is not null), 0)::bigint as cold_bytes
+from recordings as r where r.published_at is not null and r.purged_at is null
+group by 1 order by 1 limit :rows_max;
+
+-- name: measure_tables
+-- The tables of the schema with their partitions: rows as the server estimates them, and bytes with indexes.
+select coalesce(p.relname, c.relname)::text as name, sum(s.n_live_tup)::bigint as rows,
+       sum(pg_total_relation_size(c.oid))::bigint as size_bytes
+from pg_class as c
+join pg_stat_user_tables as s on s.relid = c.oid
+left join pg_inherits as i on i.inhrelid = c.oid
+left join pg_class as p on p.oid = i.inhparent
+where c.relkind = 'r' and s.schemaname = current_schema()
+group by 1 order by 1 limit :rows_max;
