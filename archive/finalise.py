@@ -247,7 +247,9 @@ def _verified(
         for segment in segments
         if segment.sequence in gone
     ]
-    gaps = find_gaps(kept, [*lost, *given_up])
+    # A clip is numbered from where its worker began.
+    first = segments[0].sequence if segments and recording.clip_of is not None else 0
+    gaps = find_gaps(kept, [*lost, *given_up], first_sequence=first)
     if not kept:
         reason = f"none of its segments is there: {gaps[0].reason}" if gaps else "no media arrived"
         raise MediaRefused(reason)
