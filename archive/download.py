@@ -28,6 +28,7 @@ from archive.probe import PROBE_LIMITS, probe
 from archive.process import Limits
 from archive.recording_files import file_key, put_files
 from archive.store import RecordingFile
+from archive.transcode import blame_a_full_disk
 from eventbus.outbox import Transaction
 
 log = structlog.get_logger(__name__)
@@ -63,10 +64,15 @@ class Downloads:
         """See JobKind."""
         rendition, bytes_expected = job.particulars["rendition"], job.particulars["bytes_expected"]
         runs: Sequence[Run] = await self._runs(job, rendition)
-        with download_room(self._work_directory, bytes_expected) as directory:
+        async with download_room(self._work_directory, bytes_expected) as directory:
             if job.particulars["has_picture"]:
                 runs = await self._from_first_picture(runs, directory)
-            target = await self._join(job, runs, directory, report)
+            try:
+                target = await self._join(job, runs, directory, report)
+            except ProcessError as error:
+                await asyncio.to_thread(blame_a_full_disk, directory, error)
+                # The text is shown to users, who need not know where our files are.
+                raise MediaRefused(str(error).replace(f"{directory}/", "")) from error
             seconds = await self._judge(runs, target)
             name = f"{DOWNLOAD}/{rendition}-{job.fence}.mp4"
             key = file_key(job.stream_id, name)

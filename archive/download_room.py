@@ -6,13 +6,14 @@ killed one has left is known at once, and does not take the room of the next try
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import structlog
@@ -29,23 +30,26 @@ UNLOCKED_SECONDS = 60.0
 SPARE_BYTES = 256 << 20
 
 
-@contextmanager
-def download_room(work_directory: Path, bytes_needed: int) -> Iterator[Path]:
-    """A locked directory with room for so much; gone afterwards. Blocks. Raises MediaRefused."""
-    clear_leftovers(work_directory)
+@asynccontextmanager
+async def download_room(work_directory: Path, bytes_needed: int) -> AsyncIterator[Path]:
+    """A locked directory with room for so much; gone afterwards. Raises MediaRefused."""
+    # What is large is removed in a thread. The rest is quick, and must not be done when nobody waits for it any more.
+    await asyncio.to_thread(clear_leftovers, work_directory)
     free_bytes = shutil.disk_usage(work_directory).free
     if free_bytes < bytes_needed + SPARE_BYTES:
         raise MediaRefused(
             f"making it takes {bytes_needed + SPARE_BYTES} bytes in the worker's work directory "
             f"(archive_work_directory), and {free_bytes} are free"
         )
-    with tempfile.TemporaryDirectory(dir=work_directory, prefix=PREFIX, ignore_cleanup_errors=True) as directory:
-        lock = os.open(Path(directory) / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield Path(directory)
-        finally:
-            os.close(lock)
+    directory = Path(tempfile.mkdtemp(dir=work_directory, prefix=PREFIX))
+    lock = os.open(directory / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield directory
+    finally:
+        # Whoever finds it unlocked and still there may remove it as well.
+        os.close(lock)
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
 
 def clear_leftovers(work_directory: Path) -> None:

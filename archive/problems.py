@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.problems import Conflict, Forbidden, NotFound
+from runtime.problems import Conflict, Forbidden, NotFound, TooManyRequests
 
 
 class RecordingNotFound(NotFound):
@@ -45,3 +45,45 @@ class GrantNotValid(NotFound):
 
     type = "grant-not-valid"
     title = "This access is not valid"
+
+
+class RecordingDoesNotPlay(Conflict):
+    """What was asked for takes a recording that plays."""
+
+    type = "recording-does-not-play"
+    title = "This recording does not play (yet)"
+
+
+class TooManyClips(TooManyRequests):
+    """The channel has as many clips in the making as it may have."""
+
+    type = "too-many-clips"
+    title = "Too many clips are being made"
+
+
+class IdempotencyKeyReused(Conflict):
+    """Another request was made under the same Idempotency-Key within a day."""
+
+    type = "idempotency-key-reused"
+    title = "This Idempotency-Key belongs to another request"
+
+
+class DownloadsRefused(Forbidden):
+    """The caller may play the recording, and may not have it as a file."""
+
+    type = "downloads-refused"
+    title = "This recording may not be downloaded"
+
+
+class DownloadNotFound(NotFound):
+    """Nobody has asked for this download, or it has been removed since."""
+
+    type = "download-not-found"
+    title = "There is no such download"
+
+
+class DownloadTooLarge(Conflict):
+    """The file would be larger than this server makes them; `bytes_max` is the limit."""
+
+    type = "download-too-large"
+    title = "This recording is too large for a download"

@@ -64,11 +64,19 @@ class ArchiveView(BaseModel):
         description="Path of the HLS master playlist, once it plays. Of a private recording it answers only those who "
         "have been given access (`POST …/access`)."
     )
+    poster_url: str | None = Field(description="Path of a picture of it (JPEG), once there is one.")
+    storyboard_url: str | None = Field(
+        description="Path of a WebVTT file whose cues name small pictures of it (`#xywh=` parts of JPEGs beside the "
+        "file), for a seek bar; once there is one."
+    )
     renditions: list[str] = Field(description="What it plays in now, best first.")
     partial: bool = Field(description="Some of what was streamed is not in it: `missing` says what.")
     missing: list[GapView]
     captions: list[CaptionsView]
     clip_of: UUID | None = Field(description="The recording that it was cut from.")
+    clip_from_seconds: float | None = Field(description="Of a clip: where in `clip_of` it begins.")
+    clip_to_seconds: float | None = Field(description="Of a clip: where in `clip_of` it ends.")
+    replaced_by: UUID | None = Field(description="The clip that took its place, when it was deleted for that.")
     published_at: datetime | None
     completed_at: datetime | None
     failure: str | None
@@ -94,17 +102,29 @@ def archive_view(recording: Recording, caller: Caller | None, *, playback_path: 
         duration_seconds=None if recording.duration_ms is None else recording.duration_ms / 1000,
         size_bytes=recording.size_bytes,
         playback_url=f"{playback_path}/{master_key(recording.stream_id)}" if plays else None,
+        poster_url=_file_url(recording, "poster", folder),
+        storyboard_url=_file_url(recording, "storyboard", folder),
         renditions=list(recording.renditions),
         partial=recording.partial,
         missing=[GapView.model_validate(gap) for gap in recording.missing],
         captions=[captions_view(file, folder) for file in recording.files if file.role == "captions"],
         clip_of=recording.clip_of,
+        clip_from_seconds=None if recording.clip_from_ms is None else recording.clip_from_ms / 1000,
+        clip_to_seconds=None if recording.clip_to_ms is None else recording.clip_to_ms / 1000,
+        replaced_by=recording.replaced_by if recording.delete_reason == "replaced" else None,
         published_at=recording.published_at,
         completed_at=recording.completed_at,
         failure=recording.failure,
         deleted_at=recording.deleted_at,
         purge_at=recording.purge_due_at,
     )
+
+
+def _file_url(recording: Recording, role: str, folder: str) -> str | None:
+    """The path of the recording's only file of a role."""
+    if recording.deleted_at is not None:
+        return None
+    return next((f"{folder}/{file.name}" for file in recording.files if file.role == role), None)
 
 
 def captions_view(file: RecordingFile, folder: str) -> CaptionsView:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from tests.engines import S3
 from tests.integration.edge import Answer, PlaybackTwin, ask, wait_for
 
 STREAM = "01922222-2222-7222-8222-222222222222"
+EXPOSED = "Content-Length, Content-Range, Content-Disposition, ETag"
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def test_a_recording_is_read_through_the_edge(recordings: Recordings) -> None:
     assert playlist.headers["cache-control"] == "no-cache"
     for answer in (whole, playlist):
         assert answer.headers["access-control-allow-origin"] == "*"
-        assert answer.headers["access-control-expose-headers"] == "Content-Length, Content-Range"
+        assert answer.headers["access-control-expose-headers"] == EXPOSED
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["accept-ranges"] == "bytes"
         assert not [name for name in answer.headers if name.startswith(("x-amz", "x-minio", "x-ratelimit"))]
@@ -107,6 +109,36 @@ def test_a_part_of_a_recording_is_read_as_a_range(recordings: Recordings) -> Non
 def test_a_recording_that_a_player_has_already_is_not_sent_again(recordings: Recordings) -> None:
     etag = recordings.ask(f"{STREAM}/source/0.ts").headers["etag"]
     assert recordings.ask(f"{STREAM}/source/0.ts", headers={"If-None-Match": etag}).status == 304
+
+
+def test_a_download_is_a_file_to_keep_and_one_that_was_cut_off_is_resumed(
+    recordings: Recordings, tmp_path: Path
+) -> None:
+    body, name = os.urandom(3_000_000), f"{STREAM}/download/source-1.mp4"
+    recordings.put(name, body, "video/mp4")
+    head = recordings.ask(name, method="HEAD")
+    assert (head.status, head.headers["content-type"]) == (200, "video/mp4")
+    assert head.headers["content-disposition"] == f'attachment; filename="{STREAM}-source-1.mp4"'
+    assert "immutable" in head.headers["cache-control"]
+    assert "content-disposition" not in recordings.ask(f"{STREAM}/source/0.ts").headers
+    assert "content-disposition" not in recordings.ask(f"{STREAM}/download/none-1.mp4").headers
+
+    kept, url = tmp_path / "kept.mp4", f"http://127.0.0.1:{recordings.port}/recordings/{name}"
+    kept.write_bytes(body[:1_234_567])
+    subprocess.run(["curl", "-fsS", "-C", "-", "-o", str(kept), url], check=True, timeout=20)
+    assert kept.read_bytes() == body
+    rest = recordings.ask(name, headers={"Range": "bytes=2999990-", "If-Range": head.headers["etag"]})
+    assert (rest.status, rest.body) == (206, body[2_999_990:])
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type"), [("poster-1.jpg", "image/jpeg"), ("storyboard/1.vtt", "text/vtt")], ids=["jpg", "vtt"]
+)
+def test_pictures_have_their_media_types(recordings: Recordings, name: str, content_type: str) -> None:
+    recordings.put(f"{STREAM}/{name}", b"0123456789", content_type)
+    answer = recordings.ask(f"{STREAM}/{name}")
+    assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, content_type)
+    assert "immutable" in answer.headers["cache-control"]
 
 
 def test_queries_and_credentials_do_not_reach_what_keeps_recordings(recordings: Recordings) -> None:

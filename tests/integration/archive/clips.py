@@ -17,16 +17,34 @@ class Clip:
 
 
 def make_clip(
-    directory: Path, *, seconds: float = 8, size: str = "1280x720", rate: int = 30, sound: bool = True, start: float = 0
+    directory: Path,
+    *,
+    seconds: float = 8,
+    size: str = "1280x720",
+    rate: int = 30,
+    sound: bool = True,
+    start: float = 0,
+    picture: str = "testsrc2",
+    pixel_aspect: str = "1",
+    b_frames: int = 0,
 ) -> Clip:
-    """H.264 with a key frame every 2 s, and AAC; each segment begins with a key frame."""
+    """H.264 with a key frame every 2 s, and AAC; each segment begins with a key frame.
+
+    ``picture`` is a source of ffmpeg's; ``pixel_aspect`` a pixel's width over its height.
+    """
     directory.mkdir(parents=True)
     argv = ["ffmpeg", "-nostdin", "-v", "error"]
-    argv += ["-f", "lavfi", "-i", f"testsrc2=size={size}:rate={rate}:duration={seconds}"]
+    argv += [
+        "-f",
+        "lavfi",
+        "-i",
+        f"{picture}{':' if '=' in picture else '='}size={size}:rate={rate}:duration={seconds}",
+    ]
     if sound:
         argv += ["-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}", "-c:a", "aac", "-b:a", "96k"]
     argv += ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-threads", "1"]
     argv += ["-g", str(2 * rate), "-keyint_min", str(2 * rate), "-sc_threshold", "0"]
+    argv += ["-bf", str(b_frames), "-vf", f"setsar={pixel_aspect}"]
     argv += ["-output_ts_offset", str(start), "-f", "hls", "-hls_time", "2", "-hls_list_size", "0"]
     argv += ["-hls_segment_filename", str(directory / "%d.ts"), str(directory / "index.m3u8")]
     subprocess.run(argv, check=True, timeout=60)
