@@ -5,7 +5,7 @@
 select r.stream_id, r.channel_id, r.channel_name, r.title, r.status, r.started_at, r.ended_at, r.settled_at,
        r.published_at, r.completed_at, r.failure, r.duration_ms, r.partial, r.missing, r.visibility, r.preserve,
        r.deleted_at, r.purge_due_at, r.purged_at, r.delete_reason, r.clip_of, r.clip_from_ms, r.clip_to_ms,
-       r.progress_percent, r.size_bytes, r.edited_at,
+       r.replaced_by, r.progress_percent, r.size_bytes, r.edited_at,
        array(select n.name from renditions as n
              where n.stream_id = r.stream_id and n.state = 'ready' order by n.rank) as renditions,
        (select jsonb_agg(jsonb_build_object('name', f.name, 'role', f.role, 'size_bytes', f.size_bytes,
@@ -51,7 +51,10 @@ returning channel_id;
 
 -- name: mark_restored$
 -- A deleted recording is seen again. Answers the channel, or nothing when it is not deleted, or it is too late: by the
--- clock and not by the transaction's time, for a purge that began meanwhile had the row locked.
-update recordings set deleted_at = null, purge_due_at = null, delete_reason = null
+-- clock and not by the transaction's time, for a purge that began meanwhile had the row locked. One that was deleted for
+-- its age is preserved from now on, or it would be deleted again at once.
+update recordings
+set deleted_at = null, purge_due_at = null, delete_reason = null,
+    preserve = preserve or coalesce(delete_reason = 'retention', false)
 where stream_id = :stream_id and deleted_at is not null and purged_at is null and purge_due_at > clock_timestamp()
 returning channel_id;
