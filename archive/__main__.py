@@ -56,6 +56,8 @@ from runtime.tokens import TokenVerifier
 SCHEMA = "archive"
 # What a killed process left behind; nothing of ours takes so long.
 LEFTOVER_SECONDS = 6 * 3_600.0
+# A worker fetches the source of one job more than it has encoders, so that none of them waits for the store.
+PREPARED_JOBS = 1
 
 
 INTAKE_PARTS: Sequence[Callable[[ArchiveParts], Assembly]] = (ladder_planner, library, clips, downloads, retention)
@@ -165,7 +167,7 @@ async def assemble_worker(settings: ArchiveSettings, shared: Shared, health: Hea
         Jobs(shared.pool, lease_seconds=settings.archive_worker_lease_seconds),
         parts.outbox,
         [kind(parts) for kind in WORKER_KINDS],
-        jobs_at_once=settings.archive_worker_jobs_at_once,
+        jobs_at_once=settings.archive_worker_jobs_at_once + PREPARED_JOBS,
         attempts_max=settings.archive_worker_attempts_max,
     )
     completion = Completion(shared.pool, parts.outbox, shared.objects)

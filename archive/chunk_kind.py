@@ -69,5 +69,11 @@ def chunk_kind(parts: ArchiveParts) -> ChunkKind:
         seconds_max=settings.archive_worker_job_seconds_max,
         memory_bytes_max=settings.archive_worker_job_memory_bytes_max,
     )
-    transcoder = Transcoder(parts.objects, parts.runner, budget, work_directory=parts.work_directory)
+    transcoder = Transcoder(
+        parts.objects,
+        parts.runner,
+        budget,
+        work_directory=parts.work_directory,
+        encoders_at_once=settings.archive_worker_jobs_at_once,
+    )
     return ChunkKind(parts.pool, parts.objects, transcoder)

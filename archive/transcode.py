@@ -5,23 +5,26 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import structlog
 
 from archive.chunks import WantedRendition
 from archive.encoders import X264, Encoder
-from archive.errors import MediaRefused, ProcessError, StoreUnavailable
+from archive.errors import MediaRefused, ProcessError, ProcessFailed, StoreUnavailable
 from archive.ffmpeg import rendition_arguments, sound_arguments
 from archive.jobs import LeasedJob
 from archive.ladder import Rendition, SourceSegment
 from archive.objects import SEGMENT, ObjectStore, chunk_name, rendition_key, source_segment_key
-from archive.probe import MediaFacts, probe
+from archive.probe import probe
 from archive.process import Limits, ProcessRunner, ProgressReader
+from archive.transport_stream import TransportFacts, look_into
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 # ffmpeg reports every half second; an encoder that says nothing for so long is stuck.
 SILENCE_SECONDS = 30.0
@@ -54,8 +57,16 @@ class Transcoder:
     """Turns a chunk of the source into a segment of each rendition."""
 
     def __init__(
-        self, objects: ObjectStore, runner: ProcessRunner, budget: EncoderBudget, *, work_directory: Path
+        self,
+        objects: ObjectStore,
+        runner: ProcessRunner,
+        budget: EncoderBudget,
+        *,
+        work_directory: Path,
+        encoders_at_once: int = 1,
     ) -> None:
+        # Whoever has its source waits here for its turn, so that a core need not wait for the store.
+        self._encoders = asyncio.Semaphore(encoders_at_once)
         self._objects = objects
         self._runner = runner
         self._budget = budget
@@ -77,11 +88,13 @@ class Transcoder:
             source = Path(directory) / "source.ts"
             await self._fetch(job, segments, source)
             try:
-                codecs = await self._convert(job, wanted, source, report)
+                async with self._encoders:
+                    codecs = await self._convert(job, wanted, source, report)
             except (ProcessError, MediaRefused) as error:
                 await asyncio.to_thread(blame_a_full_disk, self._work_directory, error)
                 raise
-            return {name: await self._store(job, name, source, codecs[name]) for name in codecs}
+            made = await _together([self._store(job, name, source, codecs[name]) for name in codecs])
+            return dict(zip(codecs, made, strict=True))
 
     async def _store(self, job: LeasedJob, name: str, source: Path, codecs: str | None) -> MadeSegment:
         path = _target(source, name)
@@ -93,57 +106,80 @@ class Transcoder:
         """Join the segments: MPEG-TS packets of one encoder run are a transport stream again when put together."""
         if not segments:
             raise MediaRefused("its source segments are gone")
-        pieces = []
-        for segment in segments:
-            piece = source.with_name(f"{segment.sequence}.ts")
-            size_bytes = await self._objects.get_file(source_segment_key(job.stream_id, segment.sequence), piece)
+        pieces = [source.with_name(f"{segment.sequence}.ts") for segment in segments]
+        keys = [source_segment_key(job.stream_id, segment.sequence) for segment in segments]
+        fetched = [self._objects.get_file(key, piece) for key, piece in zip(keys, pieces, strict=True)]
+        for segment, size_bytes in zip(segments, await _together(fetched), strict=True):
             if size_bytes != segment.size_bytes:
                 raise MediaRefused(f"segment {segment.sequence} has {size_bytes} bytes, not {segment.size_bytes}")
-            pieces.append(piece)
         await asyncio.to_thread(_join, pieces, source)
 
     async def _convert(
         self, job: LeasedJob, wanted: Sequence[WantedRendition], source: Path, report: Callable[[float], None]
     ) -> dict[str, str | None]:
-        facts = await probe(self._runner, source)
-        renditions = [one.rendition for one in wanted if facts.has_audio or one.rendition.has_video]
-        if not facts.has_video:
+        facts = await self._look(source)
+        wanted = [one for one in wanted if facts.sounds or one.rendition.has_video]
+        renditions = [one.rendition for one in wanted]
+        if not facts.pictures or not await self._encode(job, facts, renditions, source, report):
             for rendition in renditions:
                 argv = sound_arguments(source, _target(source, rendition.name))
                 await self._runner.run(argv, self._limits(job, [rendition]))
             return {rendition.name: None for rendition in renditions}
-        await self._encode(job, facts, renditions, source, report)
-        return {one.name: await self._judge(facts, one, _target(source, one.name)) for one in renditions}
+        return {one.rendition.name: await self._judge(facts, one, source) for one in wanted}
+
+    async def _look(self, path: Path) -> TransportFacts:
+        """What begins in the file; ffprobe is asked only where its headers are not plain."""
+        facts = await asyncio.to_thread(look_into, path)
+        if facts is not None and (facts.pictures or facts.sounds):
+            return facts
+        probed = await probe(self._runner, path)
+        pictures = max(1, round(probed.duration_ms * probed.frame_rate / 1000)) if probed.has_video else 0
+        return TransportFacts(pictures, int(probed.has_audio), probed.duration_ms)
 
     async def _encode(
         self,
         job: LeasedJob,
-        facts: MediaFacts,
+        facts: TransportFacts,
         renditions: Sequence[Rendition],
         source: Path,
         report: Callable[[float], None],
-    ) -> None:
+    ) -> bool:
+        """Whether there was a picture to encode: packets of one without a key frame are none."""
         progress = ProgressReader()
-        expected_frames = max(1.0, facts.duration_ms / 1000 * facts.frame_rate)
 
         def heard(piece: bytes) -> None:
             progress(piece)
-            report(min(1.0, (progress.latest.frames or 0) / expected_frames))
+            report(min(1.0, (progress.latest.frames or 0) / facts.pictures))
 
         outputs = [(one, _target(source, one.name)) for one in renditions]
         argv = rendition_arguments(source, outputs, threads=self._budget.threads, encoder=self._budget.encoder)
-        finished = await self._runner.run(argv, self._limits(job, renditions), on_output=heard)
-        if any(one.has_video for one in renditions) and not progress.latest.frames:
+        try:
+            finished = await self._runner.run(argv, self._limits(job, renditions), on_output=heard)
+        except ProcessFailed:
+            if (await probe(self._runner, source)).has_video:
+                raise
+            return False
+        if progress.latest.frames or not any(one.has_video for one in renditions):
+            return True
+        if (await probe(self._runner, source)).has_video:
             raise MediaRefused(f"no picture could be decoded: {finished.stderr_tail or 'the encoder made no frame'}")
+        return False
 
-    async def _judge(self, source: MediaFacts, rendition: Rendition, target: Path) -> str | None:
-        """An exit code of 0 is a claim; the file is the proof."""
-        facts = await probe(self._runner, target)
-        if (facts.width_px, facts.height_px) != (rendition.width_px, rendition.height_px):
-            raise MediaRefused(f"the encoder made {facts.width_px}x{facts.height_px}")
-        if facts.duration_ms * 2 < source.duration_ms:
-            raise MediaRefused(f"{facts.duration_ms} ms came out of {source.duration_ms} ms")
-        return facts.codecs
+    async def _judge(self, source: TransportFacts, wanted: WantedRendition, path: Path) -> str | None:
+        """An exit code of 0 is a claim; the file is the proof. Its codecs, where nobody knows them yet."""
+        rendition, target = wanted.rendition, _target(path, wanted.rendition.name)
+        codecs: str | None = None
+        if wanted.codecs is None:
+            probed = await probe(self._runner, target)
+            if (probed.width_px, probed.height_px) != (rendition.width_px, rendition.height_px):
+                raise MediaRefused(f"the encoder made {probed.width_px}x{probed.height_px}")
+            codecs = probed.codecs
+        made = await self._look(target)
+        if rendition.has_video and (made.pictures * 2 < source.pictures or made.picture_ms * 2 < source.picture_ms):
+            raise MediaRefused(f"{made.pictures} of {source.pictures} pictures came out, {made.picture_ms} ms")
+        if source.sounds and not made.sounds:
+            raise MediaRefused("the sound did not come out")
+        return codecs
 
     def _limits(self, job: LeasedJob, renditions: Sequence[Rendition]) -> Limits:
         bits_per_second = max((one.video_bits_per_second_max for one in renditions), default=0)
@@ -156,6 +192,17 @@ class Transcoder:
             file_bytes=OUTPUT_BYTES_FLOOR + 4 * (bits_per_second * job.work_ms // 8000),
             nice=self._budget.nice,
         )
+
+
+async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Do all of it at once; the first error is raised when none is at work any more."""
+    outcomes = await asyncio.gather(*work, return_exceptions=True)
+    done: list[T] = []
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        done.append(outcome)
+    return done
 
 
 def _target(source: Path, rendition: str) -> Path:
