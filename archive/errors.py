@@ -4,6 +4,7 @@
 
     ArchiveError
     ├── PlaylistUnreadable          the media server's playlist is not one
+    ├── CaptionsRefused             the text is no WebVTT that players agree on; the line is named
     ├── MediaRefused                the media cannot be used: no picture, giant, unreadable
     ├── ProcessError                a child process did not do its work
     │   ├── ProcessFailed           … it said so by its exit code
@@ -29,6 +30,15 @@ class ArchiveError(Exception):
 
 class PlaylistUnreadable(ArchiveError):
     """The text is not a media playlist of the media server."""
+
+
+class CaptionsRefused(ArchiveError):
+    """The text is not WebVTT; the reason is shown to users. ``line`` counts from 1."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(f"line {line}: {reason}")
+        self.line = line
+        self.reason = reason
 
 
 class MediaRefused(ArchiveError):

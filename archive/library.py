@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from archive.access import Access, PlaybackChecks
 from archive.access_api import AccessApi
+from archive.captions import CaptionStore
+from archive.captions_api import CaptionsApi
 from archive.library_api import LibraryApi
 from archive.parts import ArchiveParts
 from archive.purge import Purger
@@ -25,6 +27,11 @@ def library(parts: ArchiveParts) -> Assembly:
                 access_seconds_max=settings.archive_access_seconds_max,
             ),
             PlaybackChecks(access),
+            CaptionsApi(
+                parts.recordings,
+                CaptionStore(parts.pool, parts.outbox, parts.objects, parts.runner, parts.work_directory),
+                playback_path=path,
+            ),
         ],
         services=[Purger(parts.pool, parts.outbox, parts.objects)],
     )

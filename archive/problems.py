@@ -87,3 +87,17 @@ class DownloadTooLarge(Conflict):
 
     type = "download-too-large"
     title = "This recording is too large for a download"
+
+
+class CaptionsNotFound(NotFound):
+    """The recording has no captions in this language."""
+
+    type = "captions-not-found"
+    title = "There are no such captions"
+
+
+class TooManyCaptions(Conflict):
+    """The recording has captions in as many languages as it may have."""
+
+    type = "too-many-captions"
+    title = "There are too many captions already"
