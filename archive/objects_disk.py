@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import islice
@@ -18,7 +18,7 @@ import structlog
 
 from archive import metrics
 from archive.errors import ObjectMissing, ObjectTooLarge, StoreUnavailable
-from archive.objects import EVERYTHING, ObjectKind, StoredObject, checked_key, checked_prefix
+from archive.objects import EVERYTHING, ObjectKind, StoredObject, checked_key, checked_prefix, folder_of
 from archive.objects_disk_files import PUBLIC, DiskFiles, Modes, NoObject
 
 log = structlog.get_logger(__name__)
@@ -131,6 +131,15 @@ class DiskObjects:
         while batch := await self._in_thread(f"list {prefix}", lambda: list(islice(walk, LIST_BATCH_OBJECTS))):
             for stored in batch:
                 yield stored
+
+    async def sizes(self, keys: Collection[str]) -> dict[str, int]:
+        """See the port."""
+        if not keys:
+            return {}
+        folder = folder_of(keys)
+        found = await self._in_thread(f"list {folder}", lambda: self._files.sizes(folder))
+        start = len(folder)
+        return {key: found[key[start:]] for key in keys if key[start:] in found}
 
     async def delete(self, key: str) -> None:
         """See the port."""

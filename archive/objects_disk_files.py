@@ -162,6 +162,21 @@ class DiskFiles:
                 else:
                     yield from self.walk(key)
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        """The size of every file right in a folder, by name; nothing when there is no such folder."""
+        found: dict[str, int] = {}
+        with (
+            suppress(NoObject),
+            _told_apart(),
+            self._folder(tuple(folder.split("/")[:-1])) as descriptor,
+            os.scandir(descriptor) as entries,
+        ):
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    if entry.is_file(follow_symlinks=False):
+                        found[entry.name] = entry.stat(follow_symlinks=False).st_size
+        return found
+
     def free_bytes(self) -> int:
         """What we may still use of the disk."""
         status = os.statvfs(self._root)

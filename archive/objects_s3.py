@@ -6,9 +6,9 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,14 +17,25 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 import boto3
+import botocore.session
 import structlog
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.utils import parse_timestamp
 from pydantic import SecretStr
 
 from archive.errors import ObjectMissing, ObjectTooLarge, StoreUnavailable
-from archive.objects import EVERYTHING, ObjectKind, StoredObject, checked_key, checked_prefix, is_key, kind_of
+from archive.objects import (
+    EVERYTHING,
+    ObjectKind,
+    StoredObject,
+    checked_key,
+    checked_prefix,
+    folder_of,
+    is_key,
+    kind_of,
+)
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -40,6 +51,9 @@ COPY_BYTES = 1 << 20
 PARTS_ABOVE_BYTES = 64 << 20
 PARTS = TransferConfig(multipart_threshold=PARTS_ABOVE_BYTES, multipart_chunksize=16 << 20, use_threads=False)
 UPLOADS_PAGE_MAX = 1_000
+# What every store gives at once, at most.
+LIST_PAGE_OBJECTS = 1_000
+PAGES_AT_ONCE = 6
 _MD5 = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 
@@ -223,6 +237,35 @@ class S3Objects:
             return self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix)
         return self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, ContinuationToken=token)
 
+    async def sizes(self, keys: Collection[str]) -> dict[str, int]:
+        """See the port. The keys are known, so the pages of a listing need not wait for each other."""
+        if not keys:
+            return {}
+        folder, ordered = folder_of(keys), sorted(keys)
+        runs = [ordered[at : at + LIST_PAGE_OBJECTS] for at in range(0, len(ordered), LIST_PAGE_OBJECTS)]
+        befores = ["", *(run[-1] for run in runs[:-1])]
+        slots = asyncio.Semaphore(PAGES_AT_ONCE)
+
+        async def look(before: str, last: str) -> dict[str, int]:
+            async with slots:
+                return await self._call(f"list {folder}", partial(self._sizes_between, folder, before, last))
+
+        looks = [look(before, run[-1]) for before, run in zip(befores, runs, strict=True)]
+        found = {key: size_bytes for sizes in await asyncio.gather(*looks) for key, size_bytes in sizes.items()}
+        return {key: found[key] for key in ordered if key in found}
+
+    def _sizes_between(self, folder: str, before: str, last: str) -> dict[str, int]:
+        """Of all objects in a folder after ``before`` up to ``last``."""
+        sizes: dict[str, int] = {}
+        while before < last:
+            page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=folder, StartAfter=before)
+            entries = page.get("Contents", [])
+            sizes |= {entry["Key"]: entry["Size"] for entry in entries}
+            if not entries or not page.get("IsTruncated"):
+                return sizes
+            before = entries[-1]["Key"]
+        return sizes
+
     async def delete(self, key: str) -> None:
         """See the port."""
         checked_key(key)
@@ -328,7 +371,10 @@ def _client(place: S3Place) -> S3Client:
         s3={"addressing_style": "path"},
     )
     # A session of its own: boto3's default session is shared and not safe to build clients from in threads.
-    return boto3.session.Session().client(
+    session = botocore.session.get_session()
+    # Nearly all of the time that reading a page of a listing takes goes into guessing how its times are written.
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time_told)
+    return boto3.session.Session(botocore_session=session).client(
         "s3",
         endpoint_url=place.endpoint_url,
         region_name=place.region,
@@ -346,6 +392,14 @@ def _stored(key: str, size_bytes: int, etag: str | None, modified_at: datetime |
     tag = (etag or "").strip('"')
     md5 = tag if _MD5.fullmatch(tag) else None
     return StoredObject(key, size_bytes, version=tag or None, md5=md5, modified_at=modified_at)
+
+
+def _time_told(value: str) -> datetime:
+    """A time in an answer: ISO 8601 in listings, other forms elsewhere."""
+    if value[:1].isdigit():
+        with suppress(ValueError):
+            return datetime.fromisoformat(value)
+    return parse_timestamp(value)
 
 
 def _code(error: ClientError) -> str:

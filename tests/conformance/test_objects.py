@@ -208,6 +208,25 @@ async def test_a_listing_is_complete_beyond_one_page(store: ObjectStore) -> None
     assert len(await listed(store, "one/")) == 1_010
 
 
+async def test_sizes_are_told_of_what_is_there(store: ObjectStore) -> None:
+    keys = [f"one/source/{number}.ts" for number in range(1_203)]
+    await asyncio.gather(*(store.put_bytes(key, bytes(1 + number % 7), SEGMENT) for number, key in enumerate(keys)))
+    # Others beside them, of which nobody asks: a playlist, a folder, a folder whose name begins the same.
+    for key in ("one/source/index.m3u8", "one/source/more/0.ts", "one/source-2/0.ts", "one/source/00.ts"):
+        await store.put_bytes(key, b"other", SEGMENT)
+    for gone in (keys[0], keys[500], keys[-1]):
+        await store.delete(gone)
+    wanted = {key: 1 + number % 7 for number, key in enumerate(keys) if number not in (0, 500, 1_202)}
+    assert await store.sizes(keys) == wanted
+    assert await store.sizes(keys[100:102]) == {keys[100]: 3, keys[101]: 4}
+    assert await store.sizes(["two/source/0.ts"]) == {}
+    assert await store.sizes([]) == {}
+    with pytest.raises(ValueError, match="not in one folder"):
+        await store.sizes(["one/source/0.ts", "two/source/0.ts"])
+    with pytest.raises(InvalidKey):
+        await store.sizes(["one/../two/0.ts"])
+
+
 async def test_delete_removes_and_may_be_repeated(store: ObjectStore) -> None:
     await store.put_bytes("one/0.ts", b"abc", SEGMENT)
     await store.delete("one/0.ts")
