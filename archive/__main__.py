@@ -31,6 +31,7 @@ from archive.pictures_poster import Posters
 from archive.pictures_storyboard import Storyboards
 from archive.process import ProcessRunner, network_can_be_dropped
 from archive.retention_service import retention
+from archive.segment_hooks import segment_hooks
 from archive.settings import ArchiveSettings
 from archive.shipper import Shipper, ShipperPace
 from archive.shipper_rows import Shipments
@@ -62,7 +63,7 @@ PREPARED_JOBS = 1
 
 INTAKE_PARTS: Sequence[Callable[[ArchiveParts], Assembly]] = (ladder_planner, library, clips, downloads, retention)
 """What else the intake does, each part put together by a function of its own."""
-SHIPPER_PARTS: Sequence[Callable[[ArchiveParts], Assembly]] = ()
+SHIPPER_PARTS: Sequence[Callable[[ArchiveParts], Assembly]] = (segment_hooks,)
 """The same of the shipper."""
 WORKER_KINDS: Sequence[Callable[[ArchiveParts], JobKind]] = (chunk_kind, clip_kind, Posters, Storyboards, Downloads)
 """What a worker can do, each kind put together by a function of its own."""

@@ -18,6 +18,9 @@ segments_unshipped = Gauge("livestream_archive_segments_unshipped", "Closed segm
 segment_unshipped_oldest_seconds = Gauge(
     "livestream_archive_segment_unshipped_oldest_seconds", "Age of the oldest of them."
 )
+segment_hooks = Counter(
+    "livestream_archive_segment_hooks", "Segments that SRS or MediaMTX handed over, by outcome.", ("dialect", "outcome")
+)
 directories_followed = Gauge("livestream_archive_directories_followed", "Streams that this shipper follows now.")
 end_to_playable_seconds = Histogram(
     "livestream_archive_end_to_playable_seconds",

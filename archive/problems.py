@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.problems import Conflict, Forbidden, NotFound, TooManyRequests
+from runtime.problems import Conflict, Forbidden, InvalidRequest, NotFound, TooManyRequests
 
 
 class RecordingNotFound(NotFound):
@@ -101,3 +101,31 @@ class TooManyCaptions(Conflict):
 
     type = "too-many-captions"
     title = "There are too many captions already"
+
+
+class WrongHookSecret(Forbidden):
+    """A segment hook at an address with another secret."""
+
+    type = "wrong-hook-secret"
+    title = "The address of the hook is wrong"
+
+
+class MalformedSegmentHook(InvalidRequest):
+    """A segment hook that no media server writes."""
+
+    type = "malformed-segment-hook"
+    title = "This is no segment hook"
+
+
+class ForbiddenSegmentFile(Forbidden):
+    """A segment hook that names a file which is none of the media server's segments."""
+
+    type = "forbidden-segment-file"
+    title = "This file is not taken for a segment"
+
+
+class NoRunningRecording(NotFound):
+    """A segment hook of something that is not being recorded."""
+
+    type = "no-running-recording"
+    title = "Nothing is being recorded under this name"

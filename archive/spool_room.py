@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 # Of what the spool may take; above the first, room is short: copies go until it is below the second.
 SHORT = 0.8
 COPIES_LEAVE = 0.7
+# Below this the alarm is over; between, it stays as it is.
+ENOUGH = 0.75
 # Segments that nobody has elsewhere go at the bound, down to this share of it.
 UNSHIPPED_LEAVE = 0.9
 REASON = "the disk for segments was full before the store took it"
@@ -136,7 +138,7 @@ class SpoolRoom:
             if self._short is None:
                 log.error("spool_fills_up", bytes_used=used, bytes_room=room)
             self._short = reason
-        elif self._short is not None and used < COPIES_LEAVE * room:
+        elif self._short is not None and used < ENOUGH * room:
             log.info("spool_has_room_again", bytes_used=used, bytes_room=room)
             self._short = None
         metrics.spool_filled_ratio.set(min(1.0, used / room) if room > 0 else 1.0)

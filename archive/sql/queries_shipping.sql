@@ -65,7 +65,7 @@ where stream_id = :stream_id and settled_at is null and ended_at is not null and
 returning segments_expected;
 
 -- name: running_recording$
--- The recording of a channel that runs, or is over and waits for its last segments; the newest.
+-- The recording of a stream or, the newest, of a channel that runs, or is over and waits for its last segments.
 select stream_id from recordings
-where channel_id = :channel_id and settled_at is null and status = 'pending' and clip_of is null
-order by stream_id desc limit 1;
+where (stream_id = :name or channel_id = :name) and settled_at is null and status = 'pending' and clip_of is null
+order by stream_id = :name desc, stream_id desc limit 1;
