@@ -42,9 +42,12 @@ async def download_room(work_directory: Path, bytes_needed: int) -> AsyncIterato
             f"(archive_work_directory), and {free_bytes} are free"
         )
     directory = Path(tempfile.mkdtemp(dir=work_directory, prefix=PREFIX))
-    lock = os.open(directory / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    unlocked = directory / f"{LOCK}.new"
+    lock = os.open(unlocked, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
+        # It has its name once it is locked, or whoever clears up in between would take it for a dead worker's.
         fcntl.flock(lock, fcntl.LOCK_EX)
+        unlocked.rename(directory / LOCK)
         yield directory
     finally:
         # Whoever finds it unlocked and still there may remove it as well.
