@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import posixpath
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -179,7 +180,8 @@ class House:
         """The keys that a media playlist names, each of which must be there."""
         folder = playlist_key.rpartition("/")[0]
         names = [line for line in (await self.text(playlist_key)).splitlines() if line and not line.startswith("#")]
-        keys = [f"{folder}/{name}" for name in names]
+        # A rendition may name segments of the source: "../source/2.ts".
+        keys = [posixpath.normpath(f"{folder}/{name}") for name in names]
         for key in keys:
             assert await self.objects.head(key) is not None, f"{playlist_key} names {key}, which is not there"
         return keys

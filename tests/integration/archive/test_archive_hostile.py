@@ -15,12 +15,15 @@ import pytest
 from archive.errors import MediaRefused, ProcessError
 from archive.ffmpeg import rendition_arguments
 from archive.ladder import Rendition
+from archive.ladder_settings import parse_ladder
 from archive.probe import PROBE_LIMITS, probe
 from archive.process import ProcessRunner, ProgressReader
-from tests.integration.archive.clips import Clip, make_clip
+from tests.integration.archive.clips import Clip, make_clip, pictures_of
 from tests.integration.archive.hostile import Outside, hostile_files
 from tests.integration.archive.house import House, running
 from tests.integration.archive.media_server import MediaServerDisk
+
+pytestmark = pytest.mark.heavy  # seconds are counted, and encoders are at work
 
 NAMES = ("playlist", "concat script", "data URI", "endless playlist", "truncated", "giant", "beyond giant")
 SMALL = Rendition("360p", width_px=640, height_px=360, video_bits_per_second_max=800_000)
@@ -60,16 +63,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 async def test_looking_at_one_ends_with_a_reason(world: World, tmp_path: Path) -> None:
     """Whatever its name promises, and even with the network that a child usually does not have."""
-    runner = ProcessRunner(without_network=False)
+    file = tmp_path / "0.flv"
     for name, body in world.files.items():
-        for ending in ("ts", "flv", "m3u8"):
-            file = tmp_path / f"0.{ending}"
-            await asyncio.to_thread(file.write_bytes, body)
-            started = time.monotonic()
-            with pytest.raises((MediaRefused, ProcessError)) as refused:
-                await probe(runner, file)
-            assert time.monotonic() - started < SECONDS_MAX, name
-            assert len(str(refused.value)) > 10, name
+        await asyncio.to_thread(file.write_bytes, body)
+        started = time.monotonic()
+        with pytest.raises((MediaRefused, ProcessError)) as refused:
+            await probe(ProcessRunner(without_network=False), file)
+        assert time.monotonic() - started < SECONDS_MAX, name
+        assert len(str(refused.value)) > 10, name
     assert world.nobody_asked()
 
 
@@ -111,3 +112,29 @@ async def test_a_stream_of_nothing_else_fails_and_says_why(house: House, world: 
     assert "the picture is 16384x16384" in str(failed["beyond giant"].failure)
     assert "ends before its first picture" in str(failed["truncated"].failure)
     assert world.nobody_asked()
+
+
+async def test_one_in_the_middle_of_a_stream_costs_its_own_chunk_at_worst(
+    house: House, world: World, tmp_path: Path
+) -> None:
+    segments = world.good.segments
+    streams = {
+        name: await stream_of(house, segments[0], segments[1], body, segments[3]) for name, body in world.files.items()
+    }
+    planner = house.planner(ladder=parse_ladder("360p=800k"))
+    async with running(house.shipper(), house.finaliser(), planner, house.worker(attempts_max=1), house.completion()):
+        for name, stream_id in streams.items():
+            done = await house.until_status(stream_id, "completed", "failed", seconds=90)
+            assert list(done.renditions) == ["source", "360p"], (name, done.failure)
+    expected = await decoded(tmp_path, *segments[:2])
+    for stream_id in streams.values():
+        assert len(await house.pieces(f"{stream_id}/source/index.m3u8")) == 4
+        first, *_ = await house.pieces(f"{stream_id}/360p/index.m3u8")
+        assert (await decoded(tmp_path, await house.objects.get_bytes(first, bytes_max=1 << 24))) == expected
+    assert world.nobody_asked()
+
+
+async def decoded(directory: Path, *bodies: bytes) -> list[int]:
+    file = directory / "decoded.ts"
+    await asyncio.to_thread(file.write_bytes, b"".join(bodies))
+    return (await asyncio.to_thread(pictures_of, file)).times
