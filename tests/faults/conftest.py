@@ -22,6 +22,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
     return make_clip(tmp_path_factory.mktemp("clips") / "large", seconds=8)
 
 
+@pytest.fixture(scope="session")
+def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    """4 s of 240p in two segments."""
+    return make_clip(tmp_path_factory.mktemp("clips") / "small", seconds=4, size="320x240", rate=15)
+
+
 @pytest.fixture
 async def house(database: Database, tmp_path: Path) -> AsyncIterator[House]:
     """An archive over a disk store."""
