@@ -137,14 +137,14 @@ def plan(recordings: Iterable[Aged], policy: Policy, now: datetime) -> list[Step
 
 @dataclass(slots=True)
 class Tally:
-    """How many recordings, and how many bytes they take."""
+    """How many recordings or objects, and how many bytes they take."""
 
-    recordings: int = 0
+    count: int = 0
     size_bytes: int = 0
 
     def add(self, size_bytes: int) -> None:
-        """One recording more."""
-        self.recordings += 1
+        """One more."""
+        self.count += 1
         self.size_bytes += size_bytes
 
 

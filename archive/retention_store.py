@@ -75,6 +75,12 @@ async def list_terms(pool: Pool) -> list[ChannelTerms]:
     return [_terms(row) for row in await QUERIES.list_channel_retention(pool, rows_max=CHANNELS_MAX)]
 
 
+async def find_terms(pool: Pool, channel_id: UUID) -> ChannelTerms | None:
+    """A channel's own terms, if it has some."""
+    row = await QUERIES.find_channel_retention(pool, channel_id=channel_id)
+    return None if row is None else _terms(row)
+
+
 async def read_policy(pool: Pool, terms: Terms, *, has_colder_class: bool) -> Policy:
     """Everything that counts, as it is now."""
     channels = {one.channel_id: one for one in await list_terms(pool)}

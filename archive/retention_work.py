@@ -14,7 +14,7 @@ from archive import metrics, retention_store
 from archive.deletion import mark_deleted
 from archive.errors import ObjectMissing
 from archive.objects import ObjectStore
-from archive.retention import Aged, Policy, Step, Tally, Terms, plan
+from archive.retention import Action, Aged, Policy, Step, Tally, Terms, plan
 from archive.retention_settings import RetentionSettings
 from archive.rounds import Round
 from archive.store import QUERIES
@@ -36,8 +36,12 @@ Keep = Callable[[], Awaitable[None]]
 class Done:
     """What a round did."""
 
-    cooled: Tally = field(default_factory=Tally)
-    deleted: Tally = field(default_factory=Tally)
+    steps: list[Step] = field(default_factory=list)
+
+    def tally(self, action: Action) -> Tally:
+        """How much of one kind."""
+        sizes = [step.size_bytes for step in self.steps if step.action == action]
+        return Tally(len(sizes), sum(sizes))
 
 
 async def _nobody_asks() -> None:
@@ -85,22 +89,21 @@ class RetentionWork:
         done = Done()
         for step in plan(await self.due(now, rows_max=self._rows_max), await self.policy(), now):
             await keep()
-            if step.action == "delete" and await self.delete(step, now):
-                done.deleted.add(step.size_bytes)
-            elif step.action == "cool" and await self.cool(step, keep):
-                done.cooled.add(step.size_bytes)
+            if await (self.delete(step, now) if step.action == "delete" else self.cool(step, keep)):
+                done.steps.append(step)
         return done
 
     async def do(self, round_: Round) -> None:
         """A round of the service."""
         done = await self.round(datetime.now(UTC), keep=lambda: round_.keep(""))
-        if done.cooled.recordings or done.deleted.recordings:
+        if done.steps:
+            cooled, deleted = done.tally("cool"), done.tally("delete")
             log.info(
                 "retention_applied",
-                cooled=done.cooled.recordings,
-                cooled_bytes=done.cooled.size_bytes,
-                deleted=done.deleted.recordings,
-                deleted_bytes=done.deleted.size_bytes,
+                cooled=cooled.count,
+                cooled_bytes=cooled.size_bytes,
+                deleted=deleted.count,
+                deleted_bytes=deleted.size_bytes,
             )
 
     async def delete(self, step: Step, now: datetime) -> bool:

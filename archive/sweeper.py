@@ -20,6 +20,7 @@ import structlog
 
 from archive import metrics
 from archive.objects import ObjectStore, StoredObject
+from archive.retention import Tally
 from archive.retention_settings import RetentionSettings
 from archive.rounds import Round
 from archive.sweeper_folders import Folder, KnownFolders, Pace, find_folder, stream_id_of
@@ -56,7 +57,7 @@ class SweepReport:
     size_bytes: int = 0
     orphans: int = 0
     orphan_bytes: int = 0
-    orphan_bytes_by_channel: dict[UUID | None, int] = field(default_factory=dict)
+    orphans_by_channel: dict[UUID | None, Tally] = field(default_factory=dict)
     young: int = 0
     kept: int = 0
     foreign: int = 0
@@ -71,7 +72,7 @@ class SweepReport:
         """One orphan more; of a channel, where one knows whose it was."""
         self.orphans += 1
         self.orphan_bytes += size_bytes
-        self.orphan_bytes_by_channel[channel_id] = self.orphan_bytes_by_channel.get(channel_id, 0) + size_bytes
+        self.orphans_by_channel.setdefault(channel_id, Tally()).add(size_bytes)
 
 
 async def _nobody_asks(_done: str) -> None:

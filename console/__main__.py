@@ -33,6 +33,7 @@ from console.demo import verb as demo
 from console.doctor import verb as doctor
 from console.endings import CODES, DEBUG_VARIABLE, fail, tell_unexpected
 from console.installation import EnvFileInvalid, load_env_file
+from console.retention import verb as retention
 from runtime.logs import configure_logging
 
 app = typer.Typer(
@@ -50,6 +51,7 @@ app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(follows.app, name="follows")
 app.add_typer(groups.app, name="groups")
 app.add_typer(objects.app, name="objects")
+app.add_typer(retention.app, name="retention")
 
 
 @app.callback()

@@ -14,7 +14,7 @@ from archive.deletion import mark_restored
 from archive.errors import ObjectMissing, StoreUnavailable
 from archive.objects import SEGMENT, ObjectStore
 from archive.objects_disk import DiskObjects
-from archive.retention import ChannelTerms, Terms
+from archive.retention import ChannelTerms, Scope, Tally, Terms
 from archive.retention_work import RetentionWork
 from archive.rounds import RoundLost, Rounds, claim_round
 from runtime.ids import uuid7
@@ -66,11 +66,12 @@ async def test_age_decides_unless_it_is_preserved_or_its_channel_has_other_terms
 async def test_a_hold_keeps_what_it_covers_until_it_is_released(house: House) -> None:
     other = uuid7()
     mine, theirs = await recorded(house, days_old=2_000), await recorded(house, days_old=2_000, channel_id=other)
-    for scope, subject_id, kept in (
+    scopes: list[tuple[Scope, UUID | None, set[UUID]]] = [
         ("recording", mine, {mine}),
         ("channel", other, {theirs}),
         ("everything", None, {mine, theirs}),
-    ):
+    ]
+    for scope, subject_id, kept in scopes:
         hold_id = await retention_store.place_hold(
             house.pool, scope=scope, subject_id=subject_id, reason="a court asked", placed_by="ada"
         )
@@ -130,11 +131,11 @@ async def test_a_cooling_that_was_cut_short_goes_on_where_it_was(house: House, t
         assert await house.pool.fetchval("select cold_at from recordings") is None
         objects.moves_max = 1_000
         done = await work(house, objects).round(NOW)
-        assert (done.cooled.recordings, done.cooled.size_bytes) == (1, 7)
+        assert done.tally("cool") == Tally(1, 7)
         assert set(objects.cold) == set(keys), "media alone"
         assert len(objects.cold) < 2 * len(keys), "it did not begin anew"
         assert await house.pool.fetchval("select cold_at from recordings") is not None
-        assert (await work(house, objects).round(NOW)).cooled.recordings == 0
+        assert (await work(house, objects).round(NOW)).steps == []
 
 
 async def test_what_is_preserved_while_it_is_cooled_stays(house: House, tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ async def test_what_is_preserved_while_it_is_cooled_stays(house: House, tmp_path
         async def preserve() -> None:
             await house.pool.execute("update recordings set preserve = true")
 
-        assert (await work(house, objects).round(NOW, preserve)).cooled.recordings == 0
+        assert (await work(house, objects).round(NOW, preserve)).steps == []
         assert objects.cold == []
 
 
@@ -154,8 +155,9 @@ async def test_an_old_recording_is_deleted_so_that_it_can_be_undone(house: House
     old = await recorded(house, days_old=2_000)
     kept = await recorded(house, days_old=2_000, preserve=True)
     done = await work(house, house.objects, has_colder_class=False).round(NOW)
-    assert (done.deleted.recordings, done.deleted.size_bytes) == (1, 7)
+    assert done.tally("delete") == Tally(1, 7)
     row = await house.pool.fetchrow("select * from recordings where stream_id = $1", old)
+    assert row is not None
     assert row["delete_reason"] == "retention"
     assert row["purge_due_at"] == NOW + timedelta(hours=1)
     assert await house.pool.fetchval("select deleted_at from recordings where stream_id = $1", kept) is None
@@ -170,7 +172,7 @@ async def test_whoever_restores_an_old_recording_keeps_it(house: House) -> None:
     await work_.round(datetime.now(UTC))
     async with house.outbox.transaction() as transaction:
         assert await mark_restored(transaction, old)
-    assert (await work_.round(NOW)).deleted.recordings == 0
+    assert (await work_.round(NOW)).steps == []
 
 
 async def test_a_hold_that_comes_after_the_plan_still_keeps(house: House) -> None:
@@ -181,7 +183,7 @@ async def test_a_hold_that_comes_after_the_plan_still_keeps(house: House) -> Non
             house.pool, scope="everything", subject_id=None, reason="a court asked", placed_by="ada"
         )
 
-    assert (await work(house, house.objects, has_colder_class=False).round(NOW, hold)).deleted.recordings == 0
+    assert (await work(house, house.objects, has_colder_class=False).round(NOW, hold)).steps == []
 
 
 async def test_a_hold_waits_for_what_has_asked(house: House) -> None:
@@ -206,7 +208,7 @@ async def test_a_store_without_a_colder_class_moves_nothing(house: House) -> Non
     stream_id = await recorded(house, days_old=100)
     await house.objects.put_bytes(f"{stream_id}/source/0.ts", b"x", SEGMENT)
     assert await work(house, house.objects, has_colder_class=False).due(NOW, rows_max=10) == []
-    assert (await work(house, house.objects).round(NOW)).cooled.recordings == 0
+    assert (await work(house, house.objects).round(NOW)).steps == []
 
 
 async def test_one_process_at_a_time_does_a_round_and_the_next_goes_on_where_it_was(house: House) -> None:

@@ -1,0 +1,119 @@
+"""``livestream retention hold``, ``release`` and ``holds``: what nothing may touch, and why."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from archive import retention_store
+from archive.retention import Hold, Scope
+from console.endings import USED_WRONGLY, fail
+from console.retention.opened import ByOption, JsonOption, uuid_of, whoever, with_pool
+from runtime.postgres import Pool
+
+
+def hold(
+    reason: Annotated[str, typer.Option(help="Why; whoever finds the hold later reads it.")],
+    everything: Annotated[bool, typer.Option("--everything", help="All recordings, and all objects.")] = False,
+    channel: Annotated[str | None, typer.Option(metavar="ID", help="The recordings of one channel.")] = None,
+    recording: Annotated[str | None, typer.Option(metavar="ID", help="One recording.")] = None,
+    by: ByOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Keep everything, a channel's recordings or one recording: not cooled, purged, swept or deleted for its age.
+
+    Owners may still delete theirs, which hides them; their objects stay until the hold is released. Waits for what is
+    being deleted at this moment. Exit 0: it stands; 1: not; 2: used wrongly.
+
+    Examples:
+
+        livestream retention hold --everything --reason "restoring a backup"
+
+        livestream retention hold --channel 01975a7e-0000-7000-8000-000000000001 --reason "case 4711" --json
+    """
+    if [everything, channel is not None, recording is not None].count(True) != 1 or not reason.strip():
+        raise fail("give one of --everything, --channel and --recording, and a reason", code=USED_WRONGLY)
+    scope: Scope = "everything" if everything else "channel" if channel is not None else "recording"
+    subject_id = uuid_of(f"--{scope}", channel or recording)
+    placed_by = whoever(by)
+
+    async def work(pool: Pool) -> UUID:
+        return await retention_store.place_hold(
+            pool, scope=scope, subject_id=subject_id, reason=reason.strip(), placed_by=placed_by
+        )
+
+    hold_id = with_pool(work, what="placing the hold", quiet=as_json)
+    typer.echo(json.dumps({"hold_id": str(hold_id)}) if as_json else f"hold {hold_id} stands")
+
+
+def release(
+    hold_id: Annotated[str, typer.Argument(metavar="ID", help="The hold, as `holds` shows it.")],
+    by: ByOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let go of what a hold keeps. Its row stays, with who released it.
+
+    Exit 0: released; 1: there is no such hold in force; 2: used wrongly.
+
+    Examples:
+
+        livestream retention release 01975a7e-0000-7000-8000-000000000001
+    """
+    wanted, released_by = uuid_of("ID", hold_id), whoever(by)
+
+    async def work(pool: Pool) -> bool:
+        return wanted is not None and await retention_store.release_hold(pool, wanted, released_by=released_by)
+
+    if not with_pool(work, what="releasing the hold", quiet=as_json):
+        raise fail(f"there is no hold {hold_id} in force; `livestream retention holds` shows those that are")
+    typer.echo(json.dumps({"released": hold_id}) if as_json else f"hold {hold_id} is released")
+
+
+def holds(
+    include_released: Annotated[bool, typer.Option("--all", help="Also those that were released.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the holds in force, the newest first. Exit 0, also when there is none; 1: the database could not be asked.
+
+    Examples:
+
+        livestream retention holds
+
+        livestream retention holds --all --json
+    """
+
+    async def work(pool: Pool) -> list[Hold]:
+        return await retention_store.list_holds(pool, include_released=include_released)
+
+    found = with_pool(work, what="looking for holds", quiet=as_json)
+    if as_json:
+        typer.echo(json.dumps([_facts(one) for one in found]))
+    elif not found:
+        typer.echo("no holds")
+    else:
+        table = Table("hold", "of", "since", "by", "reason", "released")
+        for one in found:
+            released = "" if one.released_at is None else f"{one.released_at:%Y-%m-%d} by {one.released_by}"
+            subject = f"{one.scope} {one.subject_id or ''}".strip()
+            table.add_row(
+                str(one.hold_id), subject, f"{one.placed_at:%Y-%m-%d %H:%MZ}", one.placed_by, one.reason, released
+            )
+        Console().print(table)
+
+
+def _facts(one: Hold) -> dict[str, object]:
+    return {
+        "hold_id": str(one.hold_id),
+        "scope": one.scope,
+        "subject_id": None if one.subject_id is None else str(one.subject_id),
+        "reason": one.reason,
+        "placed_by": one.placed_by,
+        "placed_at": one.placed_at.isoformat(),
+        "released_by": one.released_by,
+        "released_at": None if one.released_at is None else one.released_at.isoformat(),
+    }
