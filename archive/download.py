@@ -19,7 +19,7 @@ from archive.download_feed import Feed, while_store_away
 from archive.download_ffmpeg import download_arguments, download_probe_arguments
 from archive.download_plan import Run, runs_of
 from archive.download_room import download_room
-from archive.errors import MediaRefused, ObjectStoreError, PlaylistUnreadable, ProcessError
+from archive.errors import MediaRefused, ObjectStoreError, PlaylistUnreadable, ProcessError, StoreUnavailable
 from archive.jobs import LeasedJob
 from archive.objects import INDEX, MP4, rendition_key
 from archive.parts import ArchiveParts
@@ -76,8 +76,7 @@ class Downloads:
             seconds = await self._judge(runs, target)
             name = f"{DOWNLOAD}/{rendition}-{job.fence}.mp4"
             key = file_key(job.stream_id, name)
-            # All that was done would be lost with the lease's owner: a store that is away for a moment is waited for.
-            await while_store_away(lambda: self._objects.put_file(key, target, MP4))
+            await self._put(key, target)
             size_bytes = (await asyncio.to_thread(target.stat)).st_size
         return {"name": name, "size_bytes": size_bytes, "rendition": rendition, "seconds": seconds}
 
@@ -153,6 +152,15 @@ class Downloads:
             raise MediaRefused(f"{seconds:g} s came out of {expected_seconds:g} s")
         log.info("download_made", seconds=seconds, expected_seconds=expected_seconds, runs=len(runs))
         return seconds
+
+    async def _put(self, key: str, target: Path) -> None:
+        try:
+            await while_store_away(lambda: self._objects.put_file(key, target, MP4))
+        except StoreUnavailable as error:
+            # Not an outage like others, after which all of it would be made again without end: a store that is full
+            # refuses what is large, and nothing else.
+            log.warning("download_not_stored", reason=error.reason)
+            raise MediaRefused("the store has no room for it, or has been away for minutes") from error
 
     def _limits(self, bytes_expected: int) -> Limits:
         seconds = SECONDS_FLOOR + bytes_expected / BYTES_PER_SECOND_MIN
