@@ -29,9 +29,10 @@ class Processes:
         self._log = log
         self._running: dict[str, asyncio.subprocess.Process] = {}
 
-    async def start(self, name: str) -> None:
+    async def start(self, name: str, *, called: str | None = None) -> None:
+        """Start one; ``called`` tells several of a kind apart."""
         with self._log.open("ab") as log:
-            self._running[name] = await asyncio.create_subprocess_exec(
+            self._running[called or name] = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "archive", name), env=self.environment, cwd=CHECKOUT, stdout=log, stderr=log
             )
 
