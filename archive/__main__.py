@@ -31,6 +31,7 @@ from archive.pictures_poster import Posters
 from archive.pictures_storyboard import Storyboards
 from archive.process import ProcessRunner, network_can_be_dropped
 from archive.retention_service import retention
+from archive.rewind_api import rewinds
 from archive.segment_hooks import segment_hooks
 from archive.settings import ArchiveSettings
 from archive.shipper import Shipper, ShipperPace
@@ -61,7 +62,14 @@ LEFTOVER_SECONDS = 6 * 3_600.0
 PREPARED_JOBS = 1
 
 
-INTAKE_PARTS: Sequence[Callable[[ArchiveParts], Assembly]] = (ladder_planner, library, clips, downloads, retention)
+INTAKE_PARTS: Sequence[Callable[[ArchiveParts], Assembly]] = (
+    ladder_planner,
+    library,
+    clips,
+    downloads,
+    retention,
+    rewinds,
+)
 """What else the intake does, each part put together by a function of its own."""
 SHIPPER_PARTS: Sequence[Callable[[ArchiveParts], Assembly]] = (segment_hooks,)
 """The same of the shipper."""

@@ -25,6 +25,11 @@ where recordings.ended_at is null;
 select sequence, duration_ms, size_bytes, discontinuity from segments
 where stream_id = :stream_id order by sequence limit :rows_max;
 
+-- name: list_shipped_since
+-- A stream's segments from a number on, and for how many seconds each has been in the store.
+select sequence, duration_ms, discontinuity, extract(epoch from now() - shipped_at)::double precision as age_seconds
+from segments where stream_id = :stream_id and sequence >= :next_sequence order by sequence limit :rows_max;
+
 -- name: list_segment_range
 -- The numbers and sizes of consecutive segments.
 select sequence, duration_ms, size_bytes, discontinuity from segments
