@@ -47,7 +47,8 @@ class ObjectSettings(ProcessSettings):
     archive_s3_public_read: bool = Field(
         default=True,
         description="Give the bucket a policy that lets anybody read objects by key, so that the edge can pass "
-        "players through to it. Turn it off where something else decides who may read.",
+        "players through to it. Turn it off where something else decides who may read. Whoever reaches the endpoint "
+        "can then read private recordings too: let only the edge and the archive reach it.",
     )
     archive_s3_cold_class: str | None = Field(
         default=None,
