@@ -89,6 +89,18 @@ async def test_a_recording_gets_a_poster_that_is_not_dark_and_a_storyboard(
     ]
 
 
+async def test_pictures_are_planned_with_the_ladder(house: House, small_clip: Clip) -> None:
+    stream_id = await playing(house, Recorded().add(small_clip))
+    await house.pool.execute(
+        "update recordings set status = 'processing', completed_at = null, ladder_planned_at = null"
+    )
+    await house.planner().plan_published()
+    rows = await house.pool.fetch(
+        "select kind, urgency, work_ms from jobs where stream_id = $1 order by kind", stream_id
+    )
+    assert [tuple(row) for row in rows] == [("poster", 1, 1000), ("storyboard", 2, 4000)]
+
+
 async def test_pixels_that_are_not_square_and_large_pictures_come_out_right(house: House, tmp_path: Path) -> None:
     # 16:9 in pixels that are 4/3 as wide as high, as some capture cards send it.
     wide = make_clip(tmp_path / "wide", seconds=2, size="1440x1080", rate=5, pixel_aspect="4/3")
