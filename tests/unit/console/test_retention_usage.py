@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import xml.etree.ElementTree as ET
 from csv import DictReader
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from console.__main__ import app
+from deploy.local import places
 from runtime.ids import uuid7
 
 CHANNEL = str(uuid7())
@@ -59,3 +62,11 @@ def test_capacity_writes_a_table_for_everybody(tmp_path: Path) -> None:
     with_cost = livestream("capacity", "--price-hot", "0.02", "--price-cold", "0.004", "--json", code=0)
     assert json.loads(with_cost.stdout)["months"][-1]["cost"] > 0
     livestream("capacity", "--csv", str(tmp_path / "none" / "a.csv"), code=1)
+
+
+def test_the_page_on_scale_has_the_tables_that_the_command_makes() -> None:
+    page = (places.CHECKOUT / "docs/scale.md").read_text()
+    commands = re.findall(r"<!-- livestream (capacity .*) -->", page)
+    assert len(commands) == 2
+    for command in commands:
+        assert livestream(*shlex.split(command), code=0).stdout.strip() in page, f"livestream {command}"
