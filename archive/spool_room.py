@@ -72,7 +72,7 @@ class SpoolRoom:
         old = time.time() - self._limits.keep_seconds
         await self._remove([stream.spool for stream in streams], [], written_before=old, bytes_max=None)
         used, room = await self._measured(spools)
-        if used >= SHORT * room:
+        if used >= (SHORT if self._short is None else COPIES_LEAVE) * room:
             followed = [stream.spool for stream in streams]
             await self._remove(followed, settled, written_before=None, bytes_max=used - COPIES_LEAVE * room)
             # Others may have removed files: before anything is given up it is counted.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import subprocess
@@ -15,6 +16,9 @@ from archive.errors import ProcessFailed, StoreUnavailable
 from archive.objects import SEGMENT, ObjectKind, StoredObject
 from archive.objects_disk import DiskObjects
 from archive.objects_disk_files import UNFINISHED
+from archive.shipper import ShipperPace
+from archive.shipper_rows import Shipments
+from archive.spool_room import SpoolLimits
 from archive.transcode import blame_a_full_disk
 from tests.integration.archive.clips import Clip
 from tests.integration.archive.house import House, running, until
@@ -58,8 +62,11 @@ class WatchedObjects(DiskObjects):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.refused: list[str] = []
+        self.away = False
 
     async def put_file(self, key: str, path: Path, kind: ObjectKind) -> StoredObject:
+        if self.away:
+            raise StoreUnavailable(f"put {key}", "it is away")
         try:
             return await super().put_file(key, path, kind)
         except StoreUnavailable as error:
@@ -184,6 +191,40 @@ async def test_a_full_work_directory_gives_no_rendition_up(house: House, small_d
         assert (await here.recording(stream_id)).status == "processing"
         filler.unlink()
         await here.until_status(stream_id, "completed")
+
+
+async def test_a_full_disk_under_the_media_server_costs_the_oldest_segments_and_not_the_stream(
+    house: House, small_disk: Path, small_clip: Clip, tmp_path: Path
+) -> None:
+    """The store is away and the disk for segments is small: the media server must be able to write all the same."""
+    body = small_clip.segments[0]
+    segments = 2 * DISK_BYTES // len(body)
+    async with WatchedObjects(tmp_path / "objects") as objects:
+        here = replace(house, objects=objects, hls=small_disk)
+        stream_id = await here.started()
+        disk = MediaServerDisk(here.hls, stream_id)
+        objects.away = True
+        pace = ShipperPace(poll_seconds=0.02, tidy_seconds=0.02)
+        limits = SpoolLimits(reserve_bytes=4 << 20, spare_seconds=0.1)
+        async with running(here.shipper(pace, limits)):
+            for _ in range(segments):
+                # A write that fails would raise here.
+                disk.close(body, 2000)
+                await asyncio.sleep(0.08)
+            given_up = await Shipments(here.pool).lost(stream_id)
+            assert given_up
+            objects.away = False
+            await here.ended(stream_id)
+
+            async def settled() -> bool:
+                return await Shipments(here.pool).settled_among([stream_id]) == {stream_id}
+
+            await until(settled)
+        lost = {one.sequence for one in await Shipments(here.pool).lost(stream_id)}
+        shipped = await Shipments(here.pool).shipped(stream_id)
+    assert shipped | lost == set(range(segments))
+    assert not shipped & lost
+    assert len(shipped) >= segments // 5
 
 
 def test_an_encoder_that_failed_on_a_full_disk_is_not_to_blame(small_disk: Path) -> None:

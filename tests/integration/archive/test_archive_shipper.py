@@ -31,6 +31,8 @@ class MoodyObjects(DiskObjects):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.away = False
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.damaging: set[str] = set()
         self.refused = 0
         self.order: list[str] = []
@@ -40,6 +42,7 @@ class MoodyObjects(DiskObjects):
         self.at_once += 1
         self.at_once_most = max(self.at_once, self.at_once_most)
         try:
+            await self.answers.wait()
             if self.away:
                 self.refused += 1
                 raise StoreUnavailable(f"put {key}", "it is away")
@@ -168,18 +171,26 @@ async def test_an_object_that_is_damaged_on_its_way_is_sent_again(house: House, 
         assert await objects.get_bytes(f"{stream_id}/source/0.ts", bytes_max=1 << 20) == BODY
 
 
-async def test_durations_are_read_while_the_store_is_away(house: House, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mood", ["dead", "frozen"])
+async def test_durations_are_read_while_the_store_is_away(house: House, mood: str, tmp_path: Path) -> None:
     """The window moves on meanwhile, and these segments cannot be measured: only the playlist tells."""
     async with moody(house, tmp_path) as (here, objects):
         stream_id = await here.started()
         disk = MediaServerDisk(here.hls, stream_id, window_segments=3)
-        objects.away = True
         async with running(here.shipper(ShipperPace(poll_seconds=0.03))):
-            for number in range(12):
+            disk.close(BODY, 1000)
+            await here.until_shipped(stream_id, 1)
+            if mood == "dead":
+                objects.away = True
+            else:
+                objects.answers.clear()
+            for number in range(1, 12):
                 disk.close(BODY, 1000 + number)
-                await asyncio.sleep(0.1)
-            assert objects.refused > 0
+                await asyncio.sleep(0.15)
+            assert (objects.refused > 0) == (mood == "dead")
+            assert await here.recordings.shipped(stream_id) == {0}
             objects.away = False
+            objects.answers.set()
             await here.until_shipped(stream_id, 12)
         rows = await here.pool.fetch("select duration_ms from segments order by sequence")
         assert [row["duration_ms"] for row in rows] == [1000 + number for number in range(12)]
