@@ -69,30 +69,30 @@ def cut_arguments(
 ) -> list[str]:
     """ffmpeg's arguments for a segment of which only a part stays: the picture encoded anew, the sound copied.
 
-    Without ``picture`` there is sound alone.
+    Without ``picture`` there is sound alone. See `parted_arguments` for one of which all pictures stay.
     """
     segment = _input(source, threads)
-    options: dict[str, object] = {
-        "format": "mpegts",
-        # Encoding sound anew would begin with the encoder's delay. Its packets are 21 ms long at 48 kHz: near enough.
-        "c:a": "copy",
-        # The muxer's usual 0.7 s head start would be a hole.
-        "muxdelay": 0,
-        "muxpreload": 0,
-    }
-    if sound != Bounds(None, None):
-        options["bsf:a"] = "noise=drop=" + _dropped(sound)
     if picture is None:
         # The packet id that sound has beside a picture.
-        options["streamid"] = "0:257"
-        cut = ffmpeg.output(segment["a:0"], str(target), **options)
+        cut = ffmpeg.output(segment["a:0"], str(target), **_options(sound), streamid="0:257")
     else:
+        trimmed = segment["v:0"].filter("trim", **_kept(pictures))
         # The question mark: a source without sound is fine.
-        streams = (segment["v:0"].filter("trim", **_kept(pictures)), segment["a:0?"])
-        cut = ffmpeg.output(*streams, str(target), **_picture_options(picture, threads), **options)
+        options = _picture_options(picture, threads) | _options(sound)
+        cut = ffmpeg.output(trimmed, segment["a:0?"], str(target), **options)
     # The filters share the budget of cores with decoder and encoder.
     joined = cut.global_args("-filter_complex_threads", str(threads), *_GLOBAL)
     return ["ffmpeg", *joined.get_args(overwrite_output=True)]
+
+
+def parted_arguments(source: Path, target: Path, *, pictures: Bounds, sound: Bounds) -> list[str]:
+    """ffmpeg's arguments for a segment beside a cut: both copied, packets outside the bounds left out."""
+    segment = _input(source, 1)
+    options = _options(sound) | {"c:v": "copy"}
+    if pictures != Bounds(None, None):
+        options["bsf:v"] = "noise=drop=" + _dropped(pictures)
+    parted = ffmpeg.output(segment["v:0?"], segment["a:0?"], str(target), **options)
+    return ["ffmpeg", *parted.global_args(*_GLOBAL).get_args(overwrite_output=True)]
 
 
 _GLOBAL = (
@@ -123,20 +123,39 @@ def _input(source: Path, threads: int) -> Node:
     )
 
 
+def _options(sound: Bounds) -> dict[str, object]:
+    options: dict[str, object] = {
+        "format": "mpegts",
+        # Encoding sound anew would begin with the encoder's delay. Its packets are 21 ms long at 48 kHz: near enough.
+        "c:a": "copy",
+        # The muxer's usual 0.7 s head start would be a hole.
+        "muxdelay": 0,
+        "muxpreload": 0,
+    }
+    if sound != Bounds(None, None):
+        options["bsf:a"] = "noise=drop=" + _dropped(sound)
+    return options
+
+
 def _kept(pictures: Bounds) -> dict[str, int]:
     """The trim filter's bounds, in ticks: no rounding of seconds moves an edge to another picture."""
     kept = {"start_pts": pictures.first, "end_pts": pictures.end}
     return {name: round(tick) for name, tick in kept.items() if tick is not None}
 
 
-def _dropped(sound: Bounds) -> str:
-    """An expression that is not 0 for the packets of sound that go (the noise bitstream filter's; it adds no noise)."""
+def _dropped(kept: Bounds) -> str:
+    """An expression that is not 0 for the packets that go (the noise bitstream filter's; it adds no noise)."""
     tests = []
-    if sound.first is not None:
-        tests.append(f"lt(pts*tb\\,{sound.first / 90_000:.6f})")
-    if sound.end is not None:
-        tests.append(f"gte(pts*tb\\,{sound.end / 90_000:.6f})")
+    if kept.first is not None:
+        tests.append(f"lt(pts*tb\\,{_before(kept.first)})")
+    if kept.end is not None:
+        tests.append(f"gte(pts*tb\\,{_before(kept.end)})")
     return "+".join(tests)
+
+
+def _before(tick: float) -> str:
+    """Half a tick before it, in seconds: rounding moves no packet over the edge."""
+    return f"{(tick - 0.5) / 90_000:.6f}"
 
 
 def _picture_options(picture: Picture, threads: int) -> dict[str, object]:

@@ -56,9 +56,12 @@ class Piece:
     """One segment of a clip: a whole one of the recording, or what is left of it between ``head_ms`` and ``tail_ms``.
 
     Both count from the beginning of the first of ``sources``; None: nothing is cut there. A sliver of a segment is made
-    together with its neighbour: then there are two sources. Sound lies up to a few frames behind the picture in a
-    transport stream, so what belongs to a cut just before a segment's end may be in ``sound_from``, the next one.
-    ``sequence`` is the number in the recording that it goes by.
+    together with its neighbour: then there are two sources. ``sequence`` is its number in the recording.
+
+    In a transport stream sound lies a few frames behind the picture, so a segment's last sound is in the next one.
+    Where timestamps go on nobody notices; at a seam that a cut has made a player would begin the next segment with
+    that sound, and the rest of the clip late. So there sound ends and begins with the picture: what belongs to the end
+    is taken from ``sound_from``, the next segment, and one with ``sound_with_picture`` has none before its picture.
     """
 
     sources: Sequence[TimedSegment]
@@ -67,10 +70,16 @@ class Piece:
     head_ms: int | None = None
     tail_ms: int | None = None
     sound_from: TimedSegment | None = None
+    sound_with_picture: bool = False
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether it is a segment of the recording as it is."""
+        return not self.is_cut and self.sound_from is None and not self.sound_with_picture
 
     @property
     def is_cut(self) -> bool:
-        """Whether the segment must be made anew."""
+        """Whether its picture must be made anew."""
         return self.head_ms is not None or self.tail_ms is not None
 
     @property
@@ -137,7 +146,7 @@ def plan_clip(segments: Sequence[TimedSegment], wanted: ClipRange, *, exact: boo
         return None
     if not exact:
         return _plan([Piece([source], source.segment.sequence) for source in inside])
-    pieces = _without_slivers([_piece(source, wanted) for source in inside])
+    pieces = _seams_closed(_without_slivers([_piece(source, wanted) for source in inside]))
     after = next((source for source in segments if source.starts_ms >= pieces[-1].ends_ms), None)
     return _plan([*pieces[:-1], _with_its_sound(pieces[-1], after)])
 
@@ -185,6 +194,16 @@ def _goes_on(before: Piece, piece: Piece) -> bool:
 def _together(before: Piece, piece: Piece, sequence: int) -> Piece:
     tail_ms = None if piece.tail_ms is None else piece.starts_ms - before.starts_ms + piece.tail_ms
     return Piece([*before.sources, *piece.sources], sequence, head_ms=before.head_ms, tail_ms=tail_ms)
+
+
+def _seams_closed(pieces: Sequence[Piece]) -> list[Piece]:
+    """The same pieces; where a cut parts what goes on, sound is parted as the picture is."""
+    closed = list(pieces)
+    for at, (before, piece) in enumerate(pairwise(pieces)):
+        if (before.is_cut or piece.is_cut) and _goes_on(before, piece):
+            closed[at] = replace(closed[at], sound_from=piece.sources[0])
+            closed[at + 1] = replace(closed[at + 1], sound_with_picture=True)
+    return closed
 
 
 def _with_its_sound(last: Piece, after: TimedSegment | None) -> Piece:

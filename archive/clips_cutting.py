@@ -22,8 +22,9 @@ from archive.clip_arguments import (
     Picture,
     cut_arguments,
     look_arguments,
+    parted_arguments,
 )
-from archive.clips import TICKS_PER_MS, ClipRange, Piece, Span, cut_span, edges_ms, usual_interval
+from archive.clips import TICKS_PER_MS, ClipRange, Piece, Span, TimedSegment, cut_span, edges_ms, usual_interval
 from archive.errors import MediaRefused, ProcessError
 from archive.ffmpeg import PIXELS_MAX
 from archive.objects import SEGMENT, ObjectStore, source_segment_key
@@ -75,7 +76,7 @@ class MadePiece:
 
 
 class Cutter:
-    """Makes the pieces of a clip that are no whole segments."""
+    """Makes the pieces of a clip that are no copies."""
 
     def __init__(
         self, objects: ObjectStore, runner: ProcessRunner, budget: EncoderBudget, *, work_directory: Path
@@ -91,10 +92,11 @@ class Cutter:
         Raises MediaRefused, ProcessError, ObjectMissing, StoreUnavailable; leaves no file behind.
         """
         with tempfile.TemporaryDirectory(dir=self._work_directory, prefix="clip-") as directory:
-            target = Path(directory) / "cut.ts"
-            source = await self._fetch(original_id, piece, Path(directory))
+            source, after, target = (Path(directory) / name for name in ("source.ts", "after.ts", "cut.ts"))
+            await self._fetch(original_id, piece.sources, source)
+            await self._fetch(original_id, [] if piece.sound_from is None else [piece.sound_from], after)
             try:
-                cut = await self._cut(piece, source, target)
+                cut = await self._cut(piece, source, after, target)
             except (ProcessError, MediaRefused) as error:
                 await asyncio.to_thread(blame_a_full_disk, self._work_directory, error)
                 raise
@@ -103,35 +105,46 @@ class Cutter:
             stored = await self._objects.put_file(target_key, target, SEGMENT)
         return MadePiece(stored.size_bytes, cut)
 
-    async def _fetch(self, original_id: UUID, piece: Piece, directory: Path) -> Path:
-        """The piece's segments in one file: MPEG-TS packets of one encoder run are a transport stream put together."""
-        source, part = directory / "source.ts", directory / "part.ts"
-        for segment in [*piece.sources, *([] if piece.sound_from is None else [piece.sound_from])]:
+    async def _fetch(self, original_id: UUID, segments: Sequence[TimedSegment], target: Path) -> None:
+        """Segments in one file: MPEG-TS packets of one encoder run are a transport stream again when put together."""
+        part = target.with_suffix(".part")
+        for segment in segments:
             await self._objects.get_file(source_segment_key(original_id, segment.segment.sequence), part)
-            await asyncio.to_thread(_append, part, source)
-        return source
+            await asyncio.to_thread(_append, part, target)
 
-    async def _cut(self, piece: Piece, source: Path, target: Path) -> ClipRange | None:
+    async def _cut(self, piece: Piece, source: Path, after: Path, target: Path) -> ClipRange | None:
         segment = await self._look(source)
+        following = None if piece.sound_from is None else await self._look(after)
         times = segment.picture_times or segment.sound_times
         span = cut_span(times, piece, origin=segment.origin)
         if span is None:
             return None
-        limits = self._limits(piece)
-        progress = ProgressReader()
-        argv = cut_arguments(
-            source,
-            target,
-            picture=_picture(segment, piece) if segment.picture_times else None,
-            pictures=Bounds(span.first, span.end),
-            sound=_sound_bounds(segment, span),
-            threads=self._budget.threads,
-        )
-        finished = await self._runner.run(argv, limits, on_output=progress)
-        if segment.picture_times and not progress.latest.frames:
-            raise MediaRefused(f"no picture could be decoded: {finished.stderr_tail or 'the encoder made no frame'}")
+        if following is not None:
+            await asyncio.to_thread(_append, after, source)
+        kept = _kept(segment, following, piece, span)
+        frames = await self._run(segment, piece, kept, source, target)
+        if piece.is_cut and segment.picture_times and not frames:
+            raise MediaRefused("no picture could be decoded")
         await self._judge(segment, span, target)
         return edges_ms(piece, span, origin=segment.origin)
+
+    async def _run(self, segment: Segment, piece: Piece, kept: _Kept, source: Path, target: Path) -> int:
+        """Let ffmpeg do it; how many pictures it says it has made."""
+        progress = ProgressReader()
+        if piece.is_cut:
+            picture = _picture(segment, piece) if segment.picture_times else None
+            argv = cut_arguments(
+                source,
+                target,
+                picture=picture,
+                pictures=kept.pictures,
+                sound=kept.sound,
+                threads=self._budget.threads,
+            )
+        else:
+            argv = parted_arguments(source, target, pictures=kept.pictures, sound=kept.sound)
+        await self._runner.run(argv, self._limits(piece), on_output=progress)
+        return progress.latest.frames or 0
 
     async def _look(self, path: Path) -> Segment:
         finished = await self._runner.run(look_arguments(path), LOOK_LIMITS)
@@ -193,13 +206,26 @@ def _picture(segment: Segment, piece: Piece) -> Picture:
     return Picture(segment.pixel_format, segment.profile, max(BITS_PER_SECOND_FLOOR, bits_per_second * 3 // 2))
 
 
-def _sound_bounds(segment: Segment, span: Span) -> Bounds:
-    """The same edges for sound, moved to between two packets: the first that stays is the nearest to the edge."""
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What stays of the joined segments."""
+
+    pictures: Bounds
+    sound: Bounds
+
+
+def _kept(segment: Segment, following: Segment | None, piece: Piece, span: Span) -> _Kept:
+    """What stays of picture and sound. The edges of sound are moved to between two packets: the nearest ones stay."""
+    first: int | None = span.first
+    if first is None and piece.sound_with_picture:
+        first = segment.origin
+    next_picture = None if following is None else min(following.picture_times, default=None)
+    sound_end = span.end
+    if sound_end is None and following is not None:
+        sound_end = following.origin
     half = usual_interval(sorted(segment.sound_times)) / 2
-    return Bounds(
-        None if span.first is None else span.first - half,
-        None if span.end is None else span.end - half,
-    )
+    sound = Bounds(None if first is None else first - half, None if sound_end is None else sound_end - half)
+    return _Kept(Bounds(span.first, next_picture if span.end is None else span.end), sound)
 
 
 def _between(times: Sequence[int], span: Span) -> list[int]:

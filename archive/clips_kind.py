@@ -138,7 +138,7 @@ class ClipKind:
         sequence = base + piece.sequence
         key = source_segment_key(clip_id, sequence)
         try:
-            if piece.is_cut:
+            if not piece.is_copied:
                 cut = await self._cutter.cut(original_id, piece, key)
                 return None if cut is None else MadeSegment(sequence, cut.size_bytes, piece.discontinuity, cut.range)
             stored = await self._objects.copy(source_segment_key(original_id, piece.sequence), key, SEGMENT)

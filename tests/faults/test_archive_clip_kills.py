@@ -9,21 +9,13 @@ from uuid import UUID
 
 import pytest
 
-from archive.clips import ClipRange
-from archive.clips_store import ClipRequest, ask_for_clip
 from tests.conftest import FaultPlan
 from tests.faults.archive_process import Processes, kills
+from tests.integration.archive.clipping import asked
 from tests.integration.archive.counted import make_counted, recorded, seen_in
-from tests.integration.archive.house import CHANNEL, House, until
+from tests.integration.archive.house import House, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
-
-
-async def asked(house: House, original_id: UUID) -> UUID:
-    """Ask for pictures 15 to 224, with the first and the last segment cut."""
-    request = ClipRequest(original_id, CHANNEL, ClipRange(500, 7_500), True, False, title=None, visibility=None)
-    async with house.outbox.transaction() as transaction:
-        return await ask_for_clip(transaction.connection, request, key=None, pending_max=1_000)
 
 
 async def test_a_worker_killed_at_any_moment_of_a_clip_costs_nothing(
@@ -35,7 +27,8 @@ async def test_a_worker_killed_at_any_moment_of_a_clip_costs_nothing(
         await processes.start(name)
     leases = 0
     for _ in range(kills(fault_plan)):
-        clip_id = await asked(house, original_id)
+        # Pictures 15 to 224, the first and the last segment cut.
+        clip_id = await asked(house, original_id, 500, 7_500, exact=True, pending_max=1_000)
 
         async def leased(clip_id: UUID = clip_id) -> bool:
             state = "select state from jobs where stream_id = $1 and kind = 'clip'"

@@ -12,17 +12,14 @@ from uuid import UUID
 
 import pytest
 
-from archive.clips import ClipRange
-from archive.clips_cutting import Cutter
-from archive.clips_kind import ClipKind
-from archive.clips_store import CLIP, ClipRequest, ask_for_clip
+from archive.clips_store import CLIP
 from archive.jobs import LeasedJob
 from archive.objects import source_segment_key
 from archive.store import Recording
-from archive.transcode import EncoderBudget
+from tests.integration.archive.clipping import asked, clip_kind
 from tests.integration.archive.clips import Clip
 from tests.integration.archive.counted import FRAME_TICKS, Seen, make_counted, recorded, seen_in
-from tests.integration.archive.house import CHANNEL, House, durations_ms, running
+from tests.integration.archive.house import House, durations_ms, running
 
 # A packet of AAC at 48 kHz, in ticks of 1/90,000 s.
 PACKET_TICKS = 1_920
@@ -38,21 +35,6 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Clip:
 def counted_on(tmp_path_factory: pytest.TempPathFactory) -> Clip:
     """4 s more after a reconnect: pictures 240 to 359, and timestamps from elsewhere."""
     return make_counted(tmp_path_factory.mktemp("counted") / "second", seconds=4, first=240, start=500)
-
-
-def clip_kind(house: House) -> ClipKind:
-    cutter = Cutter(house.objects, house.runner, EncoderBudget(nice=0), work_directory=house.work)
-    return ClipKind(house.pool, house.objects, cutter)
-
-
-async def asked(
-    house: House, original_id: UUID, from_ms: int, to_ms: int, *, exact: bool = False, takes_place: bool = False
-) -> UUID:
-    request = ClipRequest(
-        original_id, CHANNEL, ClipRange(from_ms, to_ms), exact, takes_place, title=None, visibility=None
-    )
-    async with house.outbox.transaction() as transaction:
-        return await ask_for_clip(transaction.connection, request, key=None, pending_max=20)
 
 
 @pytest.fixture

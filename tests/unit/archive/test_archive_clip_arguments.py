@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from archive.clip_arguments import Bounds, Picture, cut_arguments, look_arguments
+from archive.clip_arguments import Bounds, Picture, cut_arguments, look_arguments, parted_arguments
 from archive.clips_cutting import Segment, read_look
 from archive.errors import MediaRefused
 
@@ -25,7 +25,7 @@ def test_a_segment_is_cut_at_ticks_its_picture_encoded_and_its_sound_copied() ->
         "ffmpeg -f mpegts -analyzeduration 120000000 -copyts -max_pixels 37748736 -probesize 536870912 "
         "-protocol_whitelist file -threads 2 -i in.ts "
         "-filter_complex [0:v:0]trim=end_pts=960000:start_pts=903000[s0] -map [s0] -map 0:a:0? -f mpegts "
-        "-bf 0 -bsf:a noise=drop=lt(pts*tb\\,10.022667)+gte(pts*tb\\,10.656000) -bufsize 8000000 -c:a copy "
+        "-bf 0 -bsf:a noise=drop=lt(pts*tb\\,10.022661)+gte(pts*tb\\,10.655994) -bufsize 8000000 -c:a copy "
         "-c:v libx264 -crf 18 -enc_time_base 1:90000 -flags +cgop -force_key_frames source -forced-idr 1 "
         "-fps_mode passthrough -g 600 -maxrate 4000000 -muxdelay 0 -muxpreload 0 -pix_fmt yuv422p10le "
         "-preset veryfast -profile:v high422 -sc_threshold 0 -threads 2 out.ts "
@@ -46,7 +46,7 @@ def test_an_edge_that_is_not_cut_bounds_nothing() -> None:
         )
     )
     assert "trim=end_pts=960000[" in argv
-    assert "drop=gte(pts*tb\\,10.656000) " in argv
+    assert "drop=gte(pts*tb\\,10.655994) " in argv
     assert "profile" not in argv
 
 
@@ -57,9 +57,20 @@ def test_sound_alone_is_copied_under_its_usual_packet_id() -> None:
     assert " ".join(argv) == (
         "ffmpeg -f mpegts -analyzeduration 120000000 -copyts -max_pixels 37748736 -probesize 536870912 "
         "-protocol_whitelist file -threads 1 -i in.ts "
-        "-map 0:a:0 -f mpegts -bsf:a noise=drop=lt(pts*tb\\,10.022667) -c:a copy -muxdelay 0 -muxpreload 0 "
+        "-map 0:a:0 -f mpegts -bsf:a noise=drop=lt(pts*tb\\,10.022661) -c:a copy -muxdelay 0 -muxpreload 0 "
         "-streamid 0:257 out.ts "
         "-filter_complex_threads 1 -nostdin -hide_banner -loglevel error -progress pipe:1 -stats_period 0.5 -nostats -y"
+    )
+
+
+def test_a_segment_beside_a_cut_is_copied_without_what_is_outside() -> None:
+    argv = parted_arguments(SOURCE, TARGET, pictures=Bounds(None, 960_000), sound=Bounds(902_040.0, 959_040.0))
+    assert " ".join(argv) == (
+        "ffmpeg -f mpegts -analyzeduration 120000000 -copyts -max_pixels 37748736 -probesize 536870912 "
+        "-protocol_whitelist file -threads 1 -i in.ts -map 0:v:0? -map 0:a:0? -f mpegts "
+        "-bsf:a noise=drop=lt(pts*tb\\,10.022661)+gte(pts*tb\\,10.655994) -bsf:v noise=drop=gte(pts*tb\\,10.666661) "
+        "-c:a copy -c:v copy -muxdelay 0 -muxpreload 0 out.ts "
+        "-nostdin -hide_banner -loglevel error -progress pipe:1 -stats_period 0.5 -nostats -y"
     )
 
 

@@ -82,7 +82,7 @@ def made_of(from_ms: int, to_ms: int, segments: list[TimedSegment] = FOUR) -> li
 
 def test_a_sliver_is_made_together_with_its_neighbour_and_no_number_is_missing() -> None:
     assert planned(FOUR, 1800, 6200, exact=True) == [(1, 1800, None, False), (2, None, 2200, True)]
-    assert made_of(1800, 6200) == [([0, 1], None), ([2, 3], None)]
+    assert made_of(1800, 6200) == [([0, 1], 2), ([2, 3], None)]
     assert planned(FOUR, 1800, 4200, exact=True) == [(1, 1800, 4200, False)]
     assert made_of(1800, 4200) == [([0, 1, 2], None)]
     assert made_of(1800, 3000) == [([0, 1], None)]
@@ -94,10 +94,24 @@ def test_a_sliver_stays_alone_where_its_neighbour_does_not_go_on_from_it() -> No
 
 
 def test_sound_of_the_last_pictures_may_be_in_the_next_segment() -> None:
-    assert made_of(0, 3900) == [([0], None), ([1], 2)]
-    assert made_of(0, 3700) == [([0], None), ([1], None)]
-    assert made_of(0, 7900) == [([0], None), ([1], None), ([2], None), ([3], None)]
+    assert made_of(0, 3900) == [([0], 1), ([1], 2)]
+    assert made_of(0, 3700) == [([0], 1), ([1], None)]
+    assert made_of(0, 7900) == [([0], None), ([1], None), ([2], 3), ([3], None)]
     assert made_of(0, 3900, recording(2000, 2000, 2000, anew=(2,)))[-1] == ([1], None)
+
+
+def test_at_the_seams_that_cuts_make_sound_ends_and_begins_with_the_picture() -> None:
+    plan = plan_clip(FOUR, ClipRange(500, 7_250), exact=True)
+    assert plan is not None
+    assert [piece.sound_from is not None for piece in plan.pieces] == [True, False, True, False]
+    assert [piece.sound_with_picture for piece in plan.pieces] == [False, True, False, True]
+    assert [piece.is_copied for piece in plan.pieces] == [False] * 4
+    far = plan_clip(recording(*[2_000] * 6), ClipRange(500, 11_250), exact=True)
+    assert far is not None
+    assert [piece.is_copied for piece in far.pieces] == [False, False, True, True, False, False]
+    apart = plan_clip(recording(2_000, 2_000, 2_000, anew=(1,), missing=(2,)), ClipRange(500, 5_000), exact=True)
+    assert apart is not None
+    assert [piece.is_copied for piece in apart.pieces] == [False, True, False]
 
 
 def test_reconnects_and_gaps_begin_anew_in_the_clip_too_but_not_at_its_first_segment() -> None:
