@@ -59,12 +59,17 @@ class Downloads:
         self._work_directory = parts.work_directory
         self._budget = PictureBudget.of(parts.settings)
         self._keep = timedelta(seconds=parts.settings.archive_download_keep_seconds)
+        # A store on a disk takes a second copy, most likely of the same disk, which must stay good for recordings.
+        on_disk = parts.settings.archive_object_store == "disk"
+        self._copies = 2 if on_disk else 1
+        self._reserve_bytes = parts.settings.archive_disk_reserve_bytes if on_disk else 0
 
     async def do(self, job: LeasedJob, report: Callable[[float], None]) -> Mapping[str, Any]:
         """See JobKind."""
         rendition, bytes_expected = job.particulars["rendition"], job.particulars["bytes_expected"]
         runs: Sequence[Run] = await self._runs(job, rendition)
-        async with download_room(self._work_directory, bytes_expected) as directory:
+        bytes_needed = self._copies * bytes_expected + self._reserve_bytes
+        async with download_room(self._work_directory, bytes_needed) as directory:
             if job.particulars["has_picture"]:
                 runs = await self._from_first_picture(runs, directory)
             try:

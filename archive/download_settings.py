@@ -23,7 +23,7 @@ class DownloadSettings(ProcessSettings):
         default=32 << 30,
         ge=1 << 20,
         description="The largest download that is made: about 14 hours at 5 Mbit/s. The archive's worker needs as "
-        "much room in archive_work_directory.",
+        "much room in archive_work_directory, and twice as much where the store is a disk.",
     )
     archive_download_keep_seconds: float = Field(
         default=7 * 86_400.0,

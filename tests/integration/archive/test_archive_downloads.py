@@ -190,12 +190,13 @@ async def test_a_full_work_directory_refuses_and_names_what_is_needed(house: Hou
     wanted = await requests.rendition(stream_id, "source", duration_ms=4000)
     assert wanted is not None
     await requests.ask(stream_id, replace(wanted, bytes_expected=1 << 60))
-    await worked(house, stream_id, Downloads(parts(house)))
+    await worked(house, stream_id, Downloads(parts(house, archive_disk_reserve_bytes=1000)))
     found = await requests.find(stream_id, wanted)
     assert found is not None
     assert found.status == "failed"
     assert found.failure is not None
-    assert f"takes {(1 << 60) + (256 << 20)} bytes" in found.failure
+    # Once in the work directory and once in the store, on the same disk.
+    assert f"takes {(2 << 60) + 1000 + (256 << 20)} bytes" in found.failure
     assert "archive_work_directory" in found.failure
 
 

@@ -110,6 +110,8 @@ async def test_pixels_that_are_not_square_and_large_pictures_come_out_right(hous
     assert await size_of(await fetched_file(house, f"{stream_id}/poster-1.jpg", tmp_path / "poster.jpg")) == (1280, 720)
     sheet = await fetched_file(house, f"{stream_id}/storyboard/0-1.jpg", tmp_path / "sheet.jpg")
     assert await size_of(sheet) == (160, 90)
+    # All of the tile is picture: nothing was squeezed, and nothing had to be filled up.
+    assert await brightness_of(sheet, "8:90:0:0") > 40
 
 
 async def test_segments_that_are_broken_or_gone_cost_their_tile(house: House, small_clip: Clip, tmp_path: Path) -> None:
