@@ -107,7 +107,7 @@ class Recordings:
         if channel_id is None:
             rows = await QUERIES.list_public(self._pool, **where)
         elif everything:
-            rows = await QUERIES.list_channel_all(self._pool, channel_id=channel_id, **where)
+            rows = await QUERIES.list_channel_recordings(self._pool, channel_id=channel_id, **where)
         else:
             rows = await QUERIES.list_channel_public(self._pool, channel_id=channel_id, **where)
         return await self.find_all([row["stream_id"] for row in rows])

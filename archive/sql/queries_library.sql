@@ -25,7 +25,7 @@ select stream_id from recordings
 where channel_id = :channel_id and visibility = 'public' and deleted_at is null and stream_id < :before
 order by stream_id desc limit :rows_max;
 
--- name: list_channel_all
+-- name: list_channel_recordings
 -- A page of one channel's recordings as its owner sees them, newest first.
 select stream_id from recordings
 where channel_id = :channel_id and purged_at is null and stream_id < :before
