@@ -69,6 +69,80 @@ BEGIN
 END
 $_$;
 
+CREATE FUNCTION held(stream_id uuid, channel_id uuid) RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $$
+    select exists (
+        select from retention_holds as h
+        where h.released_at is null
+          and (h.scope = 'everything'
+               or h.scope = 'recording' and h.subject_id = held.stream_id
+               or h.scope = 'channel' and h.subject_id = held.channel_id))
+$$;
+
+CREATE TABLE jobs (
+    stream_id uuid NOT NULL,
+    kind text NOT NULL,
+    number integer DEFAULT 0 NOT NULL,
+    particulars jsonb DEFAULT '{}'::jsonb NOT NULL,
+    work_ms bigint DEFAULT 0 NOT NULL,
+    urgency smallint DEFAULT 1 NOT NULL,
+    state text DEFAULT 'pending'::text NOT NULL,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    fence integer DEFAULT 0 NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    progress real DEFAULT 0 NOT NULL,
+    result jsonb,
+    failure text,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT jobs_check CHECK (((state <> 'done'::text) OR (result IS NOT NULL))),
+    CONSTRAINT jobs_progress_check CHECK (((progress >= (0)::double precision) AND (progress <= (1)::double precision))),
+    CONSTRAINT jobs_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'leased'::text, 'done'::text, 'failed'::text, 'dropped'::text]))),
+    CONSTRAINT jobs_urgency_check CHECK (((urgency >= 0) AND (urgency <= 2)))
+)
+PARTITION BY RANGE (stream_id);
+
+CREATE FUNCTION lease_job(kinds text[], lease_seconds double precision) RETURNS SETOF jobs
+    LANGUAGE plpgsql
+    AS $$
+declare
+    turn job_turns;
+    job jobs;
+begin
+    for turn in select * from job_turns order by urgency, live, served_ms, stream_id loop
+        select * into job from jobs as j
+        where j.stream_id = turn.stream_id and j.urgency = turn.urgency and j.state in ('pending', 'leased')
+          and j.due_at <= now() and j.kind = any(kinds)
+        order by j.number, j.kind limit 1 for update skip locked;
+        if found then
+            update job_turns as t set served_ms = t.served_ms + greatest(job.work_ms, 1)
+            where t.stream_id = turn.stream_id and t.urgency = turn.urgency;
+            return query
+                update jobs as j
+                set state = 'leased', due_at = now() + make_interval(secs => lease_seconds), fence = j.fence + 1,
+                    attempts = j.attempts + 1, progress = 0, changed_at = now()
+                where j.stream_id = job.stream_id and j.kind = job.kind and j.number = job.number
+                returning j.*;
+            return;
+        end if;
+        if not exists (
+            select from jobs as j
+            where j.stream_id = turn.stream_id and j.urgency = turn.urgency and j.state in ('pending', 'leased'))
+        then
+            perform from job_turns as t
+            where t.stream_id = turn.stream_id and t.urgency = turn.urgency for update skip locked;
+            if found then
+                delete from job_turns as t
+                where t.stream_id = turn.stream_id and t.urgency = turn.urgency and not exists (
+                    select from jobs as j
+                    where j.stream_id = turn.stream_id and j.urgency = turn.urgency
+                      and j.state in ('pending', 'leased'));
+            end if;
+        end if;
+    end loop;
+end
+$$;
+
 CREATE FUNCTION make_archive_partitions(months_ahead integer) RETURNS SETOF text
     LANGUAGE plpgsql
     AS $$
@@ -81,7 +155,14 @@ begin
     perform pg_advisory_xact_lock(hashtextextended('make_archive_partitions', 0));
     for ahead in 0..months_ahead loop
         month := this_month + make_interval(months => ahead);
-        foreach parent in array array['recordings', 'segments', 'renditions', 'chunks', 'jobs', 'recording_files'] loop
+        for parent in
+            select c.relname
+            from pg_partitioned_table as p
+            join pg_class as c on c.oid = p.partrelid
+            join pg_attribute as a on a.attrelid = c.oid and a.attnum = p.partattrs[0]
+            where c.relnamespace = current_schema()::regnamespace and p.partstrat = 'r' and a.attname = 'stream_id'
+            order by c.relname
+        loop
             partition := parent || '_' || to_char(month, 'YYYY_MM');
             continue when to_regclass(quote_ident(partition)) is not null;
             begin
@@ -152,41 +233,28 @@ CREATE FUNCTION uuid7_floor(moment timestamp with time zone) RETURNS uuid
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$ SELECT (lpad(to_hex(floor(extract(epoch FROM moment) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid $$;
 
-CREATE TABLE chunks (
-    stream_id uuid NOT NULL,
-    rendition text NOT NULL,
-    number integer NOT NULL,
-    first_sequence integer NOT NULL,
-    last_sequence integer NOT NULL,
-    duration_ms integer NOT NULL,
-    discontinuity boolean NOT NULL,
-    state text DEFAULT 'pending'::text NOT NULL,
-    due_at timestamp with time zone DEFAULT now() NOT NULL,
-    fence integer DEFAULT 0 NOT NULL,
-    attempts integer DEFAULT 0 NOT NULL,
-    size_bytes bigint,
-    failure text,
-    CONSTRAINT chunks_check CHECK (((state <> 'done'::text) OR (size_bytes IS NOT NULL))),
-    CONSTRAINT chunks_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'leased'::text, 'done'::text, 'failed'::text])))
-)
-PARTITION BY RANGE (stream_id);
+CREATE TABLE channel_retention (
+    channel_id uuid NOT NULL,
+    cold_after_days integer,
+    cold_never boolean DEFAULT false NOT NULL,
+    delete_after_days integer,
+    delete_never boolean DEFAULT false NOT NULL,
+    set_by text NOT NULL,
+    set_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT channel_retention_check CHECK ((NOT (cold_never AND (cold_after_days IS NOT NULL)))),
+    CONSTRAINT channel_retention_check1 CHECK ((NOT (delete_never AND (delete_after_days IS NOT NULL)))),
+    CONSTRAINT channel_retention_cold_after_days_check CHECK (((cold_after_days >= 1) AND (cold_after_days <= 36500))),
+    CONSTRAINT channel_retention_delete_after_days_check CHECK (((delete_after_days >= 1) AND (delete_after_days <= 36500)))
+);
 
-CREATE TABLE chunks_default (
-    stream_id uuid NOT NULL,
-    rendition text NOT NULL,
-    number integer NOT NULL,
-    first_sequence integer NOT NULL,
-    last_sequence integer NOT NULL,
-    duration_ms integer NOT NULL,
-    discontinuity boolean NOT NULL,
-    state text DEFAULT 'pending'::text NOT NULL,
-    due_at timestamp with time zone DEFAULT now() NOT NULL,
-    fence integer DEFAULT 0 NOT NULL,
-    attempts integer DEFAULT 0 NOT NULL,
-    size_bytes bigint,
-    failure text,
-    CONSTRAINT chunks_check CHECK (((state <> 'done'::text) OR (size_bytes IS NOT NULL))),
-    CONSTRAINT chunks_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'leased'::text, 'done'::text, 'failed'::text])))
+CREATE TABLE clip_requests (
+    channel_id uuid NOT NULL,
+    request_key text NOT NULL,
+    request_sha256 bytea NOT NULL,
+    clip_id uuid NOT NULL,
+    made_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT clip_requests_request_key_check CHECK (((length(request_key) >= 1) AND (length(request_key) <= 255))),
+    CONSTRAINT clip_requests_request_sha256_check CHECK ((octet_length(request_sha256) = 32))
 );
 
 CREATE TABLE inbox (
@@ -202,27 +270,12 @@ CREATE TABLE inbox_default (
     processed_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
-CREATE TABLE jobs (
+CREATE TABLE job_turns (
     stream_id uuid NOT NULL,
-    kind text NOT NULL,
-    number integer DEFAULT 0 NOT NULL,
-    particulars jsonb DEFAULT '{}'::jsonb NOT NULL,
-    work_ms bigint DEFAULT 0 NOT NULL,
-    urgency smallint DEFAULT 1 NOT NULL,
-    state text DEFAULT 'pending'::text NOT NULL,
-    due_at timestamp with time zone DEFAULT now() NOT NULL,
-    fence integer DEFAULT 0 NOT NULL,
-    attempts integer DEFAULT 0 NOT NULL,
-    progress real DEFAULT 0 NOT NULL,
-    result jsonb,
-    failure text,
-    changed_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT jobs_check CHECK (((state <> 'done'::text) OR (result IS NOT NULL))),
-    CONSTRAINT jobs_progress_check CHECK (((progress >= (0)::double precision) AND (progress <= (1)::double precision))),
-    CONSTRAINT jobs_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'leased'::text, 'done'::text, 'failed'::text, 'dropped'::text]))),
-    CONSTRAINT jobs_urgency_check CHECK (((urgency >= 0) AND (urgency <= 2)))
-)
-PARTITION BY RANGE (stream_id);
+    urgency smallint NOT NULL,
+    live boolean DEFAULT false NOT NULL,
+    served_ms bigint DEFAULT 0 NOT NULL
+);
 
 CREATE TABLE jobs_default (
     stream_id uuid NOT NULL,
@@ -243,6 +296,27 @@ CREATE TABLE jobs_default (
     CONSTRAINT jobs_progress_check CHECK (((progress >= (0)::double precision) AND (progress <= (1)::double precision))),
     CONSTRAINT jobs_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'leased'::text, 'done'::text, 'failed'::text, 'dropped'::text]))),
     CONSTRAINT jobs_urgency_check CHECK (((urgency >= 0) AND (urgency <= 2)))
+);
+
+CREATE TABLE lost_segments (
+    stream_id uuid NOT NULL,
+    sequence integer NOT NULL,
+    reason text NOT NULL,
+    duration_ms integer,
+    lost_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT lost_segments_duration_ms_check CHECK ((duration_ms >= 0)),
+    CONSTRAINT lost_segments_sequence_check CHECK ((sequence >= 0))
+)
+PARTITION BY RANGE (stream_id);
+
+CREATE TABLE lost_segments_default (
+    stream_id uuid NOT NULL,
+    sequence integer NOT NULL,
+    reason text NOT NULL,
+    duration_ms integer,
+    lost_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT lost_segments_duration_ms_check CHECK ((duration_ms >= 0)),
+    CONSTRAINT lost_segments_sequence_check CHECK ((sequence >= 0))
 );
 
 CREATE TABLE outbox (
@@ -282,6 +356,14 @@ CREATE SEQUENCE outbox_id
     NO MINVALUE
     NO MAXVALUE
     CACHE 1;
+
+CREATE TABLE playback_grants (
+    grant_sha256 bytea NOT NULL,
+    stream_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT playback_grants_grant_sha256_check CHECK ((octet_length(grant_sha256) = 32))
+);
 
 CREATE TABLE recording_files (
     stream_id uuid NOT NULL,
@@ -337,13 +419,22 @@ CREATE TABLE recordings (
     progress_percent smallint DEFAULT 0 NOT NULL,
     size_bytes bigint,
     cold_at timestamp with time zone,
+    title_edited_at timestamp with time zone,
+    edited_at timestamp with time zone,
+    removing_since timestamp with time zone,
+    cooled_to text,
+    clip_exact boolean DEFAULT false NOT NULL,
+    takes_place boolean DEFAULT false NOT NULL,
+    replaced_by uuid,
     CONSTRAINT recordings_check CHECK (((status = 'failed'::text) = (failed_at IS NOT NULL))),
     CONSTRAINT recordings_check1 CHECK (((status = 'failed'::text) = (failure IS NOT NULL))),
     CONSTRAINT recordings_check2 CHECK (((status <> 'completed'::text) OR ((completed_at IS NOT NULL) AND (published_at IS NOT NULL)))),
     CONSTRAINT recordings_check3 CHECK (((status <> 'processing'::text) OR (published_at IS NOT NULL))),
     CONSTRAINT recordings_check4 CHECK (((published_at IS NULL) OR ((settled_at IS NOT NULL) AND (duration_ms IS NOT NULL)))),
     CONSTRAINT recordings_delete_reason_check CHECK ((delete_reason = ANY (ARRAY['owner'::text, 'retention'::text, 'account'::text, 'replaced'::text]))),
+    CONSTRAINT recordings_deleted CHECK (((deleted_at IS NULL) = (purge_due_at IS NULL))),
     CONSTRAINT recordings_progress_percent_check CHECK (((progress_percent >= 0) AND (progress_percent <= 100))),
+    CONSTRAINT recordings_purged CHECK (((purged_at IS NULL) OR (deleted_at IS NOT NULL))),
     CONSTRAINT recordings_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text]))),
     CONSTRAINT recordings_visibility_check CHECK ((visibility = ANY (ARRAY['public'::text, 'unlisted'::text, 'private'::text])))
 )
@@ -382,13 +473,22 @@ CREATE TABLE recordings_default (
     progress_percent smallint DEFAULT 0 NOT NULL,
     size_bytes bigint,
     cold_at timestamp with time zone,
+    title_edited_at timestamp with time zone,
+    edited_at timestamp with time zone,
+    removing_since timestamp with time zone,
+    cooled_to text,
+    clip_exact boolean DEFAULT false NOT NULL,
+    takes_place boolean DEFAULT false NOT NULL,
+    replaced_by uuid,
     CONSTRAINT recordings_check CHECK (((status = 'failed'::text) = (failed_at IS NOT NULL))),
     CONSTRAINT recordings_check1 CHECK (((status = 'failed'::text) = (failure IS NOT NULL))),
     CONSTRAINT recordings_check2 CHECK (((status <> 'completed'::text) OR ((completed_at IS NOT NULL) AND (published_at IS NOT NULL)))),
     CONSTRAINT recordings_check3 CHECK (((status <> 'processing'::text) OR (published_at IS NOT NULL))),
     CONSTRAINT recordings_check4 CHECK (((published_at IS NULL) OR ((settled_at IS NOT NULL) AND (duration_ms IS NOT NULL)))),
     CONSTRAINT recordings_delete_reason_check CHECK ((delete_reason = ANY (ARRAY['owner'::text, 'retention'::text, 'account'::text, 'replaced'::text]))),
+    CONSTRAINT recordings_deleted CHECK (((deleted_at IS NULL) = (purge_due_at IS NULL))),
     CONSTRAINT recordings_progress_percent_check CHECK (((progress_percent >= 0) AND (progress_percent <= 100))),
+    CONSTRAINT recordings_purged CHECK (((purged_at IS NULL) OR (deleted_at IS NOT NULL))),
     CONSTRAINT recordings_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text]))),
     CONSTRAINT recordings_visibility_check CHECK ((visibility = ANY (ARRAY['public'::text, 'unlisted'::text, 'private'::text])))
 );
@@ -404,6 +504,7 @@ CREATE TABLE renditions (
     codecs text,
     bits_per_second_peak bigint,
     bits_per_second_average bigint,
+    video_bits_per_second_max integer DEFAULT 0 NOT NULL,
     CONSTRAINT renditions_check CHECK (((state <> 'ready'::text) OR ((bits_per_second_peak IS NOT NULL) AND (bits_per_second_average IS NOT NULL)))),
     CONSTRAINT renditions_state_check CHECK ((state = ANY (ARRAY['making'::text, 'ready'::text, 'failed'::text])))
 )
@@ -420,8 +521,32 @@ CREATE TABLE renditions_default (
     codecs text,
     bits_per_second_peak bigint,
     bits_per_second_average bigint,
+    video_bits_per_second_max integer DEFAULT 0 NOT NULL,
     CONSTRAINT renditions_check CHECK (((state <> 'ready'::text) OR ((bits_per_second_peak IS NOT NULL) AND (bits_per_second_average IS NOT NULL)))),
     CONSTRAINT renditions_state_check CHECK ((state = ANY (ARRAY['making'::text, 'ready'::text, 'failed'::text])))
+);
+
+CREATE TABLE retention_holds (
+    hold_id uuid NOT NULL,
+    scope text NOT NULL,
+    subject_id uuid,
+    reason text NOT NULL,
+    placed_by text NOT NULL,
+    placed_at timestamp with time zone DEFAULT now() NOT NULL,
+    released_by text,
+    released_at timestamp with time zone,
+    CONSTRAINT retention_holds_check CHECK (((scope = 'everything'::text) = (subject_id IS NULL))),
+    CONSTRAINT retention_holds_check1 CHECK (((released_by IS NULL) = (released_at IS NULL))),
+    CONSTRAINT retention_holds_reason_check CHECK ((reason <> ''::text)),
+    CONSTRAINT retention_holds_scope_check CHECK ((scope = ANY (ARRAY['everything'::text, 'channel'::text, 'recording'::text])))
+);
+
+CREATE TABLE retention_rounds (
+    kind text NOT NULL,
+    due_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    cursor text DEFAULT ''::text NOT NULL,
+    claim uuid,
+    CONSTRAINT retention_rounds_kind_check CHECK ((kind = ANY (ARRAY['retention'::text, 'sweep'::text])))
 );
 
 CREATE TABLE segments (
@@ -449,11 +574,11 @@ CREATE TABLE segments_default (
     CONSTRAINT segments_size_bytes_check CHECK ((size_bytes > 0))
 );
 
-ALTER TABLE ONLY chunks ATTACH PARTITION chunks_default DEFAULT;
-
 ALTER TABLE ONLY inbox ATTACH PARTITION inbox_default DEFAULT;
 
 ALTER TABLE ONLY jobs ATTACH PARTITION jobs_default DEFAULT;
+
+ALTER TABLE ONLY lost_segments ATTACH PARTITION lost_segments_default DEFAULT;
 
 ALTER TABLE ONLY outbox ATTACH PARTITION outbox_default DEFAULT;
 
@@ -465,11 +590,11 @@ ALTER TABLE ONLY renditions ATTACH PARTITION renditions_default DEFAULT;
 
 ALTER TABLE ONLY segments ATTACH PARTITION segments_default DEFAULT;
 
-ALTER TABLE ONLY chunks
-    ADD CONSTRAINT chunks_pkey PRIMARY KEY (stream_id, rendition, number);
+ALTER TABLE ONLY channel_retention
+    ADD CONSTRAINT channel_retention_pkey PRIMARY KEY (channel_id);
 
-ALTER TABLE ONLY chunks_default
-    ADD CONSTRAINT chunks_default_pkey PRIMARY KEY (stream_id, rendition, number);
+ALTER TABLE ONLY clip_requests
+    ADD CONSTRAINT clip_requests_pkey PRIMARY KEY (channel_id, request_key);
 
 ALTER TABLE ONLY inbox
     ADD CONSTRAINT inbox_pkey PRIMARY KEY (consumer, event_id);
@@ -477,14 +602,26 @@ ALTER TABLE ONLY inbox
 ALTER TABLE ONLY inbox_default
     ADD CONSTRAINT inbox_default_pkey PRIMARY KEY (consumer, event_id);
 
+ALTER TABLE ONLY job_turns
+    ADD CONSTRAINT job_turns_pkey PRIMARY KEY (stream_id, urgency);
+
 ALTER TABLE ONLY jobs
     ADD CONSTRAINT jobs_pkey PRIMARY KEY (stream_id, kind, number);
 
 ALTER TABLE ONLY jobs_default
     ADD CONSTRAINT jobs_default_pkey PRIMARY KEY (stream_id, kind, number);
 
+ALTER TABLE ONLY lost_segments
+    ADD CONSTRAINT lost_segments_pkey PRIMARY KEY (stream_id, sequence);
+
+ALTER TABLE ONLY lost_segments_default
+    ADD CONSTRAINT lost_segments_default_pkey PRIMARY KEY (stream_id, sequence);
+
 ALTER TABLE ONLY outbox_cursor
     ADD CONSTRAINT outbox_cursor_pkey PRIMARY KEY (single);
+
+ALTER TABLE ONLY playback_grants
+    ADD CONSTRAINT playback_grants_pkey PRIMARY KEY (grant_sha256);
 
 ALTER TABLE ONLY recording_files
     ADD CONSTRAINT recording_files_pkey PRIMARY KEY (stream_id, name);
@@ -504,23 +641,61 @@ ALTER TABLE ONLY renditions
 ALTER TABLE ONLY renditions_default
     ADD CONSTRAINT renditions_default_pkey PRIMARY KEY (stream_id, name);
 
+ALTER TABLE ONLY retention_holds
+    ADD CONSTRAINT retention_holds_pkey PRIMARY KEY (hold_id);
+
+ALTER TABLE ONLY retention_rounds
+    ADD CONSTRAINT retention_rounds_pkey PRIMARY KEY (kind);
+
 ALTER TABLE ONLY segments
     ADD CONSTRAINT segments_pkey PRIMARY KEY (stream_id, sequence);
 
 ALTER TABLE ONLY segments_default
     ADD CONSTRAINT segments_default_pkey PRIMARY KEY (stream_id, sequence);
 
-CREATE INDEX chunks_due ON ONLY chunks USING btree (due_at, stream_id, number) WHERE (state = ANY (ARRAY['pending'::text, 'leased'::text]));
+CREATE INDEX clip_requests_made ON clip_requests USING btree (made_at);
 
-CREATE INDEX chunks_default_due_at_stream_id_number_idx ON chunks_default USING btree (due_at, stream_id, number) WHERE (state = ANY (ARRAY['pending'::text, 'leased'::text]));
+CREATE INDEX job_turns_next ON job_turns USING btree (urgency, live, served_ms, stream_id);
+
+CREATE INDEX jobs_open ON ONLY jobs USING btree (stream_id, urgency, number, kind) WHERE (state = ANY (ARRAY['pending'::text, 'leased'::text]));
+
+CREATE INDEX jobs_default_stream_id_urgency_number_kind_idx ON jobs_default USING btree (stream_id, urgency, number, kind) WHERE (state = ANY (ARRAY['pending'::text, 'leased'::text]));
 
 CREATE INDEX outbox_order ON ONLY outbox USING btree (id);
 
 CREATE INDEX outbox_default_id_idx ON outbox_default USING btree (id);
 
+CREATE INDEX playback_grants_expires ON playback_grants USING btree (expires_at);
+
+CREATE INDEX playback_grants_stream ON playback_grants USING btree (stream_id, created_at);
+
+CREATE INDEX recording_files_downloads ON ONLY recording_files USING btree (((particulars ->> 'expires_at'::text))) WHERE (role = 'download'::text);
+
+CREATE INDEX recording_files_default_expr_idx ON recording_files_default USING btree (((particulars ->> 'expires_at'::text))) WHERE (role = 'download'::text);
+
 CREATE INDEX recordings_channel ON ONLY recordings USING btree (channel_id, stream_id DESC);
 
+CREATE INDEX recordings_channel_public ON ONLY recordings USING btree (channel_id, stream_id DESC) WHERE ((visibility = 'public'::text) AND (deleted_at IS NULL));
+
+CREATE INDEX recordings_clips ON ONLY recordings USING btree (clip_of, stream_id DESC) WHERE (clip_of IS NOT NULL);
+
+CREATE INDEX recordings_clips_pending ON ONLY recordings USING btree (channel_id) WHERE ((clip_of IS NOT NULL) AND (status = 'pending'::text));
+
+CREATE INDEX recordings_default_channel_id_idx ON recordings_default USING btree (channel_id) WHERE ((clip_of IS NOT NULL) AND (status = 'pending'::text));
+
 CREATE INDEX recordings_default_channel_id_stream_id_idx ON recordings_default USING btree (channel_id, stream_id DESC);
+
+CREATE INDEX recordings_default_channel_id_stream_id_idx1 ON recordings_default USING btree (channel_id, stream_id DESC) WHERE ((visibility = 'public'::text) AND (deleted_at IS NULL));
+
+CREATE INDEX recordings_default_clip_of_stream_id_idx ON recordings_default USING btree (clip_of, stream_id DESC) WHERE (clip_of IS NOT NULL);
+
+CREATE INDEX recordings_warm ON ONLY recordings USING btree (COALESCE(published_at, ended_at, started_at)) WHERE ((cold_at IS NULL) AND (deleted_at IS NULL) AND (NOT preserve) AND (published_at IS NOT NULL));
+
+CREATE INDEX recordings_default_coalesce_idx ON recordings_default USING btree (COALESCE(published_at, ended_at, started_at)) WHERE ((cold_at IS NULL) AND (deleted_at IS NULL) AND (NOT preserve) AND (published_at IS NOT NULL));
+
+CREATE INDEX recordings_kept ON ONLY recordings USING btree (COALESCE(published_at, ended_at, started_at)) WHERE ((deleted_at IS NULL) AND (NOT preserve) AND (status <> 'pending'::text));
+
+CREATE INDEX recordings_default_coalesce_idx1 ON recordings_default USING btree (COALESCE(published_at, ended_at, started_at)) WHERE ((deleted_at IS NULL) AND (NOT preserve) AND (status <> 'pending'::text));
 
 CREATE INDEX recordings_unsettled ON ONLY recordings USING btree (ended_at) WHERE ((ended_at IS NOT NULL) AND (settled_at IS NULL) AND (status = 'pending'::text));
 
@@ -530,23 +705,57 @@ CREATE INDEX recordings_settled ON ONLY recordings USING btree (finalise_due_at)
 
 CREATE INDEX recordings_default_finalise_due_at_idx ON recordings_default USING btree (finalise_due_at) WHERE ((settled_at IS NOT NULL) AND (status = 'pending'::text));
 
+CREATE INDEX recordings_purges ON ONLY recordings USING btree (purge_due_at) WHERE ((purge_due_at IS NOT NULL) AND (purged_at IS NULL));
+
+CREATE INDEX recordings_default_purge_due_at_idx ON recordings_default USING btree (purge_due_at) WHERE ((purge_due_at IS NOT NULL) AND (purged_at IS NULL));
+
+CREATE INDEX recordings_removing ON ONLY recordings USING btree (removing_since) WHERE (removing_since IS NOT NULL);
+
+CREATE INDEX recordings_default_removing_since_idx ON recordings_default USING btree (removing_since) WHERE (removing_since IS NOT NULL);
+
 CREATE INDEX recordings_processing ON ONLY recordings USING btree (stream_id) WHERE (status = 'processing'::text);
 
 CREATE INDEX recordings_default_stream_id_idx ON recordings_default USING btree (stream_id) WHERE (status = 'processing'::text);
 
-ALTER INDEX chunks_due ATTACH PARTITION chunks_default_due_at_stream_id_number_idx;
+CREATE INDEX recordings_unpublished ON ONLY recordings USING btree (stream_id) WHERE ((status = 'pending'::text) AND (published_at IS NULL));
 
-ALTER INDEX chunks_pkey ATTACH PARTITION chunks_default_pkey;
+CREATE INDEX recordings_default_stream_id_idx1 ON recordings_default USING btree (stream_id) WHERE ((status = 'pending'::text) AND (published_at IS NULL));
+
+CREATE INDEX recordings_public ON ONLY recordings USING btree (stream_id DESC) WHERE ((visibility = 'public'::text) AND (deleted_at IS NULL));
+
+CREATE INDEX recordings_default_stream_id_idx2 ON recordings_default USING btree (stream_id DESC) WHERE ((visibility = 'public'::text) AND (deleted_at IS NULL));
+
+CREATE INDEX recordings_taking_place ON ONLY recordings USING btree (stream_id) WHERE takes_place;
+
+CREATE INDEX recordings_default_stream_id_idx3 ON recordings_default USING btree (stream_id) WHERE takes_place;
+
+CREATE INDEX retention_holds_in_force ON retention_holds USING btree (scope, subject_id) WHERE (released_at IS NULL);
 
 ALTER INDEX inbox_pkey ATTACH PARTITION inbox_default_pkey;
 
 ALTER INDEX jobs_pkey ATTACH PARTITION jobs_default_pkey;
 
+ALTER INDEX jobs_open ATTACH PARTITION jobs_default_stream_id_urgency_number_kind_idx;
+
+ALTER INDEX lost_segments_pkey ATTACH PARTITION lost_segments_default_pkey;
+
 ALTER INDEX outbox_order ATTACH PARTITION outbox_default_id_idx;
+
+ALTER INDEX recording_files_downloads ATTACH PARTITION recording_files_default_expr_idx;
 
 ALTER INDEX recording_files_pkey ATTACH PARTITION recording_files_default_pkey;
 
+ALTER INDEX recordings_clips_pending ATTACH PARTITION recordings_default_channel_id_idx;
+
 ALTER INDEX recordings_channel ATTACH PARTITION recordings_default_channel_id_stream_id_idx;
+
+ALTER INDEX recordings_channel_public ATTACH PARTITION recordings_default_channel_id_stream_id_idx1;
+
+ALTER INDEX recordings_clips ATTACH PARTITION recordings_default_clip_of_stream_id_idx;
+
+ALTER INDEX recordings_warm ATTACH PARTITION recordings_default_coalesce_idx;
+
+ALTER INDEX recordings_kept ATTACH PARTITION recordings_default_coalesce_idx1;
 
 ALTER INDEX recordings_unsettled ATTACH PARTITION recordings_default_ended_at_idx;
 
@@ -554,7 +763,17 @@ ALTER INDEX recordings_settled ATTACH PARTITION recordings_default_finalise_due_
 
 ALTER INDEX recordings_pkey ATTACH PARTITION recordings_default_pkey;
 
+ALTER INDEX recordings_purges ATTACH PARTITION recordings_default_purge_due_at_idx;
+
+ALTER INDEX recordings_removing ATTACH PARTITION recordings_default_removing_since_idx;
+
 ALTER INDEX recordings_processing ATTACH PARTITION recordings_default_stream_id_idx;
+
+ALTER INDEX recordings_unpublished ATTACH PARTITION recordings_default_stream_id_idx1;
+
+ALTER INDEX recordings_public ATTACH PARTITION recordings_default_stream_id_idx2;
+
+ALTER INDEX recordings_taking_place ATTACH PARTITION recordings_default_stream_id_idx3;
 
 ALTER INDEX renditions_pkey ATTACH PARTITION renditions_default_pkey;
 
