@@ -38,9 +38,10 @@ LADDERS_MAX = 10
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """Bits per second, peak and average, of the renditions that play; those that do not; why there is no ladder."""
+    """Of the renditions that play: bits per second, peak and average, and size; those that do not; why none does."""
 
     ready: dict[str, tuple[int, int]] = field(default_factory=dict)
+    sizes_bytes: dict[str, int] = field(default_factory=dict)
     unmade: list[str] = field(default_factory=list)
     failure: str | None = None
 
@@ -121,6 +122,7 @@ class Completion:
         index = rendition_key(stream_id, name, INDEX)
         await self._objects.put_bytes(index, vod_playlist(entries_of(pieces)).encode(), PLAYLIST)
         judged.ready[name] = bits_per_second([(piece.size_bytes, piece.duration_ms) for piece in pieces])
+        judged.sizes_bytes[name] = sum(piece.size_bytes for piece in pieces if not piece.of_source)
         _tell_of_substitutes(name, pieces)
         return True
 
@@ -153,7 +155,9 @@ class Completion:
                     )
                 await QUERIES.fail_renditions(transaction.connection, stream_id=stream_id)
                 names = await write_master(transaction, self._objects, stream_id)
-                await complete(transaction, stream_id, renditions=names, now=now)
+                if await complete(transaction, stream_id, renditions=names, now=now):
+                    size_bytes = sum(judged.sizes_bytes.values())
+                    await QUERIES.add_size(transaction.connection, stream_id=stream_id, size_bytes=size_bytes)
                 said = False
         if said:
             metrics.recordings_failed.labels("ladder").inc()

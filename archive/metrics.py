@@ -35,7 +35,9 @@ job_seconds = Histogram(
     ("kind",),
     buckets=(0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 300.0),
 )
-jobs_waiting = Gauge("livestream_archive_jobs_waiting", "Jobs that are not done, of all workers.")
+jobs_waiting = Gauge(
+    "livestream_archive_jobs_waiting", "Jobs that are not done, of all workers; 100,000 stands for more."
+)
 disk_free_bytes = Gauge(
     "livestream_archive_disk_free_bytes", "Free bytes on the disk of the object store, as far as we may use them."
 )

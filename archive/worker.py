@@ -22,8 +22,8 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 POLL_SECONDS = 0.1
-# Counting what waits reads all of it.
-COUNT_SECONDS = 5.0
+# Counting reads an index entry for each job that waits.
+COUNT_SECONDS = 15.0
 RETRY_FIRST_SECONDS = 1.0
 RETRY_CEILING_SECONDS = 60.0
 OUTAGE_WAIT_SECONDS = 2.0

@@ -86,7 +86,7 @@ where stream_id = :stream_id and status = 'pending' and settled_at is not null;
 
 -- name: complete$
 -- Every rendition is ready. Answers the channel, or nothing when it was said before.
-update recordings set status = 'completed', completed_at = :completed_at
+update recordings set status = 'completed', completed_at = :completed_at, progress_percent = 100
 where stream_id = :stream_id and status = 'processing'
 returning channel_id;
 

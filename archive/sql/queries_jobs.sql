@@ -58,8 +58,8 @@ where stream_id = :stream_id and kind = :kind and number = :number and state in 
 returning urgency;
 
 -- name: count_waiting_jobs$
--- How many jobs are not done.
-select count(*) from jobs where state in ('pending', 'leased');
+-- How many jobs are not done, counted up to a limit.
+select count(*) from (select from jobs where state in ('pending', 'leased') limit :rows_max) as waiting;
 
 -- name: note_ladder_planned!
 -- All chunk jobs of a recording are there.
@@ -166,3 +166,7 @@ before as (
 update recordings as r set progress_percent = b.percent from before as b
 where r.stream_id = b.stream_id
 returning r.channel_id, b.progress_percent as percent_before, r.progress_percent as percent;
+
+-- name: add_size!
+-- The bytes of the renditions that were made.
+update recordings set size_bytes = coalesce(size_bytes, 0) + :size_bytes where stream_id = :stream_id;
