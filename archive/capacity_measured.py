@@ -63,7 +63,7 @@ class Measured:
 
 
 async def measure(connection: Connection, now: datetime) -> Measured:
-    """Read what is there. Sizes come from the recordings' rows, so it is quick however many segments there are."""
+    """Read what is there. Sizes are added up by recording, so it is quick however many segments there are."""
     rows = await QUERIES.measure_months(connection, now=now, rows_max=PAST_MONTHS_MAX)
     months = {row["month"]: row for row in rows}
     past = [

@@ -54,9 +54,13 @@ from channel_retention where channel_id = :channel_id;
 
 -- name: list_due_to_cool
 -- Recordings old enough for the colder class, the oldest first: by the settings, or by their channel's terms.
-select due.* from (
+select due.stream_id, due.channel_id, due.aged_from, due.preserve,
+       (coalesce(due.size_bytes, (select sum(s.size_bytes) from segments as s where s.stream_id = due.stream_id), 0)
+        + coalesce((select sum(f.size_bytes) from recording_files as f where f.stream_id = due.stream_id), 0)
+       )::bigint as size_bytes
+from (
     (select r.stream_id, r.channel_id, coalesce(r.published_at, r.ended_at, r.started_at) as aged_from,
-            coalesce(r.size_bytes, 0) as size_bytes, r.preserve
+            r.size_bytes, r.preserve
      from recordings as r
      where r.cold_at is null and r.deleted_at is null and not r.preserve and r.published_at is not null
        and r.status in ('completed', 'failed')
@@ -67,7 +71,7 @@ select due.* from (
      order by coalesce(r.published_at, r.ended_at, r.started_at) limit :rows_max)
     union all
     (select r.stream_id, r.channel_id, coalesce(r.published_at, r.ended_at, r.started_at) as aged_from,
-            coalesce(r.size_bytes, 0) as size_bytes, r.preserve
+            r.size_bytes, r.preserve
      from channel_retention as c join recordings as r on r.channel_id = c.channel_id
      where r.cold_at is null and r.deleted_at is null and not r.preserve and r.published_at is not null
        and r.status in ('completed', 'failed')
@@ -79,9 +83,13 @@ order by due.aged_from, due.stream_id limit :rows_max;
 
 -- name: list_due_to_delete
 -- Recordings older than they are kept, the oldest first: by the settings, or by their channel's terms.
-select due.* from (
+select due.stream_id, due.channel_id, due.aged_from, due.preserve,
+       (coalesce(due.size_bytes, (select sum(s.size_bytes) from segments as s where s.stream_id = due.stream_id), 0)
+        + coalesce((select sum(f.size_bytes) from recording_files as f where f.stream_id = due.stream_id), 0)
+       )::bigint as size_bytes
+from (
     (select r.stream_id, r.channel_id, coalesce(r.published_at, r.ended_at, r.started_at) as aged_from,
-            coalesce(r.size_bytes, 0) as size_bytes, r.preserve
+            r.size_bytes, r.preserve
      from recordings as r
      where r.deleted_at is null and not r.preserve and r.status <> 'pending'
        and coalesce(r.published_at, r.ended_at, r.started_at) <= :default_before
@@ -91,7 +99,7 @@ select due.* from (
      order by coalesce(r.published_at, r.ended_at, r.started_at) limit :rows_max)
     union all
     (select r.stream_id, r.channel_id, coalesce(r.published_at, r.ended_at, r.started_at) as aged_from,
-            coalesce(r.size_bytes, 0) as size_bytes, r.preserve
+            r.size_bytes, r.preserve
      from channel_retention as c join recordings as r on r.channel_id = c.channel_id
      where r.deleted_at is null and not r.preserve and r.status <> 'pending'
        and coalesce(r.published_at, r.ended_at, r.started_at) <= :now::timestamptz - make_interval(days => c.delete_after_days)
@@ -102,7 +110,10 @@ order by due.aged_from, due.stream_id limit :rows_max;
 
 -- name: list_due_to_purge
 -- Deleted recordings whose undo period is over, and whose objects are therefore to be removed.
-select r.stream_id, r.channel_id, r.purge_due_at as aged_from, coalesce(r.size_bytes, 0) as size_bytes, r.preserve
+select r.stream_id, r.channel_id, r.purge_due_at as aged_from, r.preserve,
+       (coalesce(r.size_bytes, (select sum(s.size_bytes) from segments as s where s.stream_id = r.stream_id), 0)
+        + coalesce((select sum(f.size_bytes) from recording_files as f where f.stream_id = r.stream_id), 0)
+       )::bigint as size_bytes
 from recordings as r
 where r.purge_due_at is not null and r.purged_at is null and r.purge_due_at <= :now
   and held(r.stream_id, r.channel_id) = :held
@@ -160,9 +171,14 @@ order by stream_id limit :rows_max;
 -- What recordings that have their objects still take, by months of 30 days before now.
 select greatest(0, floor(extract(epoch from :now - r.published_at) / 2592000))::integer as month,
        count(*) as streams, coalesce(sum(r.duration_ms), 0)::bigint as duration_ms,
-       coalesce(sum(r.size_bytes), 0)::bigint as size_bytes,
-       coalesce(sum(r.size_bytes) filter (where r.cold_at is not null), 0)::bigint as cold_bytes
-from recordings as r where r.published_at is not null and r.purged_at is null
+       coalesce(sum(z.size_bytes), 0)::bigint as size_bytes,
+       coalesce(sum(z.size_bytes) filter (where r.cold_at is not null), 0)::bigint as cold_bytes
+from recordings as r
+cross join lateral (
+    select coalesce(r.size_bytes, (select sum(s.size_bytes) from segments as s where s.stream_id = r.stream_id), 0)
+           + coalesce((select sum(f.size_bytes) from recording_files as f where f.stream_id = r.stream_id), 0)
+           as size_bytes) as z
+where r.published_at is not null and r.purged_at is null
 group by 1 order by 1 limit :rows_max;
 
 -- name: measure_tables

@@ -8,16 +8,19 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from pydantic import SecretStr
 
 from archive import retention_store
 from archive.deletion import mark_restored
 from archive.errors import ObjectMissing, StoreUnavailable
 from archive.objects import SEGMENT, ObjectStore
 from archive.objects_disk import DiskObjects
+from archive.objects_s3 import S3Objects, S3Place
 from archive.retention import ChannelTerms, Scope, Tally, Terms
 from archive.retention_work import RetentionWork
 from archive.rounds import RoundLost, Rounds, claim_round
 from runtime.ids import uuid7
+from tests.engines import S3
 from tests.integration.archive.house import CHANNEL, House, running, until
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -236,3 +239,27 @@ async def test_the_service_does_a_round_and_rests(house: House) -> None:
 
     async with running(Rounds(house.pool, "retention", work_.do, every_seconds=60)):
         await until(deleted)
+
+
+async def test_on_s3_media_change_their_class_and_are_read_as_before(house: House, s3: S3, bucket: str) -> None:
+    stream_id = await recorded(house, days_old=100)
+    media, master = f"{stream_id}/source/0.ts", f"{stream_id}/master.m3u8"
+    place = S3Place(s3.endpoint_url, bucket, SecretStr(s3.access_key_id), SecretStr(s3.secret_access_key))
+    # The one other class that the local store knows.
+    async with S3Objects(place, public_read=True, cold_class="REDUCED_REDUNDANCY") as objects:
+        for key in (media, master):
+            await objects.put_bytes(key, b"media", SEGMENT)
+        assert (await work(house, objects).round(NOW)).tally("cool") == Tally(1, 7)
+        assert await objects.get_bytes(media, bytes_max=10) == b"media"
+    client = s3.client()
+    classes = {key: client.head_object(Bucket=bucket, Key=key).get("StorageClass") for key in (media, master)}
+    assert classes == {media: "REDUCED_REDUNDANCY", master: None}
+
+
+async def test_a_plan_counts_files_and_recordings_of_before(house: House) -> None:
+    stream_id = await recorded(house, days_old=2_000)
+    await house.pool.execute("update recordings set size_bytes = null")
+    await house.pool.execute("insert into segments values ($1, 0, 1, 5, false), ($1, 1, 1, 6, false)", stream_id)
+    await house.pool.execute("insert into recording_files values ($1, 'poster-1.jpg', 'poster', 100)", stream_id)
+    (due_,) = await retention_store.list_due_to_delete(house.pool, TERMS, NOW, rows_max=10, held=False)
+    assert due_.size_bytes == 111
