@@ -130,6 +130,7 @@ async def assemble_intake(settings: ArchiveSettings, shared: Shared, bus: EventB
         shared.objects,
         SourceProbe(shared.objects, shared.runner, parts.work_directory),
         playback_path=settings.archive_playback_path,
+        abandoned_seconds=settings.archive_abandoned_seconds,
     )
     services: list[Service] = [
         ConsumeLoop(bus, outbox, SUBSCRIPTION, health=health),

@@ -41,6 +41,8 @@ AT_ONCE = 3
 CLAIM_SECONDS = 10.0
 ATTEMPTS_MAX = 5
 RETRY_WAIT_SECONDS = 2.0
+ABANDONED_POLL_SECONDS = 30.0
+ABANDONED_SECONDS = 6 * 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +68,34 @@ class Finaliser:
         source: SourceProbe,
         *,
         playback_path: str,
+        abandoned_seconds: float = ABANDONED_SECONDS,
     ) -> None:
         self._recordings = recordings
         self._outbox = outbox
         self._objects = objects
         self._source = source
         self._playback_path = playback_path
+        self._abandoned_seconds = abandoned_seconds
 
     async def run(self) -> None:
         """Finalise until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for _ in range(AT_ONCE):
                 tasks.create_task(self._work())
+            tasks.create_task(self._settle_abandoned())
+
+    async def _settle_abandoned(self) -> None:
+        """Let recordings be finalised whose shipper has died with its machine: there will be nothing more of them."""
+        while True:
+            try:
+                abandoned = await self._recordings.settle_abandoned(after_seconds=self._abandoned_seconds)
+                for stream_id in abandoned:
+                    log.error("recording_settled_without_its_shipper", stream_id=str(stream_id))
+            except SUSPECTS as error:
+                if not is_outage(error):
+                    raise
+                log.warning("finaliser_waits", reason=str(error) or type(error).__name__)
+            await asyncio.sleep(min(ABANDONED_POLL_SECONDS, self._abandoned_seconds / 2))
 
     async def _work(self) -> None:
         backoff = Backoff(first_seconds=0.2, ceiling_seconds=5.0)

@@ -77,6 +77,12 @@ class ArchiveSettings(
         default=Path("/var/lib/livestream/work"),
         description="Where pieces of media lie while they are probed and transcoded; emptied again.",
     )
+    archive_abandoned_seconds: float = Field(
+        default=21_600.0,
+        ge=600,
+        description="So long after its end a recording waits for a shipper that is silent. Then what has been shipped "
+        "is published, and whatever else is on a dead media server's disk will not be in it.",
+    )
     archive_playback_path: str = Field(
         default="/recordings",
         pattern=r"^(/[A-Za-z0-9._-]+)+$",

@@ -172,6 +172,11 @@ class Recordings:
         )
         return [SourceSegment(**row) for row in rows]
 
+    async def settle_abandoned(self, *, after_seconds: float) -> list[UUID]:
+        """Settle streams that ended so long ago and of which nothing has been shipped for as long; which they are."""
+        rows = await QUERIES.settle_abandoned(self._pool, after_seconds=after_seconds, rows_max=UNSETTLED_MAX)
+        return [row["stream_id"] for row in rows]
+
     async def claim_settled(self, *, claim_seconds: float) -> SettledRecording | None:
         """One settled recording that nobody else is given for ``claim_seconds``."""
         row = await QUERIES.claim_settled(self._pool, claim_seconds=claim_seconds)

@@ -36,6 +36,19 @@ select sequence, duration_ms, size_bytes, discontinuity from segments
 where stream_id = :stream_id and sequence between :first_sequence and :last_sequence
 order by sequence limit :rows_max;
 
+-- name: settle_abandoned
+-- Streams that are over, and whose shipper has neither shipped anything nor settled them for a long time.
+update recordings as r set settled_at = now(), segments_expected = coalesce(segments_expected, 0)
+where r.stream_id in (
+    select u.stream_id from recordings as u
+    where u.ended_at < now() - make_interval(secs => :after_seconds)
+      and u.settled_at is null and u.status = 'pending' and u.clip_of is null
+      and not exists (
+          select from segments as s where s.stream_id = u.stream_id
+          and s.shipped_at >= now() - make_interval(secs => :after_seconds))
+    order by u.ended_at limit :rows_max for update skip locked)
+returning r.stream_id;
+
 -- name: claim_settled^
 -- Take one settled recording for finalising; nobody else is given it until the claim is over.
 update recordings

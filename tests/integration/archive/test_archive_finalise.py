@@ -168,6 +168,24 @@ async def test_a_segment_that_comes_while_it_is_finalised_is_not_left_out(house:
     assert done.duration_ms == 6_000
 
 
+async def test_what_a_dead_machine_has_shipped_is_published_after_a_while(house: House, small_clip: Clip) -> None:
+    running_still = await house.started()
+    await store_segment(house, running_still, 0, small_clip.segments[0])
+    stream_id = await stored(house, small_clip, range(2))
+    finaliser = Finaliser(
+        house.recordings,
+        house.outbox,
+        house.objects,
+        house.source_probe(),
+        playback_path="/recordings",
+        abandoned_seconds=0.5,
+    )
+    async with running(finaliser):
+        done = await house.until_status(stream_id, "processing", "completed")
+    assert (done.duration_ms, done.partial) == (4_000, False)
+    assert (await house.recording(running_still)).status == "pending"
+
+
 async def test_a_stream_without_media_fails_and_nothing_waits_for_it(house: House) -> None:
     stream_id = uuid7()
     await house.started(stream_id)
