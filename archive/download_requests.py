@@ -69,6 +69,7 @@ class DownloadRequests:
         """Have it made, unless it is there or being made; one that is there stays longer."""
         async with self._pool.acquire() as connection, connection.transaction():
             await add_jobs(connection, [_job(stream_id, wanted)])
+            await QUERIES.lock_download(connection, stream_id=stream_id, number=wanted.number)
             kept = await QUERIES.keep_download(
                 connection,
                 stream_id=stream_id,

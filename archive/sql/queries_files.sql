@@ -23,6 +23,10 @@ left join recording_files as f
 where j.stream_id = :stream_id and j.kind = 'download' and j.number = :number
 order by f.made_at desc limit 1;
 
+-- name: lock_download!
+-- Let its worker finish before or after us, and not in between.
+select from jobs where stream_id = :stream_id and kind = 'download' and number = :number for update;
+
 -- name: keep_download!
 -- Somebody wants it: it stays until then.
 update recording_files set particulars = jsonb_set(particulars, '{expires_at}', to_jsonb(:expires_at::text))
