@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from archive.deletion import mark_deleted, mark_restored
 from archive.errors import StoreUnavailable
+from archive.jobs import LeasedJob, NewJob, add_jobs
 from archive.objects import JPEG, SEGMENT, StoredObject
 from archive.objects_disk import DiskObjects
 from archive.playlist import LiveSegment
 from archive.purge import Purger
 from archive.retention_store import place_hold, release_hold
+from eventbus.outbox import Transaction
 from events import DeleteReason
 from tests.integration.archive.house import House, running, until
 
@@ -33,6 +37,34 @@ class DyingObjects(DiskObjects):
             raise StoreUnavailable("delete", "it is away")
         self.deletes_left -= 1
         await super().delete(key)
+
+
+class SlowKind:
+    """Makes an object, and is done when the test lets it."""
+
+    name = "slow"
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self.begun, self.go_on, self.discarded = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def do(self, job: LeasedJob, report: Callable[[float], None]) -> Mapping[str, Any]:
+        """Put the object when the test says so."""
+        self.begun.set()
+        await self.go_on.wait()
+        await self._house.objects.put_bytes(f"{job.stream_id}/slow-{job.fence}.jpg", b"late", JPEG)
+        return {}
+
+    async def finish(self, transaction: Transaction, job: LeasedJob, result: Mapping[str, Any]) -> None:
+        """Nothing to say."""
+
+    async def give_up(self, transaction: Transaction, job: LeasedJob, reason: str) -> None:
+        """It is not given up."""
+
+    async def discard(self, job: LeasedJob, result: Mapping[str, Any]) -> None:
+        """Remove what was made."""
+        await self._house.objects.delete(f"{job.stream_id}/slow-{job.fence}.jpg")
+        self.discarded.set()
 
 
 def purger(house: House) -> Purger:
@@ -112,6 +144,19 @@ async def test_a_purge_that_died_goes_on_where_it_was(house: House, tmp_path: Pa
                 assert not await mark_restored(transaction, stream_id)
     assert 0 < len(await stored(house, stream_id)) < SEGMENTS
     assert await purger(house).round() == 1
+    assert await stored(house, stream_id) == []
+
+
+async def test_whoever_works_on_it_has_lost_the_lease_and_leaves_nothing(house: House) -> None:
+    stream_id, kind = await full(house), SlowKind(house)
+    async with house.pool.acquire() as connection, connection.transaction():
+        await add_jobs(connection, [NewJob(stream_id, kind.name)])
+    async with running(house.worker(kind)):
+        await asyncio.wait_for(kind.begun.wait(), 10)
+        await delete(house, stream_id)
+        assert await purger(house).round() == 1
+        kind.go_on.set()
+        await asyncio.wait_for(kind.discarded.wait(), 10)
     assert await stored(house, stream_id) == []
 
 
