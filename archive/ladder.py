@@ -68,22 +68,13 @@ class Chunk:
     discontinuity: bool
 
 
-# What jobs that name their rendition alone are made by.
-LADDER: tuple[LadderStep, ...] = (LadderStep("480p", lines=480, video_bits_per_second_max=1_400_000),)
-
-
-def step_named(name: str) -> LadderStep:
-    """The step of the ladder with this name. Raises KeyError."""
-    return {step.name: step for step in LADDER}[name]
-
-
 def deserved(
     width_px: int,
     height_px: int,
     pixel_aspect: float = 1.0,
     *,
-    ladder: Sequence[LadderStep] = LADDER,
-    with_sound: bool = False,
+    ladder: Sequence[LadderStep],
+    with_sound: bool,
 ) -> list[Rendition]:
     """The renditions of a source of this size, best first; ``pixel_aspect`` is the width of a pixel over its height.
 
