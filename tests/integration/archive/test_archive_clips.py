@@ -11,13 +11,17 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from pydantic import SecretStr
 
 from archive.clips_store import CLIP
 from archive.jobs import LeasedJob
+from archive.ladder import LADDER
 from archive.objects import source_segment_key
+from archive.objects_s3 import S3Objects, S3Place
 from archive.store import Recording
+from tests.engines import S3
 from tests.integration.archive.clipping import asked, clip_kind
-from tests.integration.archive.clips import Clip
+from tests.integration.archive.clips import Clip, pictures_of
 from tests.integration.archive.counted import FRAME_TICKS, Seen, make_counted, recorded, seen_in
 from tests.integration.archive.house import House, durations_ms, running
 
@@ -216,3 +220,35 @@ async def test_no_clip_job_is_left_when_all_is_made(house: House, at_work: None,
     assert row["state"] == "done"
     assert json.loads(row["result"])["durations_ms"] == [2000] * 4
     assert not list(house.work.iterdir())
+
+
+@pytest.mark.heavy  # encoders are at work
+async def test_an_exact_clip_gets_its_ladder_picture_by_picture(house: House, clip: Clip, tmp_path: Path) -> None:
+    original_id = await recorded(house, clip)
+    clip_id = await asked(house, original_id, 500, 7_240, exact=True)
+    planner = house.planner(ladder=[step for step in LADDER if step.name == "480p"])
+    worker = house.worker(clip_kind(house), house.chunk_kind())
+    async with running(house.finaliser(), planner, worker, house.completion()):
+        done = await house.until_status(clip_id, "completed", "failed", seconds=120)
+    assert done.failure is None
+    assert "480p" in done.renditions
+    shown_in = [
+        pictures_of(await house.fetched(await house.pieces(f"{clip_id}/{name}/index.m3u8"), tmp_path / "all.ts")).times
+        for name in ("source", "480p")
+    ]
+    assert len(shown_in[0]) == 217 - 15
+    assert shown_in[0] == shown_in[1]
+    assert {after - before for before, after in pairwise(shown_in[0])} == {FRAME_TICKS}
+
+
+async def test_a_clip_is_made_within_an_s3_store_too(
+    house: House, s3: S3, bucket: str, counted: Clip, tmp_path: Path
+) -> None:
+    place = S3Place(s3.endpoint_url, bucket, SecretStr(s3.access_key_id), SecretStr(s3.secret_access_key))
+    async with S3Objects(place, public_read=True) as objects:
+        on_s3 = House(house.pool, objects, house.hls, house.work)
+        original_id = await recorded(on_s3, counted)
+        clip_id = await asked(on_s3, original_id, 500, 8_000, exact=True)
+        async with running(on_s3.worker(clip_kind(on_s3)), on_s3.finaliser()):
+            clip = await shown(on_s3, clip_id, tmp_path)
+    assert clip.numbers == list(range(15, 240))
