@@ -144,7 +144,9 @@ class Completion:
     async def _say(self, stream_id: UUID, judged: _Judged) -> None:
         now = datetime.now(UTC)
         async with self._outbox.transaction() as transaction:
-            # The recording first: what follows belongs to whoever changed it.
+            # The recording is locked first, as everybody does; one that was removed meanwhile has nothing to complete.
+            if await QUERIES.lock_master(transaction.connection, stream_id=stream_id) is None:
+                return
             if judged.failure is not None:
                 said = await fail(transaction, stream_id, reason=judged.failure, now=now)
                 await QUERIES.fail_renditions(transaction.connection, stream_id=stream_id)

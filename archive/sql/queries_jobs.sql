@@ -76,9 +76,9 @@ update jobs set state = 'pending', due_at = now(), result = null, progress = 0, 
 where stream_id = :stream_id and kind = 'chunk' and number = any(:numbers::integer[]) and state = 'done';
 
 -- name: list_finished_ladders
--- Recordings that play and have no chunk job left to do.
+-- Recordings that play and have no chunk job left to do; deleted ones wait until they are restored.
 select r.stream_id, r.traceparent from recordings as r
-where r.status = 'processing' and r.ladder_planned_at is not null
+where r.status = 'processing' and r.ladder_planned_at is not null and r.deleted_at is null
   and not exists (
       select from jobs as j
       where j.stream_id = r.stream_id and j.state in ('pending', 'leased') and j.kind = 'chunk')
@@ -114,7 +114,7 @@ where stream_id = :stream_id and kind = 'chunk' and number >= :number and state 
 -- name: list_unplanned
 -- Recordings that play and have no whole plan of their ladder.
 select stream_id, traceparent from recordings
-where status = 'processing' and ladder_planned_at is null order by stream_id limit :rows_max;
+where status = 'processing' and ladder_planned_at is null and deleted_at is null order by stream_id limit :rows_max;
 
 -- name: list_live_unplanned
 -- Recordings that do not play yet and have a chunk's segments that are in no chunk.
@@ -142,7 +142,8 @@ from segments where stream_id = :stream_id and sequence > :after order by sequen
 -- name: lock_unplanned$
 -- Keep a recording that plays and has no whole plan from being planned by others.
 select stream_id from recordings
-where stream_id = :stream_id and status = 'processing' and ladder_planned_at is null for update;
+where stream_id = :stream_id and status = 'processing' and ladder_planned_at is null and deleted_at is null
+for update;
 
 -- name: lock_live$
 -- Keep a recording that does not play yet from being planned by others; nothing if somebody has it.

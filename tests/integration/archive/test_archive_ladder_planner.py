@@ -6,8 +6,6 @@ from uuid import UUID
 
 from archive.ladder import LadderStep
 from archive.objects import SEGMENT, source_segment_key
-from archive.playlist import LiveSegment
-from archive.shipper_rows import Shipments
 from tests.integration.archive.clips import Clip
 from tests.integration.archive.house import House, running, until
 from tests.integration.archive.media_server import MediaServerDisk
@@ -49,15 +47,21 @@ async def test_the_ladder_is_made_while_the_stream_runs(house: House, clip: Clip
     for rendition in ("480p", "360p", "audio"):
         assert len(await house.pieces(f"{stream_id}/{rendition}/index.m3u8")) == 2
     percents = [facts["percent"] for kind, facts in await house.said() if kind == "recording.progressed"]
-    assert percents in ([], [50])
+    assert set(percents) <= {50, 90}
 
 
 async def shipped(house: House, stream_id: UUID, clip: Clip, sequence: int) -> None:
     """One segment in the store, as the shipper leaves it."""
     body = clip.segments[sequence % 4]
     await house.objects.put_bytes(source_segment_key(stream_id, sequence), body, SEGMENT)
-    segment = LiveSegment(sequence, 2000, discontinuity=sequence == 0)
-    await Shipments(house.pool).note_shipped(stream_id, segment, len(body))
+    await house.pool.execute(
+        "insert into segments (stream_id, sequence, duration_ms, size_bytes, discontinuity) "
+        "values ($1, $2, 2000, $3, $4)",
+        stream_id,
+        sequence,
+        len(body),
+        sequence == 0,
+    )
 
 
 async def test_a_segment_that_is_missing_is_waited_for_and_then_passed(house: House, clip: Clip) -> None:
