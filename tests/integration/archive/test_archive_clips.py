@@ -15,7 +15,6 @@ from pydantic import SecretStr
 
 from archive.clips_store import CLIP
 from archive.jobs import LeasedJob
-from archive.ladder import LADDER
 from archive.objects import source_segment_key
 from archive.objects_s3 import S3Objects, S3Place
 from archive.store import Recording
@@ -226,7 +225,7 @@ async def test_no_clip_job_is_left_when_all_is_made(house: House, at_work: None,
 async def test_an_exact_clip_gets_its_ladder_picture_by_picture(house: House, clip: Clip, tmp_path: Path) -> None:
     original_id = await recorded(house, clip)
     clip_id = await asked(house, original_id, 500, 7_240, exact=True)
-    planner = house.planner(ladder=[step for step in LADDER if step.name == "480p"])
+    planner = house.planner()
     worker = house.worker(clip_kind(house), house.chunk_kind())
     async with running(house.finaliser(), planner, worker, house.completion()):
         done = await house.until_status(clip_id, "completed", "failed", seconds=120)
