@@ -50,8 +50,8 @@ def read_captions(content: bytes) -> Captions:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise CaptionsRefused(line, "it is not UTF-8") from error
+        broken = content[: error.start].count(b"\n") + 1
+        raise CaptionsRefused(broken, "it is not UTF-8") from error
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     _check_characters(lines)
     if not _SIGNATURE.fullmatch(lines[0]):
