@@ -91,11 +91,11 @@ class ObjectStore(Protocol):
         """The object without its bytes, or None."""
         ...
 
-    def list(self, prefix: str = EVERYTHING) -> AsyncIterator[StoredObject]:
+    def list(self, prefix: str = EVERYTHING, *, after: str = "") -> AsyncIterator[StoredObject]:
         """Every object whose key begins with ``prefix`` (a folder, ending in ``/``, or EVERYTHING), in key order.
 
-        What has no key of our alphabet is not ours and is left out. An object that is put or deleted meanwhile may be
-        in it or not; all others are.
+        Only those whose key sorts behind ``after``, which need not be a key. What has no key of our alphabet is not
+        ours and is left out. An object that is put or deleted meanwhile may be in it or not; all others are.
         """
         ...
 

@@ -125,9 +125,9 @@ class DiskObjects:
         except ObjectMissing:
             return None
 
-    async def list(self, prefix: str = EVERYTHING) -> AsyncIterator[StoredObject]:
+    async def list(self, prefix: str = EVERYTHING, *, after: str = "") -> AsyncIterator[StoredObject]:
         """See the port."""
-        walk = self._files.walk(checked_prefix(prefix))
+        walk = self._files.walk(checked_prefix(prefix), after)
         while batch := await self._in_thread(f"list {prefix}", lambda: list(islice(walk, LIST_BATCH_OBJECTS))):
             for stored in batch:
                 yield stored

@@ -151,16 +151,19 @@ class DiskFiles:
         with _told_apart(), self._folder(tuple(folders)) as folder:
             os.unlink(name, dir_fd=folder)
 
-    def walk(self, prefix: str) -> Iterator[StoredObject]:
-        """Every file below a folder (or EVERYTHING) whose name is a key, in the order of the keys; folder by folder."""
+    def walk(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
+        """Every file below a folder (or EVERYTHING) whose name is a key, in the order of the keys; folder by folder.
+
+        Only keys behind ``after``: folders that lie before it altogether are not even opened.
+        """
         with suppress(NoObject):
             with _told_apart(), self._folder(tuple(prefix.split("/")[:-1])) as folder, os.scandir(folder) as entries:
                 found = sorted(filter(None, (_seen(prefix, entry) for entry in entries)))
             for key, stored in found:
-                if stored is not None:
+                if stored is None and (key > after or after.startswith(key)):
+                    yield from self.walk(key, after)
+                elif stored is not None and key > after:
                     yield stored
-                else:
-                    yield from self.walk(key)
 
     def sizes(self, folder: str) -> dict[str, int]:
         """The size of every file right in a folder, by name; nothing when there is no such folder."""

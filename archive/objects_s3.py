@@ -219,10 +219,10 @@ class S3Objects:
         answer = self._client.head_object(Bucket=self._bucket, Key=key)
         return _stored(key, answer["ContentLength"], answer.get("ETag"), answer.get("LastModified"))
 
-    async def list(self, prefix: str = EVERYTHING) -> AsyncIterator[StoredObject]:
+    async def list(self, prefix: str = EVERYTHING, *, after: str = "") -> AsyncIterator[StoredObject]:
         """See the port."""
         checked_prefix(prefix)
-        page = await self._call(f"list {prefix}", partial(self._page, prefix, None))
+        page = await self._call(f"list {prefix}", partial(self._page, prefix, None, after))
         while True:
             for entry in page.get("Contents", []):
                 if is_key(entry["Key"]):
@@ -230,11 +230,11 @@ class S3Objects:
             token = page.get("NextContinuationToken")
             if not token:
                 return
-            page = await self._call(f"list {prefix}", partial(self._page, prefix, token))
+            page = await self._call(f"list {prefix}", partial(self._page, prefix, token, after))
 
-    def _page(self, prefix: str, token: str | None) -> ListObjectsV2OutputTypeDef:
+    def _page(self, prefix: str, token: str | None, after: str) -> ListObjectsV2OutputTypeDef:
         if token is None:
-            return self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix)
+            return self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, StartAfter=after)
         return self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, ContinuationToken=token)
 
     async def sizes(self, keys: Collection[str]) -> dict[str, int]:

@@ -125,8 +125,8 @@ class RetentionWork:
         if cooled_to is None:
             return False
         batch: list[str] = []
-        async for stored in self._objects.list(f"{step.stream_id}/"):
-            if stored.key > cooled_to and stored.key.endswith(COOLED_ENDINGS):
+        async for stored in self._objects.list(f"{step.stream_id}/", after=cooled_to):
+            if stored.key.endswith(COOLED_ENDINGS):
                 batch.append(stored.key)
             if len(batch) == COOLED_AT_ONCE:
                 await keep()

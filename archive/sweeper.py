@@ -23,7 +23,7 @@ from archive.objects import ObjectStore, StoredObject
 from archive.retention import Tally
 from archive.retention_settings import RetentionSettings
 from archive.rounds import Round
-from archive.sweeper_folders import Folder, KnownFolders, Pace, find_folder, stream_id_of
+from archive.sweeper_folders import Folder, KnownFolders, Pace, behind, find_folder, stream_id_of
 from runtime.postgres import Pool
 
 log = structlog.get_logger(__name__)
@@ -127,9 +127,7 @@ class _Sweep:
         """See Sweeper.sweep."""
         known, done, name = KnownFolders(self._pool, after), after, ""
         folder: Folder | None = None
-        async for stored in self._objects.list():
-            if stored.key.partition("/")[0] <= after:
-                continue
+        async for stored in self._objects.list(after=behind(after)):
             if stored.key.partition("/")[0] != name:
                 await self._close(folder)
                 done, name = name or after, stored.key.partition("/")[0]

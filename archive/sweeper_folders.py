@@ -88,6 +88,11 @@ class Pace:
         return True
 
 
+def behind(name: str) -> str:
+    """What sorts behind every key in the folder of this name: no key has a tilde, which is behind what they have."""
+    return f"{name}/~" if name else ""
+
+
 def stream_id_of(name: str) -> UUID | None:
     """The recording whose folder has this name, or None: it is no recording's."""
     try:

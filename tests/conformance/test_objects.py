@@ -161,6 +161,27 @@ async def test_a_listing_has_every_object_below_a_folder_in_order(store: ObjectS
     assert await listed(store, "none/") == []
 
 
+@pytest.mark.parametrize(
+    ("prefix", "after", "first"),
+    [
+        (EVERYTHING, "", 0),
+        (EVERYTHING, "one/source/0.ts", 2),
+        (EVERYTHING, "one/source/00", 2),
+        (EVERYTHING, "one/~", 4),
+        (EVERYTHING, "two/source/0.ts", 6),
+        ("one/", "one/source/1.ts", 3),
+        ("one/", "two/", 6),
+        ("two/", "one/source/1.ts", 5),
+    ],
+)
+async def test_a_listing_begins_behind_what_it_is_told(store: ObjectStore, prefix: str, after: str, first: int) -> None:
+    keys = ["one/master.m3u8", *(f"one/source/{name}.ts" for name in ("0", "1", "10")), "one0/0.ts", "two/source/0.ts"]
+    for key in keys:
+        await store.put_bytes(key, b"x", SEGMENT)
+    expected = [key for key in keys[first:] if key.startswith(prefix)]
+    assert [one.key async for one in store.list(prefix, after=after)] == expected
+
+
 async def test_everything_is_listed_in_the_order_of_whole_keys(store: ObjectStore) -> None:
     keys = ["a-b/0.ts", "a.ts", "a/0.ts", "a/b-c.ts", "a/b/c.ts", "a0/0.ts", "master.m3u8"]
     for key in reversed(keys):
