@@ -10,22 +10,24 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
+import psutil
 import pytest
 
 from archive.download import Downloads
 from archive.download_assembled import downloads
 from archive.download_requests import DownloadExpiry, DownloadRequests
-from archive.objects import SEGMENT
+from archive.errors import StoreUnavailable
+from archive.objects import SEGMENT, ObjectStore
 from archive.playlist import PlaylistEntry
 from runtime.http_server import HttpServer
 from runtime.settings import HttpSettings
 from tests.contract.held_client import HeldClient, held_client
 from tests.integration.archive.callers import ADA, BOB, Person, Tokens
 from tests.integration.archive.clips import Clip, make_clip, make_sound
-from tests.integration.archive.house import House
+from tests.integration.archive.house import House, running, until
 from tests.integration.archive.playing import Piece, Recorded, add_rendition, fetched_file, parts, playing, tool, worked
 
 KEEP_SECONDS = 600.0
@@ -171,6 +173,58 @@ async def test_a_download_that_fails_says_why_and_may_be_asked_for_again(
     assert (await asked(client, stream_id))["status"] == "pending"
     await worked(house, stream_id, Downloads(parts(house)))
     assert (await client.get(f"/api/archives/{stream_id}/download")).body["url"].endswith("/download/source-2.mp4")
+
+
+class Unreliable:
+    """A store that is away for every other read, or does not answer at all."""
+
+    def __init__(self, store: ObjectStore, *, frozen: bool = False) -> None:
+        self._store = store
+        self._frozen = frozen
+        self.reads = 0
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever the store has under this name
+        return getattr(self._store, name)
+
+    async def get_file(self, key: str, path: Path) -> int:
+        self.reads += 1
+        if self._frozen and self.reads > 2:
+            await asyncio.Event().wait()
+        if self.reads % 2:
+            raise StoreUnavailable(f"get {key}", "it is away")
+        return await self._store.get_file(key, path)
+
+
+async def test_a_store_that_is_away_for_a_moment_costs_a_moment(
+    house: House, client: HeldClient, small_clip: Clip
+) -> None:
+    stream_id = await playing(house, Recorded().add(small_clip).add(small_clip))
+    store = Unreliable(house.objects)
+    await asked(client, stream_id)
+    await worked(house, stream_id, Downloads(replace(parts(house), objects=cast(ObjectStore, store))))
+    assert (await client.get(f"/api/archives/{stream_id}/download")).body["status"] == "ready"
+    assert await house.pool.fetchval("select fence from jobs") == 1
+    # The first is looked into for its picture, and then there are four.
+    assert store.reads == 2 * 5
+
+
+async def test_a_worker_that_is_stopped_gives_the_download_back_and_leaves_nothing(
+    house: House, client: HeldClient, small_clip: Clip
+) -> None:
+    stream_id = await playing(house, Recorded().add(small_clip))
+    store = Unreliable(house.objects, frozen=True)
+    await asked(client, stream_id)
+    downloads = Downloads(replace(parts(house), objects=cast(ObjectStore, store)))
+    async with running(house.worker(downloads)):
+
+        async def waits_for_the_store() -> bool:
+            return store.reads > 2
+
+        await until(waits_for_the_store)
+        assert (await client.get(f"/api/archives/{stream_id}/download")).body["status"] == "making"
+    assert (await client.get(f"/api/archives/{stream_id}/download")).body["status"] == "pending"
+    assert await asyncio.to_thread(lambda: list(house.work.iterdir())) == []
+    assert not [child for child in psutil.Process().children() if child.name() == "ffmpeg"]
 
 
 async def test_hostile_segments_end_as_failed(house: House, client: HeldClient) -> None:
