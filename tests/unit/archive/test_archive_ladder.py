@@ -50,6 +50,11 @@ def test_nothing_is_scaled_up() -> None:
     assert sizes(2, 2) == []
 
 
+def test_no_rendition_is_longer_than_decoders_take() -> None:
+    assert sizes(20_000, 1000) == ["360p 7200x360"]
+    assert sizes(1000, 20_000) == ["360p 360x7200"]
+
+
 def test_without_sound_there_is_no_sound_alone_and_without_a_picture_there_is_nothing_to_make() -> None:
     assert sizes(1280, 720) == ["480p 854x480", "360p 640x360"]
     assert sizes(0, 0, with_sound=True) == []
