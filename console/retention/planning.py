@@ -84,7 +84,7 @@ def _tell(found: Mapping[str, Found], now: datetime, *, would: str, as_json: boo
 
 def _tell_one(service: str, found: Found, would: str) -> None:
     if found.lines:
-        table = Table("action", "channel", "how many", "MB", title=f"{service}: {would or 'done'}".removesuffix(" be"))
+        table = Table("action", "channel", "how many", "MB", title=f"{service}: what {would or 'was'} done")
         for line in found.lines:
             table.add_row(line.action, str(line.channel_id or "-"), f"{line.count:,}", f"{line.size_bytes / MB:,.1f}")
         Console().print(table)
