@@ -6,10 +6,11 @@ as fast as it goes, for the memory.
 """
 
 import asyncio
+import shutil
 import sys
 from asyncio.subprocess import PIPE, create_subprocess_exec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import SecretStr
 
@@ -35,11 +36,11 @@ PORT_BASE: Final = 22_700
 STREAMS: Final = 500
 LAG_SECONDS_MAX: Final = 2.0
 PLAIN_THREADS: Final = (8, 16)
-PLAIN_SECONDS: Final = 6.0
+PLAIN_SECONDS: Final = 5.0
 WARM_SECONDS: Final = 4.0
 SHIP_SECONDS: Final = 10.0
 # Of what plain puts reach; the first that keeps the lag is the limit.
-SHARES: Final = (0.95, 0.8, 0.65, 0.5, 0.35)
+SHARES: Final = (0.9, 0.7, 0.5)
 MEMORY_SECONDS_MAX: Final = 150.0
 GROWTH_MB_MAX: Final = 16
 
@@ -57,6 +58,7 @@ async def measure(directory: Path, say: Say) -> Outcome:
     try:
         dsn = SecretStr(stack.environment()["LIVESTREAM_POSTGRES_DSN"])
         await migrate(dsn)
+        await asyncio.to_thread(shutil.rmtree, directory / "streams", ignore_errors=True)
         async with open_pool(PostgresSettings(postgres_dsn=dsn), schema="archive") as pool:
             return await _measure(stack, pool, directory / "streams", say)
     finally:
@@ -69,19 +71,15 @@ async def _measure(stack: Stack, pool: Pool, directory: Path, say: Say) -> Outco
     client.create_bucket(Bucket=bucket)
     try:
         segment = prepared_files(directory)[0]
-        plain = 0.0
-        for threads in PLAIN_THREADS:
-            reached = await asyncio.to_thread(
-                plain_puts_per_second, client, bucket, segment, threads=threads, seconds=PLAIN_SECONDS
-            )
-            say(f"plain puts, {threads} threads: {reached:.0f} a second, {reached * SEGMENT_BYTES / 1e6:.0f} MB/s")
-            plain = max(plain, reached)
-        await asyncio.to_thread(empty, client, bucket)
-        streams, limit = await _limit(stack, pool, directory, bucket, plain, say)
+        before = await _plain(client, bucket, segment, say)
+        streams, limit = await _limit(stack, pool, directory, bucket, before, say)
         await asyncio.to_thread(empty, client, bucket)
         full = limit
         if streams < STREAMS:
             full = await _ship(stack, pool, directory, bucket, STREAMS, say)
+            await asyncio.to_thread(empty, client, bucket)
+        # The disk is not the same from minute to minute: what we did was in between.
+        plain = (before + await _plain(client, bucket, segment, say)) / 2
     finally:
         await asyncio.to_thread(empty, client, bucket)
         client.delete_bucket(Bucket=bucket)
@@ -102,6 +100,19 @@ async def _measure(stack: Stack, pool: Pool, directory: Path, say: Say) -> Outco
     peers = {"plain_puts_per_second": round(plain, 1), "plain_puts_mb_per_second": round(plain * SEGMENT_BYTES / 1e6)}
     cpu_seconds = limit.cpu_cores * SHIP_SECONDS + full.cpu_cores * SHIP_SECONDS
     return Outcome(figures, processes=1, cpu_seconds=round(cpu_seconds, 2), peers=peers)
+
+
+async def _plain(client: Any, bucket: str, segment: Path, say: Say) -> float:  # noqa: ANN401  boto3 makes its classes at run time
+    """What the store takes from the plainest of clients, with the number of threads that suits it."""
+    best = 0.0
+    for threads in PLAIN_THREADS:
+        reached = await asyncio.to_thread(
+            plain_puts_per_second, client, bucket, segment, threads=threads, seconds=PLAIN_SECONDS
+        )
+        say(f"plain puts, {threads} threads: {reached:.0f} a second, {reached * SEGMENT_BYTES / 1e6:.0f} MB/s")
+        best = max(best, reached)
+        await asyncio.to_thread(empty, client, bucket)
+    return best
 
 
 async def _limit(stack: Stack, pool: Pool, directory: Path, bucket: str, plain: float, say: Say) -> tuple[int, Shipped]:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import cycle
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -33,7 +33,6 @@ PREPARED: Final = 8
 READY_SECONDS_MAX: Final = 60.0
 TICK_SECONDS: Final = 0.01
 CATCH_UP_SECONDS: Final = 3.0
-PLAIN_KEYS: Final = 400
 
 
 @dataclass
@@ -98,15 +97,17 @@ def client_of(environment: Mapping[str, str], connections: int) -> Any:  # noqa:
 
 
 def plain_puts_per_second(client: Any, bucket: str, path: Path, *, threads: int, seconds: float) -> float:  # noqa: ANN401  see above
-    """Puts a second of one segment under changing keys, as fast as so many threads can."""
+    """Puts a second of one segment under keys of their own, as fast as so many threads can."""
     body = path.read_bytes()
-    keys = cycle(range(PLAIN_KEYS))
+    folder, numbers = uuid7(), count()
     until = time.monotonic() + seconds
 
     def put() -> int:
         done = 0
         while time.monotonic() < until:
-            client.put_object(Bucket=bucket, Key=f"plain/{next(keys)}.ts", Body=body, ContentType="video/mp2t")
+            client.put_object(
+                Bucket=bucket, Key=f"{folder}/source/{next(numbers)}.ts", Body=body, ContentType="video/mp2t"
+            )
             done += 1
         return done
 
@@ -204,9 +205,12 @@ async def _stream(simulated: Sequence[SimulatedStream], seconds: float) -> None:
     """Close what is due; streams are spread over the length of a segment."""
     began = time.monotonic()
     due = deque((began + SEGMENT_SECONDS * place / len(simulated), stream) for place, stream in enumerate(simulated))
-    while due[0][0] < began + seconds:
-        while due[0][0] <= time.monotonic():
-            at, stream = due.popleft()
+    while time.monotonic() < began + seconds:
+        for _ in range(len(due)):
+            at, stream = due[0]
+            if at > time.monotonic():
+                break
+            due.popleft()
             stream.close()
             due.append((at + SEGMENT_SECONDS, stream))
         await asyncio.sleep(TICK_SECONDS)

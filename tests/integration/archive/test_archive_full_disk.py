@@ -184,7 +184,8 @@ async def test_a_full_work_directory_gives_no_rendition_up(house: House, small_d
     async with running(here.worker(attempts_max=1), here.planner(), here.completion()):
 
         async def failed_twice() -> bool:
-            row = await here.pool.fetchrow("select max(fence) as fence, max(attempts) as attempts from jobs")
+            query = "select coalesce(max(fence), 0) as fence, max(attempts) as attempts from jobs"
+            row = await here.pool.fetchrow(query)
             return row is not None and row["fence"] >= 3 and row["attempts"] <= 1
 
         await until(failed_twice)
