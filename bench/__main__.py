@@ -14,7 +14,20 @@ from contextlib import contextmanager
 import uvloop
 from rich.console import Console
 
-from bench import bus, consume, deliveries, fanout, footprint, live, outbox, solo_chat, stream_start, webhooks, webpush
+from bench import (
+    archive_playable,
+    bus,
+    consume,
+    deliveries,
+    fanout,
+    footprint,
+    live,
+    outbox,
+    solo_chat,
+    stream_start,
+    webhooks,
+    webpush,
+)
 from bench.bus_scene import BACKENDS
 from bench.report import Bar, Bench, Say, bars_hold, keep, row_of, show
 from deploy.local.places import CHECKOUT
@@ -35,6 +48,7 @@ BENCHES = {
         deliveries.BENCH,
         webpush.BENCH,
         webhooks.BENCH,
+        archive_playable.BENCH,
         Bench(
             name="stream_start",
             description="Hook to answer at 50 starts a second; RTMP publish to the last of 20 followers told.",
