@@ -15,7 +15,9 @@ import uvloop
 from rich.console import Console
 
 from bench import (
+    archive_ladder,
     archive_playable,
+    archive_shipper,
     bus,
     consume,
     deliveries,
@@ -49,6 +51,8 @@ BENCHES = {
         webpush.BENCH,
         webhooks.BENCH,
         archive_playable.BENCH,
+        archive_ladder.BENCH,
+        archive_shipper.BENCH,
         Bench(
             name="stream_start",
             description="Hook to answer at 50 starts a second; RTMP publish to the last of 20 followers told.",
