@@ -41,7 +41,7 @@ WARM_SECONDS: Final = 4.0
 SHIP_SECONDS: Final = 10.0
 # Of what plain puts reach; the first that keeps the lag is the limit.
 SHARES: Final = (0.9, 0.7, 0.5)
-MEMORY_SECONDS_MAX: Final = 150.0
+MEMORY_SECONDS_MAX: Final = 240.0
 GROWTH_MB_MAX: Final = 16
 
 BARS = (

@@ -180,6 +180,8 @@ async def test_a_full_work_directory_gives_no_rendition_up(house: House, small_d
     await here.ended(stream_id)
     async with running(here.shipper(), here.finaliser(), here.planner(), here.completion()):
         await here.until_status(stream_id, "processing")
+        # The planner looks at the source there, too: what is planned is the worker's.
+        await until(lambda: here.pool.fetchval("select count(*) > 0 from jobs"))
     filler = fill(small_disk)
     async with running(here.worker(attempts_max=1), here.planner(), here.completion()):
 
