@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from uuid import UUID
 
 import structlog
 
@@ -20,6 +21,7 @@ from archive.errors import MediaRefused, StoreUnavailable
 from archive.gaps import NOT_IN_STORE, Gap, LostSegment, described, find_gaps, missing_segments
 from archive.in_store import absent_segments
 from archive.ladder import SOURCE, SourceSegment, mark_gaps
+from archive.look_ahead import LookAhead
 from archive.masters import PUT_SECONDS_MAX, write_master
 from archive.objects import INDEX, PLAYLIST, ObjectStore, master_key, rendition_key
 from archive.outages import SUSPECTS, is_outage
@@ -74,6 +76,7 @@ class Finaliser:
         self._outbox = outbox
         self._objects = objects
         self._source = source
+        self._ahead = LookAhead(recordings, source)
         self._playback_path = playback_path
         self._abandoned_seconds = abandoned_seconds
 
@@ -83,6 +86,7 @@ class Finaliser:
             for _ in range(AT_ONCE):
                 tasks.create_task(self._work())
             tasks.create_task(self._settle_abandoned())
+            tasks.create_task(self._ahead.run())
 
     async def _settle_abandoned(self) -> None:
         """Let recordings be finalised whose shipper has died with its machine: there will be nothing more of them."""
@@ -134,7 +138,7 @@ class Finaliser:
         segments = await self._recordings.segments(stream_id)
         lost = await self._recordings.lost_segments(stream_id)
         # The one waits for the store, the other for a child process: together they take as long as the longer one.
-        looking = asyncio.create_task(self._source.look(stream_id, segments))
+        looking = asyncio.create_task(self._look(stream_id, segments))
         try:
             absent = await absent_segments(self._objects, stream_id, segments)
             if _may_be_shipped_again(recording, segments, lost, absent):
@@ -150,6 +154,9 @@ class Finaliser:
         if not published:
             # Somebody has shipped or forgotten segments since we looked.
             await self._recordings.return_claim(stream_id, wait_seconds=0.0, forgive_attempt=True)
+
+    async def _look(self, stream_id: UUID, segments: Sequence[SourceSegment]) -> MediaFacts:
+        return self._ahead.take(stream_id) or await self._source.look(stream_id, segments)
 
     async def _publish(self, verified: _Verified, facts: MediaFacts) -> bool:
         """Write the playlists and say that the recording plays; false when its segments are not what was verified."""

@@ -172,6 +172,11 @@ class Recordings:
         )
         return [SourceSegment(**row) for row in rows]
 
+    async def running(self, *, besides: Sequence[UUID], rows_max: int) -> list[UUID]:
+        """Streams that run and of which something has been shipped, the newest first, besides some."""
+        rows = await QUERIES.list_running(self._pool, besides=besides, rows_max=rows_max)
+        return [row["stream_id"] for row in rows]
+
     async def settle_abandoned(self, *, after_seconds: float) -> list[UUID]:
         """Settle streams that ended so long ago and of which nothing has been shipped for as long; which they are."""
         rows = await QUERIES.settle_abandoned(self._pool, after_seconds=after_seconds, rows_max=UNSETTLED_MAX)

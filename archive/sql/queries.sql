@@ -36,6 +36,14 @@ select sequence, duration_ms, size_bytes, discontinuity from segments
 where stream_id = :stream_id and sequence between :first_sequence and :last_sequence
 order by sequence limit :rows_max;
 
+-- name: list_running
+-- Streams of the last two days that run and of which something has been shipped, the newest first, besides some.
+select r.stream_id from recordings as r
+where r.status = 'pending' and r.ended_at is null and r.clip_of is null
+  and r.stream_id >= uuid7_floor(now() - interval '2 days') and r.stream_id <> all(:besides::uuid[])
+  and exists (select from segments as s where s.stream_id = r.stream_id)
+order by r.stream_id desc limit :rows_max;
+
 -- name: settle_abandoned
 -- Streams that are over, and whose shipper has neither shipped anything nor settled them for a long time.
 update recordings as r set settled_at = now(), segments_expected = coalesce(segments_expected, 0)

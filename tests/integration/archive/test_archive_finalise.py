@@ -15,7 +15,7 @@ from archive.source_probe import SourceProbe
 from archive.store import QUERIES, Recordings, SettledRecording
 from runtime.ids import uuid7
 from tests.integration.archive.clips import Clip
-from tests.integration.archive.house import House, durations_ms, running
+from tests.integration.archive.house import House, durations_ms, running, until
 from tests.integration.archive.media_server import MediaServerDisk
 
 
@@ -184,6 +184,34 @@ async def test_what_a_dead_machine_has_shipped_is_published_after_a_while(house:
         done = await house.until_status(stream_id, "processing", "completed")
     assert (done.duration_ms, done.partial) == (4_000, False)
     assert (await house.recording(running_still)).status == "pending"
+
+
+class CountedLooks(SourceProbe):
+    """Counts how often somebody had to look."""
+
+    looks = 0
+
+    async def look(self, stream_id: UUID, segments: Sequence[SourceSegment]) -> MediaFacts:
+        self.looks += 1
+        return await super().look(stream_id, segments)
+
+
+async def test_what_was_seen_while_the_stream_ran_is_not_looked_at_again(house: House, small_clip: Clip) -> None:
+    stream_id = await house.started()
+    await store_segment(house, stream_id, 0, small_clip.segments[0])
+    source = CountedLooks(house.objects, house.runner, house.work)
+    finaliser = Finaliser(house.recordings, house.outbox, house.objects, source, playback_path="/recordings")
+    async with running(finaliser):
+
+        async def looked() -> bool:
+            return source.looks == 1 and not any(house.work.iterdir())
+
+        await until(looked)
+        await house.ended(stream_id)
+        await settle(house, stream_id)
+        await house.until_status(stream_id, "processing", "completed")
+    assert source.looks == 1
+    assert "RESOLUTION=320x240" in await house.text(f"{stream_id}/master.m3u8")
 
 
 async def test_a_stream_without_media_fails_and_nothing_waits_for_it(house: House) -> None:
