@@ -27,7 +27,7 @@ from tests.integration.archive.clips import Clip
 from tests.integration.archive.house import House, until
 from tests.integration.archive.media_server import MediaServerDisk
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(1_800)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(2_700)]
 
 FROZEN_SECONDS, FROZEN_SECONDS_ALL = 8.0, 60.0
 DOWN_SECONDS = 1.0
