@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -116,9 +117,8 @@ class Follower:
     async def _say_lost(self) -> None:
         while self._unsaid:
             some = self._unsaid[:LOST_PER_STATEMENT_MAX]
-            await self._gear.patience.until_done(
-                "note_lost", lambda some=some: self._gear.shipments.note_lost(self.stream_id, some)
-            )
+            say = partial(self._gear.shipments.note_lost, self.stream_id, some)
+            await self._gear.patience.until_done("note_lost", say)
             del self._unsaid[: len(some)]
 
     async def _settle(self) -> None:
