@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 
 import aiohttp
@@ -89,7 +90,10 @@ async def test_an_upload_of_which_a_part_fails_leaves_nothing(s3: S3, place: S3P
             return web.Response(status=503)
         # Signatures hold for the host that was asked for, so it is passed on.
         async with aiohttp.request(
-            request.method, s3.endpoint_url + request.raw_path, headers=request.headers, data=await request.read()
+            request.method,
+            s3.endpoint_url + request.raw_path,
+            headers=request.headers,
+            data=BytesIO(await request.read()),
         ) as answer:
             kept = {name: answer.headers[name] for name in ("ETag", "Content-Type") if name in answer.headers}
             return web.Response(status=answer.status, body=await answer.read(), headers=kept)
