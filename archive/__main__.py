@@ -12,34 +12,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from archive.api import ArchiveApi
-from archive.chunk_kind import chunk_kind
-from archive.clips_assembled import clips
-from archive.clips_kind import clip_kind
-from archive.completion import Completion
-from archive.download import Downloads
-from archive.download_assembled import downloads
-from archive.finalise import Finaliser
+from archive.clips.kind import clip_kind
+from archive.clips.part import clips
+from archive.downloads.kind import Downloads
+from archive.downloads.part import downloads
 from archive.intake import SUBSCRIPTION
-from archive.jobs import JobKind, Jobs
-from archive.ladder_planner import ladder_planner
-from archive.library import library
-from archive.objects import ObjectStore
-from archive.objects_configured import open_objects
+from archive.jobs.jobs import JobKind, Jobs
+from archive.jobs.worker import Worker
+from archive.ladder.chunk_kind import chunk_kind
+from archive.ladder.completion import Completion
+from archive.ladder.planner import ladder_planner
+from archive.library.api import ArchiveApi
+from archive.library.part import library
+from archive.media.process import ProcessRunner, network_can_be_dropped
+from archive.objects.store import ObjectStore
+from archive.objects.store_configured import open_objects
 from archive.parts import ArchiveParts
-from archive.pictures_poster import Posters
-from archive.pictures_storyboard import Storyboards
-from archive.process import ProcessRunner, network_can_be_dropped
-from archive.retention_service import retention
-from archive.rewind_api import rewinds
-from archive.segment_hooks import segment_hooks
+from archive.pictures.poster import Posters
+from archive.pictures.storyboard import Storyboards
+from archive.publishing.finalise import Finaliser
+from archive.publishing.rewind_api import rewinds
+from archive.publishing.source_probe import SourceProbe
+from archive.retention.part import retention
 from archive.settings import ArchiveSettings
-from archive.shipper import Shipper, ShipperPace
-from archive.shipper_rows import Shipments
-from archive.source_probe import SourceProbe
-from archive.spool_room import SpoolLimits
+from archive.shipping.hooks import segment_hooks
+from archive.shipping.rows import Shipments
+from archive.shipping.shipper import Shipper, ShipperPace
+from archive.shipping.spool_room import SpoolLimits
 from archive.store import Recordings, make_partitions
-from archive.worker import Worker
 from eventbus.bus import EventBus
 from eventbus.bus_configured import open_bus
 from eventbus.consume import ConsumeLoop

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from archive.objects import ObjectStore
-from archive.process import ProcessRunner
+from archive.media.process import ProcessRunner
+from archive.objects.store import ObjectStore
 from archive.settings import ArchiveSettings
 from archive.store import Recordings
 from eventbus.outbox import Outbox

@@ -7,13 +7,13 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from archive.clips_settings import ClipsSettings
-from archive.download_settings import DownloadSettings
-from archive.ladder_settings import LadderSettings
-from archive.library_settings import LibrarySettings
-from archive.pictures_settings import PictureSettings
-from archive.retention_settings import RetentionSettings
-from archive.shipper_settings import ShipperSettings
+from archive.clips.settings import ClipsSettings
+from archive.downloads.settings import DownloadSettings
+from archive.ladder.settings import LadderSettings
+from archive.library.settings import LibrarySettings
+from archive.pictures.settings import PictureSettings
+from archive.retention.settings import RetentionSettings
+from archive.shipping.settings import ShipperSettings
 from eventbus.settings import BusSettings
 from runtime.settings import HttpSettings, ProcessSettings, TokenSettings
 

@@ -12,9 +12,9 @@ from uuid import UUID
 import asyncpg
 
 from archive.errors import MediaRefused
-from archive.gaps import LostSegment
-from archive.ladder import SourceSegment
-from archive.playlist import LiveSegment
+from archive.ladder.ladder import SourceSegment
+from archive.media.playlist import LiveSegment
+from archive.publishing.gaps import LostSegment
 from runtime.postgres import Connection, Pool, load_queries
 
 QUERIES = load_queries("archive")

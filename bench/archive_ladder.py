@@ -13,8 +13,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from archive.ffmpeg import rendition_arguments
-from archive.ladder import Rendition
+from archive.ladder.ladder import Rendition
+from archive.media.ffmpeg import rendition_arguments
 from bench.archive_ladder_scene import Scene, Spent, running_scene
 from bench.report import Bar, Bench, Outcome, Say
 

@@ -16,10 +16,10 @@ from uuid import UUID
 import psutil
 from pydantic import SecretStr
 
-from archive.chunks import extend, plan_renditions
-from archive.ladder import Rendition, SourceSegment, deserved, group_chunks
-from archive.objects import SEGMENT, ObjectStore, source_segment_key
-from archive.objects_s3 import S3Objects, S3Place
+from archive.ladder.chunks import extend, plan_renditions
+from archive.ladder.ladder import Rendition, SourceSegment, deserved, group_chunks
+from archive.objects.store import SEGMENT, ObjectStore, source_segment_key
+from archive.objects.store_s3 import S3Objects, S3Place
 from archive.settings import ArchiveSettings
 from bench.report import Say
 from deploy.local import Stack

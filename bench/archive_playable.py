@@ -20,14 +20,14 @@ import psutil
 from pydantic import SecretStr
 
 from archive import store
-from archive.finalise import Finaliser
-from archive.objects import INDEX, SEGMENT, ObjectStore, master_key, source_segment_key
-from archive.objects_disk import DiskObjects
-from archive.objects_s3 import S3Objects, S3Place
-from archive.process import ProcessRunner
-from archive.shipper import Shipper, ShipperPace
-from archive.shipper_rows import Shipments
-from archive.source_probe import SourceProbe
+from archive.media.process import ProcessRunner
+from archive.objects.store import INDEX, SEGMENT, ObjectStore, master_key, source_segment_key
+from archive.objects.store_disk import DiskObjects
+from archive.objects.store_s3 import S3Objects, S3Place
+from archive.publishing.finalise import Finaliser
+from archive.publishing.source_probe import SourceProbe
+from archive.shipping.rows import Shipments
+from archive.shipping.shipper import Shipper, ShipperPace
 from archive.store import Recordings
 from bench.report import Bar, Bench, Outcome, Say
 from deploy.local import Stack

@@ -14,12 +14,12 @@ from pathlib import Path
 import psutil
 from pydantic import SecretStr
 
-from archive.objects import ObjectKind, StoredObject
-from archive.objects_disk import DiskObjects
-from archive.process import ProcessRunner
-from archive.shipper import Shipper, ShipperPace
-from archive.shipper_rows import Shipments
-from archive.spool_room import SpoolLimits
+from archive.media.process import ProcessRunner
+from archive.objects.store import ObjectKind, StoredObject
+from archive.objects.store_disk import DiskObjects
+from archive.shipping.rows import Shipments
+from archive.shipping.shipper import Shipper, ShipperPace
+from archive.shipping.spool_room import SpoolLimits
 from bench.archive_shipper_scene import SimulatedStream
 from runtime.ids import uuid7
 from runtime.logs import configure_logging

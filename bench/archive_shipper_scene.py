@@ -178,7 +178,7 @@ async def ship(
     finally:
         await asyncio.to_thread(shutil.rmtree, hls, ignore_errors=True)
         await pool.execute("truncate segments, lost_segments")
-    return _shipped(simulated, rows, counted_from, counted_to, cores, rss_bytes)
+    return _shipped(simulated, [dict(row) for row in rows], counted_from, counted_to, cores, rss_bytes)
 
 
 def _shipped(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from archive.objects_configured import open_store
+from archive.objects.store_configured import open_store
 from console.backups.layout import find
 from console.backups.making import Made, Wishes, make_backup
 from console.backups.settings import BackupSettings

@@ -15,7 +15,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from archive.capacity import (
+from archive.ladder.settings import LadderSettings, parse_ladder
+from archive.retention.capacity import (
     AUDIO_BITS_PER_SECOND,
     GB,
     MONTHS_MAX,
@@ -28,8 +29,7 @@ from archive.capacity import (
     planned_stream,
     project,
 )
-from archive.capacity_measured import Measured, measure
-from archive.ladder_settings import LadderSettings, parse_ladder
+from archive.retention.capacity_measured import Measured, measure
 from console.endings import USED_WRONGLY, fail
 from console.progress import waiting
 from console.server_settings import load_for

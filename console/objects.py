@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from archive.errors import InvalidKey, ObjectStoreError
-from archive.objects import EVERYTHING, ObjectStore, StoredObject, checked_prefix
-from archive.objects_configured import disk_objects, s3_objects
-from archive.objects_copy import Copy, CopyReport, Outcome
+from archive.objects.copying import Copy, CopyReport, Outcome
+from archive.objects.store import EVERYTHING, ObjectStore, StoredObject, checked_prefix
+from archive.objects.store_configured import disk_objects, s3_objects
 from archive.settings import ObjectSettings
 from console.endings import NOT_DONE, USED_WRONGLY, fail
 from console.progress import Say, waiting

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from archive.objects_configured import open_store
+from archive.objects.store_configured import open_store
 from console.backups.layout import SETTINGS, find, read_header
 from console.backups.restoring import Restored, require_empty_directory, restore_backup
 from console.backups.settings import BackupSettings

@@ -11,7 +11,9 @@ from notify.settings import NotifySettings
 from streaming.settings import StreamingSettings
 
 
-class SoloSettings(AccountsSettings, StreamingSettings, NotifySettings, ChatSettings, ArchiveSettings):
+class SoloSettings(  # type: ignore[misc]  # pydantic's mypy plugin keeps a constructor for each pass over a class
+    AccountsSettings, StreamingSettings, NotifySettings, ChatSettings, ArchiveSettings
+):
     """Settings of `python -m solo`."""
 
     bus_backend: Literal["kafka", "postgres"] = Field(

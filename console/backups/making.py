@@ -21,8 +21,8 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from archive.errors import ObjectMissing
-from archive.objects import ObjectStore, StoredObject
-from archive.objects_copy import fetched, patiently
+from archive.objects.copying import fetched, patiently
+from archive.objects.store import ObjectStore, StoredObject
 from archive.store import QUERIES
 from console.backups import layout, postgres
 from console.backups.errors import NothingToBackUp

@@ -12,9 +12,9 @@ from itertools import islice
 from pathlib import Path
 
 from archive.errors import ObjectMissing, StoreUnavailable
-from archive.objects import EVERYTHING, ObjectStore, StoredObject, checked_key
-from archive.objects_copy import Copy, Outcome
-from archive.objects_disk_files import PRIVATE, DiskFiles, NoObject
+from archive.objects.copying import Copy, Outcome
+from archive.objects.store import EVERYTHING, ObjectStore, StoredObject, checked_key
+from archive.objects.store_disk_files import PRIVATE, DiskFiles, NoObject
 from console.backups import layout, postgres
 from console.backups.errors import BackupDamaged, NewerSchema, TargetDamages, TargetNotEmpty
 from console.backups.layout import Header

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from archive.objects import is_key
+from archive.objects.store import is_key
 from console.backups import layout
 from console.backups.layout import Header, Part
 

@@ -24,7 +24,7 @@ REDIS_TRIED: Version = (7, 0)
 NGINX_MIN: Version = (1, 18)
 FFMPEG_MIN: Version = (5, 1)
 ENCODERS = ("libx264", "aac")
-# What keeps an encoder from running away: archive/process.py puts them in front of every child.
+# What keeps an encoder from running away: archive/media/process.py puts them in front of every child.
 CONFINING = ("setpriv", "prlimit", "unshare", "nice")
 
 RTMP_MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from archive import retention_store
-from archive.retention import ChannelTerms, Days
+from archive.retention import store as retention_store
+from archive.retention.plan import ChannelTerms, Days
 from console.endings import USED_WRONGLY, fail
 from console.retention.opened import ByOption, JsonOption, uuid_of, whoever, with_pool
 from runtime.postgres import Pool

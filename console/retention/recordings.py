@@ -7,17 +7,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from archive import retention_store
-from archive.library_settings import LibrarySettings
-from archive.objects import ObjectStore
-from archive.objects_configured import open_objects
-from archive.purge import Purger
-from archive.retention import Aged, Policy, Step, plan
-from archive.retention_service import has_colder_class
-from archive.retention_settings import RetentionSettings
-from archive.retention_work import RetentionWork, terms_of
+from archive.library.purge import Purger
+from archive.library.settings import LibrarySettings
+from archive.objects.store import ObjectStore
+from archive.objects.store_configured import open_objects
+from archive.retention import store as retention_store
+from archive.retention.part import has_colder_class
+from archive.retention.plan import Aged, Policy, Step, plan
+from archive.retention.settings import RetentionSettings
+from archive.retention.sweeper import Sweeper, SweepReport, sweep_rules
+from archive.retention.work import RetentionWork, terms_of
 from archive.settings import ObjectSettings
-from archive.sweeper import Sweeper, SweepReport, sweep_rules
 from console.retention.port import Found, Line, summed
 from eventbus.outbox import Outbox
 from runtime.migrations import require_migrated

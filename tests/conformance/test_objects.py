@@ -11,9 +11,9 @@ import pytest
 from pydantic import SecretStr
 
 from archive.errors import InvalidKey, ObjectMissing, ObjectTooLarge
-from archive.objects import EVERYTHING, JPEG, MP4, PLAYLIST, SEGMENT, VTT, ObjectStore, StoredObject, kind_of
-from archive.objects_disk import DiskObjects
-from archive.objects_s3 import PARTS_ABOVE_BYTES, S3Objects, S3Place
+from archive.objects.store import EVERYTHING, JPEG, MP4, PLAYLIST, SEGMENT, VTT, ObjectStore, StoredObject, kind_of
+from archive.objects.store_disk import DiskObjects
+from archive.objects.store_s3 import PARTS_ABOVE_BYTES, S3Objects, S3Place
 
 
 @pytest.fixture(params=["disk", "s3"])

@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from archive.objects_s3 import S3Objects, S3Place
+from archive.objects.store_s3 import S3Objects, S3Place
 from deploy.local import Stack
 from runtime.migrations import migrate
 from runtime.postgres import open_pool

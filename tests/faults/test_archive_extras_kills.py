@@ -10,9 +10,9 @@ from uuid import UUID
 
 import pytest
 
-from archive.download import DOWNLOAD
-from archive.download_requests import DownloadRequests
-from archive.pictures import plan_pictures
+from archive.downloads.kind import DOWNLOAD
+from archive.downloads.requests import DownloadRequests
+from archive.pictures.pictures import plan_pictures
 from tests.conftest import FaultPlan
 from tests.faults.archive_process import Processes, kills
 from tests.integration.archive.clips import Clip, make_clip

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from archive.objects import source_segment_key
-from archive.shipper_rows import Shipments
+from archive.objects.store import source_segment_key
+from archive.shipping.rows import Shipments
 from tests.conftest import FaultPlan
 from tests.faults.archive_process import Processes, kills
 from tests.integration.archive.clips import Clip

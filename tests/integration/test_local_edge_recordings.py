@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from archive.objects import SEGMENT
-from archive.objects_disk import DiskObjects
-from archive.objects_s3 import public_read_policy
+from archive.objects.store import SEGMENT
+from archive.objects.store_disk import DiskObjects
+from archive.objects.store_s3 import public_read_policy
 from deploy.local import Stack
 from tests.engines import S3
 from tests.integration.edge import Answer, PlaybackTwin, ask, wait_for

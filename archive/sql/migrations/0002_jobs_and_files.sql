@@ -1,6 +1,6 @@
 -- Leased jobs of every kind, the files beside the renditions, and what a recording's owner may decide.
 
--- One job: a chunk of the ladder, a poster, a storyboard, a download … . `kind` says who does it (archive/jobs.py).
+-- One job: a chunk of the ladder, a poster, a storyboard, a download … . `kind` says who does it (archive/jobs/jobs.py).
 create table jobs (
     stream_id uuid not null,
     kind text not null,
@@ -36,7 +36,7 @@ create table recording_files (
 create table recording_files_default partition of recording_files default;
 
 alter table recordings
-    -- Some of what was streamed is not in it; `missing` says what: a list of gaps (archive/gaps.py).
+    -- Some of what was streamed is not in it; `missing` says what: a list of gaps (archive/publishing/gaps.py).
     add column partial boolean not null default false,
     add column missing jsonb,
     add column visibility text not null default 'public' check (visibility in ('public', 'unlisted', 'private')),

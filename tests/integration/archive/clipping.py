@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from archive.clips import ClipRange
-from archive.clips_cutting import Cutter
-from archive.clips_kind import ClipKind
-from archive.clips_store import ClipRequest, ask_for_clip
-from archive.transcode import EncoderBudget
+from archive.clips.cutting import Cutter
+from archive.clips.kind import ClipKind
+from archive.clips.plan import ClipRange
+from archive.clips.store import ClipRequest, ask_for_clip
+from archive.ladder.transcode import EncoderBudget
 from tests.integration.archive.house import CHANNEL, House
 
 

@@ -16,23 +16,23 @@ from typing import Any
 from uuid import UUID
 
 from archive import store
-from archive.chunk_kind import ChunkKind
-from archive.chunks import Chunks, ChunkState
-from archive.completion import Completion
-from archive.finalise import Finaliser
-from archive.jobs import JobKind, Jobs
-from archive.ladder import LadderStep
-from archive.ladder_planner import LadderPlanner
-from archive.objects import ObjectStore
-from archive.planner_store import PlannerStore
-from archive.process import ProcessRunner
-from archive.shipper import Shipper, ShipperPace
-from archive.shipper_rows import Shipments
-from archive.source_probe import SourceProbe
-from archive.spool_room import SpoolLimits
+from archive.jobs.jobs import JobKind, Jobs
+from archive.jobs.worker import Worker
+from archive.ladder.chunk_kind import ChunkKind
+from archive.ladder.chunks import Chunks, ChunkState
+from archive.ladder.completion import Completion
+from archive.ladder.ladder import LadderStep
+from archive.ladder.planner import LadderPlanner
+from archive.ladder.planner_store import PlannerStore
+from archive.ladder.transcode import EncoderBudget, Transcoder
+from archive.media.process import ProcessRunner
+from archive.objects.store import ObjectStore
+from archive.publishing.finalise import Finaliser
+from archive.publishing.source_probe import SourceProbe
+from archive.shipping.rows import Shipments
+from archive.shipping.shipper import Shipper, ShipperPace
+from archive.shipping.spool_room import SpoolLimits
 from archive.store import Recording, Recordings
-from archive.transcode import EncoderBudget, Transcoder
-from archive.worker import Worker
 from eventbus.outbox import Outbox
 from runtime.ids import uuid7
 from runtime.postgres import Pool

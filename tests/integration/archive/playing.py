@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
-from archive.jobs import JobKind
-from archive.objects import INDEX, PLAYLIST, SEGMENT, rendition_key, source_segment_key
+from archive.jobs.jobs import JobKind
+from archive.media.playlist import PlaylistEntry, bits_per_second, vod_playlist
+from archive.objects.store import INDEX, PLAYLIST, SEGMENT, rendition_key, source_segment_key
 from archive.parts import ArchiveParts
-from archive.playlist import PlaylistEntry, bits_per_second, vod_playlist
 from archive.settings import ArchiveSettings
 from runtime.health import Health
 from tests.integration.archive.clips import Clip

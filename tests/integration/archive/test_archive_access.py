@@ -9,11 +9,11 @@ from uuid import UUID
 
 import pytest
 
-from archive.access import GRANTS_MAX, Access, PlaybackChecks
-from archive.access_api import AccessApi
-from archive.library_api import LibraryApi
-from archive.objects import SEGMENT
-from archive.objects_disk import DiskObjects
+from archive.library.access import GRANTS_MAX, Access, PlaybackChecks
+from archive.library.access_api import AccessApi
+from archive.library.owners_api import LibraryApi
+from archive.objects.store import SEGMENT
+from archive.objects.store_disk import DiskObjects
 from deploy.local import Stack
 from runtime.http_server import HttpServer
 from runtime.ids import uuid7

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from archive.api import ArchiveApi
+from archive.library.api import ArchiveApi
 from runtime.http_server import HttpServer
 from runtime.ids import uuid7
 from runtime.settings import HttpSettings

@@ -9,10 +9,10 @@ from uuid import UUID
 
 import pytest
 
-from archive.api import ArchiveApi
-from archive.captions import LANGUAGES_MAX, CaptionStore
-from archive.captions_api import CAPTIONS_BYTES_MAX, CaptionsApi
-from archive.library_api import LibraryApi
+from archive.library.api import ArchiveApi
+from archive.library.captions import LANGUAGES_MAX, CaptionStore
+from archive.library.captions_api import CAPTIONS_BYTES_MAX, CaptionsApi
+from archive.library.owners_api import LibraryApi
 from runtime.http_server import HttpServer
 from runtime.ids import uuid7
 from runtime.settings import HttpSettings

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from archive.captions import CaptionStore
-from archive.webvtt import read_captions
+from archive.library.captions import CaptionStore
+from archive.library.webvtt import read_captions
 from tests.chromium import PROGRAM, open_page
 from tests.integration.archive.clips import make_clip
 from tests.integration.archive.house import House

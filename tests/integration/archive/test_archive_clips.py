@@ -13,10 +13,10 @@ from uuid import UUID
 import pytest
 from pydantic import SecretStr
 
-from archive.clips_store import CLIP
-from archive.jobs import LeasedJob
-from archive.objects import source_segment_key
-from archive.objects_s3 import S3Objects, S3Place
+from archive.clips.store import CLIP
+from archive.jobs.jobs import LeasedJob
+from archive.objects.store import source_segment_key
+from archive.objects.store_s3 import S3Objects, S3Place
 from archive.store import Recording
 from tests.engines import S3
 from tests.integration.archive.clipping import asked, clip_kind

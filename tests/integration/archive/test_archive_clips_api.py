@@ -7,12 +7,12 @@ from uuid import UUID
 
 import pytest
 
-from archive.api import ArchiveApi
-from archive.clips_api import ClipsApi
-from archive.clips_replacing import ClipReplacer
-from archive.clips_settings import ClipsSettings
-from archive.ladder import SourceSegment
-from archive.library_api import LibraryApi
+from archive.clips.api import ClipsApi
+from archive.clips.replacing import ClipReplacer
+from archive.clips.settings import ClipsSettings
+from archive.ladder.ladder import SourceSegment
+from archive.library.api import ArchiveApi
+from archive.library.owners_api import LibraryApi
 from runtime.http_server import HttpServer
 from runtime.ids import uuid7
 from runtime.settings import HttpSettings

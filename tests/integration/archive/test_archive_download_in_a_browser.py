@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from archive.download import Downloads
-from archive.download_requests import DownloadRequests
-from archive.pictures import plan_pictures
-from archive.pictures_storyboard import Storyboards
+from archive.downloads.kind import Downloads
+from archive.downloads.requests import DownloadRequests
+from archive.pictures.pictures import plan_pictures
+from archive.pictures.storyboard import Storyboards
 from tests.chromium import PROGRAM, open_page
 from tests.integration.archive.clips import Clip, make_clip
 from tests.integration.archive.house import House

@@ -16,12 +16,12 @@ from uuid import UUID
 import psutil
 import pytest
 
-from archive.download import Downloads
-from archive.download_assembled import downloads
-from archive.download_requests import DownloadExpiry, DownloadRequests
+from archive.downloads.kind import Downloads
+from archive.downloads.part import downloads
+from archive.downloads.requests import DownloadExpiry, DownloadRequests
 from archive.errors import StoreUnavailable
-from archive.objects import SEGMENT, ObjectStore
-from archive.playlist import PlaylistEntry
+from archive.media.playlist import PlaylistEntry
+from archive.objects.store import SEGMENT, ObjectStore
 from runtime.http_server import HttpServer
 from runtime.settings import HttpSettings
 from tests.contract.held_client import HeldClient, held_client

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from archive.finalise import Finaliser
-from archive.gaps import NOT_IN_STORE
-from archive.ladder import SourceSegment
-from archive.objects import SEGMENT, source_segment_key
-from archive.probe import MediaFacts
-from archive.source_probe import SourceProbe
+from archive.ladder.ladder import SourceSegment
+from archive.media.probe import MediaFacts
+from archive.objects.store import SEGMENT, source_segment_key
+from archive.publishing.finalise import Finaliser
+from archive.publishing.gaps import NOT_IN_STORE
+from archive.publishing.source_probe import SourceProbe
 from archive.store import QUERIES, Recordings, SettledRecording
 from runtime.ids import uuid7
 from tests.integration.archive.clips import Clip

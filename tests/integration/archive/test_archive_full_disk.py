@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from archive.errors import ProcessFailed, StoreUnavailable
-from archive.objects import SEGMENT, ObjectKind, StoredObject
-from archive.objects_disk import DiskObjects
-from archive.objects_disk_files import UNFINISHED
-from archive.shipper import ShipperPace
-from archive.shipper_rows import Shipments
-from archive.spool_room import SpoolLimits
-from archive.transcode import blame_a_full_disk
+from archive.ladder.transcode import blame_a_full_disk
+from archive.objects.store import SEGMENT, ObjectKind, StoredObject
+from archive.objects.store_disk import DiskObjects
+from archive.objects.store_disk_files import UNFINISHED
+from archive.shipping.rows import Shipments
+from archive.shipping.shipper import ShipperPace
+from archive.shipping.spool_room import SpoolLimits
 from tests.integration.archive.clips import Clip
 from tests.integration.archive.house import House, running, until
 from tests.integration.archive.media_server import MediaServerDisk

@@ -13,11 +13,11 @@ from uuid import UUID
 import pytest
 
 from archive.errors import MediaRefused, ProcessError
-from archive.ffmpeg import rendition_arguments
-from archive.ladder import Rendition
-from archive.ladder_settings import parse_ladder
-from archive.probe import PROBE_LIMITS, probe
-from archive.process import ProcessRunner, ProgressReader
+from archive.ladder.ladder import Rendition
+from archive.ladder.settings import parse_ladder
+from archive.media.ffmpeg import rendition_arguments
+from archive.media.probe import PROBE_LIMITS, probe
+from archive.media.process import ProcessRunner, ProgressReader
 from tests.integration.archive.clips import Clip, make_clip, pictures_of
 from tests.integration.archive.hostile import Outside, hostile_files
 from tests.integration.archive.house import House, running

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from archive.api import ArchiveApi
-from archive.library_api import LibraryApi
+from archive.library.api import ArchiveApi
+from archive.library.owners_api import LibraryApi
 from runtime.http_server import HttpServer
 from runtime.ids import uuid7
 from runtime.settings import HttpSettings

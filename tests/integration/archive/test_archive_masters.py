@@ -9,11 +9,11 @@ from uuid import UUID
 
 import pytest
 
-from archive import masters
 from archive.errors import StoreUnavailable
-from archive.masters import write_master
-from archive.objects import ObjectKind, StoredObject
-from archive.objects_disk import DiskObjects
+from archive.objects.store import ObjectKind, StoredObject
+from archive.objects.store_disk import DiskObjects
+from archive.publishing import masters
+from archive.publishing.masters import write_master
 from archive.store import QUERIES
 from eventbus.outbox import Transaction
 from tests.integration.archive.house import House

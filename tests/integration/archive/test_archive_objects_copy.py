@@ -18,10 +18,10 @@ import pytest
 from pydantic import SecretStr
 
 from archive.errors import StoreUnavailable
-from archive.objects import ObjectKind, ObjectStore, StoredObject, kind_of
-from archive.objects_copy import Copy
-from archive.objects_disk import DiskObjects
-from archive.objects_s3 import S3Objects, S3Place
+from archive.objects.copying import Copy
+from archive.objects.store import ObjectKind, ObjectStore, StoredObject, kind_of
+from archive.objects.store_disk import DiskObjects
+from archive.objects.store_s3 import S3Objects, S3Place
 from tests.conftest import FaultPlan
 from tests.engines import S3
 from tests.integration.archive.house import until

@@ -10,10 +10,10 @@ from uuid import UUID
 
 import pytest
 
-from archive.pictures import plan_pictures
-from archive.pictures_poster import Posters
-from archive.pictures_storyboard import Storyboards
-from archive.views import archive_view
+from archive.library.views import archive_view
+from archive.pictures.pictures import plan_pictures
+from archive.pictures.poster import Posters
+from archive.pictures.storyboard import Storyboards
 from tests.integration.archive.clips import Clip, make_clip, make_sound
 from tests.integration.archive.house import House
 from tests.integration.archive.playing import Piece, Recorded, fetched_file, job_state, parts, playing, tool, worked

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from archive.objects import SEGMENT
-from archive.shipper import ShipperPace
+from archive.objects.store import SEGMENT
+from archive.shipping.shipper import ShipperPace
 from runtime.ids import uuid7
 from tests.integration.archive.clips import Clip, make_sound, pictures_of, sound_of
 from tests.integration.archive.house import CHANNEL, House, durations_ms, running, until

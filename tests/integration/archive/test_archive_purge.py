@@ -11,14 +11,14 @@ from uuid import UUID
 
 import pytest
 
-from archive.deletion import mark_deleted, mark_restored
 from archive.errors import StoreUnavailable
-from archive.jobs import LeasedJob, NewJob, add_jobs
-from archive.objects import JPEG, SEGMENT, StoredObject
-from archive.objects_disk import DiskObjects
-from archive.playlist import LiveSegment
-from archive.purge import Purger
-from archive.retention_store import place_hold, release_hold
+from archive.jobs.jobs import LeasedJob, NewJob, add_jobs
+from archive.library.deletion import mark_deleted, mark_restored
+from archive.library.purge import Purger
+from archive.media.playlist import LiveSegment
+from archive.objects.store import JPEG, SEGMENT, StoredObject
+from archive.objects.store_disk import DiskObjects
+from archive.retention.store import place_hold, release_hold
 from eventbus.outbox import Transaction
 from events import DeleteReason
 from tests.integration.archive.house import House, running, until

@@ -10,14 +10,14 @@ from uuid import UUID
 import pytest
 from pydantic import SecretStr
 
-from archive import retention_store
-from archive.deletion import mark_restored
 from archive.errors import ObjectMissing, StoreUnavailable
-from archive.objects import SEGMENT, ObjectStore
-from archive.objects_disk import DiskObjects
-from archive.objects_s3 import S3Objects, S3Place
-from archive.retention import ChannelTerms, Scope, Tally, Terms
-from archive.retention_work import RetentionWork
+from archive.library.deletion import mark_restored
+from archive.objects.store import SEGMENT, ObjectStore
+from archive.objects.store_disk import DiskObjects
+from archive.objects.store_s3 import S3Objects, S3Place
+from archive.retention import store as retention_store
+from archive.retention.plan import ChannelTerms, Scope, Tally, Terms
+from archive.retention.work import RetentionWork
 from archive.rounds import RoundLost, Rounds, claim_round
 from runtime.ids import uuid7
 from tests.engines import S3

@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner, Result
 
-from archive.objects import SEGMENT
-from archive.objects_disk import DiskObjects
+from archive.objects.store import SEGMENT
+from archive.objects.store_disk import DiskObjects
 from console.__main__ import app
 from runtime.ids import uuid7
 from tests.engines import Database

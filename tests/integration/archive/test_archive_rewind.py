@@ -12,8 +12,8 @@ import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 
-from archive.rewind import LOOK_AGAIN_SECONDS, Rewinds
-from archive.rewind_api import RewindApi
+from archive.publishing.rewind import LOOK_AGAIN_SECONDS, Rewinds
+from archive.publishing.rewind_api import RewindApi
 from runtime.http_server import HttpServer
 from runtime.ids import uuid7
 from runtime.settings import HttpSettings

@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
 from archive.errors import StoreUnavailable
-from archive.objects import PLAYLIST, SEGMENT
-from archive.objects_s3 import S3Objects, S3Place
+from archive.objects.store import PLAYLIST, SEGMENT
+from archive.objects.store_s3 import S3Objects, S3Place
 from tests.engines import S3, unique_name
 from tests.integration.archive.clips import Clip
 from tests.integration.archive.house import House, running

@@ -15,8 +15,8 @@ from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
 from archive.errors import StoreUnavailable
-from archive.objects import MP4, SEGMENT, StoredObject
-from archive.objects_s3 import PARTS_ABOVE_BYTES, S3Objects, S3Place
+from archive.objects.store import MP4, SEGMENT, StoredObject
+from archive.objects.store_s3 import PARTS_ABOVE_BYTES, S3Objects, S3Place
 from tests.engines import S3
 
 # What a store without tiers of its own takes; it stands for a colder one.

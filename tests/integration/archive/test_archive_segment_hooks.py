@@ -12,9 +12,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
-from archive.segment_hook_files import HookedDirectories
-from archive.segment_hooks import SegmentHooks
-from archive.shipper_rows import Shipments
+from archive.shipping.hook_files import HookedDirectories
+from archive.shipping.hooks import SegmentHooks
+from archive.shipping.rows import Shipments
 from runtime.http_server import HttpServer
 from runtime.ids import uuid7
 from runtime.settings import HttpSettings

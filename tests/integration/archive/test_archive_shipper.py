@@ -12,11 +12,11 @@ from uuid import UUID
 import pytest
 
 from archive.errors import StoreUnavailable
-from archive.objects import ObjectKind, StoredObject
-from archive.objects_disk import DiskObjects
-from archive.shipper import ShipperPace
-from archive.shipper_rows import LostSegment, Shipments
-from archive.spool_room import REASON, SpoolLimits
+from archive.objects.store import ObjectKind, StoredObject
+from archive.objects.store_disk import DiskObjects
+from archive.shipping.rows import LostSegment, Shipments
+from archive.shipping.shipper import ShipperPace
+from archive.shipping.spool_room import REASON, SpoolLimits
 from runtime.monthly_partitions import MONTHS_AHEAD
 from tests.integration.archive.clips import Clip
 from tests.integration.archive.house import House, running, until

@@ -9,12 +9,12 @@ from uuid import UUID
 import pytest
 from pydantic import SecretStr
 
-from archive import retention_store
-from archive.objects import PLAYLIST, SEGMENT, ObjectStore
-from archive.objects_s3 import S3Objects, S3Place
-from archive.playlist import LiveSegment
-from archive.retention import Scope, Tally
-from archive.sweeper import Sweeper, SweepReport, SweepRules
+from archive.media.playlist import LiveSegment
+from archive.objects.store import PLAYLIST, SEGMENT, ObjectStore
+from archive.objects.store_s3 import S3Objects, S3Place
+from archive.retention import store as retention_store
+from archive.retention.plan import Scope, Tally
+from archive.retention.sweeper import Sweeper, SweepReport, SweepRules
 from runtime.ids import uuid7
 from tests.integration.archive.house import CHANNEL, House
 

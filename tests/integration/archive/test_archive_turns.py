@@ -9,8 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from archive.chunks import CHUNK
-from archive.jobs import URGENT, USUAL, WHENEVER, LeasedJob, NewJob, add_jobs, again
+from archive.jobs.jobs import URGENT, USUAL, WHENEVER, LeasedJob, NewJob, add_jobs, again
+from archive.ladder.chunks import CHUNK
 from runtime.ids import uuid7
 from tests.integration.archive.house import House
 

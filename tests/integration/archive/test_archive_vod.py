@@ -13,8 +13,8 @@ from uuid import UUID
 
 import pytest
 
-from archive.chunks import ChunkState
-from archive.ladder_settings import parse_ladder
+from archive.ladder.chunks import ChunkState
+from archive.ladder.settings import parse_ladder
 from tests.integration.archive.clips import Clip, Pictures, pictures_of, sound_of
 from tests.integration.archive.house import House, durations_ms, running
 from tests.integration.archive.media_server import MediaServerDisk

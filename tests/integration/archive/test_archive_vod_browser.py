@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from archive.errors import ObjectMissing
-from archive.ladder_settings import parse_ladder
+from archive.ladder.settings import parse_ladder
 from deploy.local.places import CHECKOUT
 from tests.chromium import PROGRAM, Page, open_page
 from tests.integration.archive.clips import Clip

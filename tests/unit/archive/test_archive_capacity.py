@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive.capacity import (
+from archive.retention.capacity import (
     Keeping,
     Load,
     Month,

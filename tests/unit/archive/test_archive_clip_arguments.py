@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from archive.clip_arguments import Bounds, Picture, cut_arguments, look_arguments, parted_arguments
-from archive.clips_cutting import Segment, read_look
+from archive.clips.arguments import Bounds, Picture, cut_arguments, look_arguments, parted_arguments
+from archive.clips.cutting import Segment, read_look
 from archive.errors import MediaRefused
 
 SOURCE, TARGET = Path("in.ts"), Path("out.ts")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive.clips import (
+from archive.clips.plan import (
     ClipRange,
     Piece,
     RangeRefused,
@@ -18,7 +18,7 @@ from archive.clips import (
     plan_clip,
     timed,
 )
-from archive.ladder import SourceSegment
+from archive.ladder.ladder import SourceSegment
 
 
 def recording(*durations_ms: int, anew: tuple[int, ...] = (), missing: tuple[int, ...] = ()) -> list[TimedSegment]:

@@ -5,10 +5,10 @@ from uuid import UUID
 
 import pytest
 
-from archive.download_ffmpeg import download_arguments, download_probe_arguments
-from archive.download_plan import RUNS_MAX, Run, concat_list, runs_of
+from archive.downloads.arguments import download_arguments, download_probe_arguments
+from archive.downloads.plan import RUNS_MAX, Run, concat_list, runs_of
 from archive.errors import PlaylistUnreadable
-from archive.playlist import PlaylistEntry, vod_playlist
+from archive.media.playlist import PlaylistEntry, vod_playlist
 
 STREAM = UUID("01922222-2222-7222-8222-222222222222")
 

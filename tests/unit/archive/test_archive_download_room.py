@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from archive.download_room import UNLOCKED_SECONDS, clear_leftovers, download_room
+from archive.downloads.room import UNLOCKED_SECONDS, clear_leftovers, download_room
 from archive.errors import MediaRefused
 
 

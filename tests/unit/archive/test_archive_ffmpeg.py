@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from archive.encoders import ENCODER_NAMES, PRESET_DEFAULTS, PRESETS, Encoder, EncoderName
-from archive.ffmpeg import probe_arguments, rendition_arguments, sound_arguments
-from archive.ladder import SOUND_ALONE, Rendition
+from archive.ladder.ladder import SOUND_ALONE, Rendition
+from archive.media.encoders import ENCODER_NAMES, PRESET_DEFAULTS, PRESETS, Encoder, EncoderName
+from archive.media.ffmpeg import probe_arguments, rendition_arguments, sound_arguments
 
 LARGE = Rendition("720p", width_px=1280, height_px=720, video_bits_per_second_max=3_500_000)
 SMALL = Rendition("480p", width_px=854, height_px=480, video_bits_per_second_max=1_400_000)

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive.gaps import (
+from archive.ladder.ladder import SourceSegment
+from archive.publishing.gaps import (
     GAPS_MAX,
     NOT_IN_STORE,
     UNKNOWN_REASON,
@@ -13,7 +14,6 @@ from archive.gaps import (
     find_gaps,
     missing_segments,
 )
-from archive.ladder import SourceSegment
 
 
 def segments(*sequences: int) -> list[SourceSegment]:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive.ladder import CHUNK_SEGMENTS_MAX, LadderStep, SourceSegment, deserved, group_chunks, mark_gaps
-from archive.ladder_settings import LadderSettings, parse_ladder
+from archive.ladder.ladder import CHUNK_SEGMENTS_MAX, LadderStep, SourceSegment, deserved, group_chunks, mark_gaps
+from archive.ladder.settings import LadderSettings, parse_ladder
 
 LADDER = parse_ladder(LadderSettings.model_fields["archive_ladder"].default)
 

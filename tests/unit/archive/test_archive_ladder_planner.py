@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive.ladder import Chunk, SourceSegment, group_chunks, mark_gaps
-from archive.ladder_planner import closed_chunks
+from archive.ladder.ladder import Chunk, SourceSegment, group_chunks, mark_gaps
+from archive.ladder.planner import closed_chunks
 
 
 def segment(sequence: int, duration_ms: int = 2000, *, discontinuity: bool = False) -> SourceSegment:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from archive.ladder import SourceSegment
-from archive.pictures_ffmpeg import poster_arguments, read_brightness, sheet_arguments, tile_arguments
-from archive.pictures_layout import Layout, lay_out, poster_segments, storyboard_vtt, tile_segments
+from archive.ladder.ladder import SourceSegment
+from archive.pictures.arguments import poster_arguments, read_brightness, sheet_arguments, tile_arguments
+from archive.pictures.layout import Layout, lay_out, poster_segments, storyboard_vtt, tile_segments
 
 INPUT = "ffmpeg -f mpegts -max_pixels 37748736 -protocol_whitelist file"
 JPEG = "-f image2 -c:v mjpeg -frames:v 1 -pix_fmt yuvj420p -q:v {quality} -threads 1 -update 1 /w/out.jpg"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archive.errors import PlaylistUnreadable
-from archive.playlist import (
+from archive.media.playlist import (
     LiveSegment,
     PlaylistEntry,
     Variant,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from archive.errors import MediaRefused
-from archive.probe import read_probe
+from archive.media.probe import read_probe
 
 VIDEO = {
     "codec_type": "video",

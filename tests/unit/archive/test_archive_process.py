@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from archive.errors import ProcessFailed, ProcessOutputTooLarge, ProcessTimedOut
-from archive.process import Limits, ProcessRunner, Progress, ProgressReader, confined, network_can_be_dropped
+from archive.media.process import Limits, ProcessRunner, Progress, ProgressReader, confined, network_can_be_dropped
 
 LIMITS = Limits(
     time_seconds=20,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from archive.chunks import ChunkSegment, ChunkState
-from archive.ladder import SourceSegment
-from archive.playlist import vod_playlist
-from archive.rendition_entries import entries_of, pieces_of
+from archive.ladder.chunks import ChunkSegment, ChunkState
+from archive.ladder.ladder import SourceSegment
+from archive.ladder.rendition_entries import entries_of, pieces_of
+from archive.media.playlist import vod_playlist
 
 SOURCE = [SourceSegment(n, 2000, 500, discontinuity=n == 3) for n in range(6)]
 

@@ -9,7 +9,19 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive.retention import Aged, ChannelTerms, Days, Hold, Never, Policy, Scope, Terms, by_channel, plan, step_for
+from archive.retention.plan import (
+    Aged,
+    ChannelTerms,
+    Days,
+    Hold,
+    Never,
+    Policy,
+    Scope,
+    Terms,
+    by_channel,
+    plan,
+    step_for,
+)
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 NEVER: Never = "never"

@@ -8,7 +8,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive.rewind import HOLE_SECONDS, TARGET_SECONDS, RewindPlaylist, ShippedSegment
+from archive.publishing.rewind import HOLE_SECONDS, TARGET_SECONDS, RewindPlaylist, ShippedSegment
 
 STREAM = UUID("01975a7e-0000-7000-8000-000000000001")
 WHOLE = 1_000.0

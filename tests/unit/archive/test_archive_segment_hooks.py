@@ -10,10 +10,10 @@ from uuid import UUID
 import pytest
 
 from archive.errors import ArchiveError
-from archive.playlist import LiveSegment, parse_live_playlist
+from archive.media.playlist import LiveSegment, parse_live_playlist
 from archive.problems import ForbiddenSegmentFile, MalformedSegmentHook
-from archive.segment_hook_dialects import HookedSegment, parse_mediamtx, parse_srs
-from archive.segment_hook_files import WINDOW_SEGMENTS, HookedDirectories
+from archive.shipping.hook_dialects import HookedSegment, parse_mediamtx, parse_srs
+from archive.shipping.hook_files import WINDOW_SEGMENTS, HookedDirectories
 
 STREAM = UUID("01890000-0000-7000-8000-0000000000aa")
 SRS = {

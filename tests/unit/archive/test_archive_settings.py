@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from archive.encoders import Encoder
-from archive.ladder import LadderStep
+from archive.ladder.ladder import LadderStep
+from archive.media.encoders import Encoder
 from archive.settings import ArchiveSettings
 from runtime.settings import SettingsInvalid, load_settings
 

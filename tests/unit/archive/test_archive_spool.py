@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from archive.shipper_turns import Turns
-from archive.spool import Copies, Seen, Spool
-from archive.spool_room import REASON, SpoolLimits, SpoolRoom, remove_copies
+from archive.shipping.spool import Copies, Seen, Spool
+from archive.shipping.spool_room import REASON, SpoolLimits, SpoolRoom, remove_copies
+from archive.shipping.turns import Turns
 from tests.integration.archive.media_server import MediaServerDisk
 
 STREAM = "01890000-0000-7000-8000-0000000000aa"

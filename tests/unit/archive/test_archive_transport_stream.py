@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive.transport_stream import TransportFacts, read_transport_stream
+from archive.media.transport_stream import TransportFacts, read_transport_stream
 from tests.integration.archive.clips import make_clip, make_sound, pictures_of
 
 

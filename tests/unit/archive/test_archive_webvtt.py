@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from archive.captions_api import language_tag
 from archive.errors import CaptionsRefused
-from archive.webvtt import CUES_MAX, LINE_CHARACTERS_MAX, read_captions
+from archive.library.captions_api import language_tag
+from archive.library.webvtt import CUES_MAX, LINE_CHARACTERS_MAX, read_captions
 
 CUE = "00:01.000 --> 00:04.500"
 

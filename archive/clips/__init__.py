@@ -1,0 +1,1 @@
+"""Clips: recordings that are cut from others."""

@@ -1,0 +1,1 @@
+"""Recordings as MP4 files, made when somebody asks."""

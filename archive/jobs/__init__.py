@@ -1,0 +1,1 @@
+"""Leased jobs of every kind, and the worker that does them."""

@@ -1,0 +1,1 @@
+"""The renditions of a recording: what it deserves, planned in chunks, made, and completed."""

@@ -1,0 +1,1 @@
+"""What touches media: ffmpeg's argument lists, children under limits, probes, transport streams, playlists."""

@@ -1,0 +1,1 @@
+"""How long recordings stay and what they take: cooling, deleting by age, sweeping, capacity."""
