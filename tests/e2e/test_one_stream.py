@@ -121,7 +121,10 @@ def test_no_secret_is_in_any_command_line_of_ours(lived: Lived) -> None:
     ("first", "followed_into"),
     [
         ("stream_started", {"streaming.publishing", "notify.fanout", "archive.intake"}),
-        ("stream_ended", {"streaming.publishing", "archive.intake", "archive.shipping.follower", "archive.jobs.worker"}),
+        (
+            "stream_ended",
+            {"streaming.publishing", "archive.intake", "archive.shipping.follower", "archive.jobs.worker"},
+        ),
     ],
 )
 def test_one_trace_runs_from_the_request_through_every_service(
