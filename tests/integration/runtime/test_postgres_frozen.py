@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from pydantic import SecretStr
 
-from runtime.postgres import CANCELLED_SECONDS_MAX, CLOSE_TIMEOUT_SECONDS, Connection, connect, open_pool
+from runtime.postgres import CANCELLED_SECONDS_MAX, CLOSE_TIMEOUT_SECONDS, Connection, Pool, connect, open_pool
 from runtime.settings import PostgresSettings
 from tests.engines import Database
 from tests.integration.runtime.freezable import FreezableWay
 
 SPARE_SECONDS = 4.0
 """For a busy machine; what is not bounded takes ten seconds."""
+ANSWERED_ATTEMPTS = 10
 
 
 @pytest.fixture
@@ -82,16 +83,27 @@ async def test_a_cancelled_transaction_on_a_server_that_answers_rolls_back_and_k
 ) -> None:
     settings = PostgresSettings(postgres_dsn=database.dsn, postgres_connections_max=1)
     async with open_pool(settings, schema="accounts") as pool:
-        begun: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        # Within the time that is allowed for it; on a machine that is busy with other tests, one of a few is.
+        for _ in range(ANSWERED_ATTEMPTS):
+            pid, seconds = await _cancelled_transaction(pool)
+            if seconds < CANCELLED_SECONDS_MAX / 2:
+                assert await pool.fetchval("SELECT pg_backend_pid()") == pid
+                return
+    pytest.fail(f"no rollback was quick enough to tell, the last one took {seconds:.1f} s")
 
-        async def work() -> None:
-            async with pool.acquire() as connection, connection.transaction():
-                begun.set_result(await connection.fetchval("SELECT pg_backend_pid()"))
-                await connection.execute("SELECT pg_sleep(60)")
 
-        task = asyncio.ensure_future(work())
-        pid = await begun
-        task.cancel()
-        await asyncio.wait({task}, timeout=30)
-        assert task.cancelled()
-        assert await pool.fetchval("SELECT pg_backend_pid()") == pid
+async def _cancelled_transaction(pool: Pool) -> tuple[int, float]:
+    """The server's process whose transaction was cancelled, and how long that took."""
+    begun: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def work() -> None:
+        async with pool.acquire() as connection, connection.transaction():
+            begun.set_result(await connection.fetchval("SELECT pg_backend_pid()"))
+            await connection.execute("SELECT pg_sleep(60)")
+
+    task = asyncio.ensure_future(work())
+    pid, began = await begun, asyncio.get_running_loop().time()
+    task.cancel()
+    await asyncio.wait({task}, timeout=30)
+    assert task.cancelled()
+    return pid, asyncio.get_running_loop().time() - began
