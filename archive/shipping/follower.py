@@ -85,8 +85,10 @@ class Follower:
             self._begun = False
             with trace_scope(self._traceparent):
                 await self._settle()
-        segments = await self._gear.patience.until_done("settle", lambda: self._gear.shipments.settle(self.stream_id))
-        log.info("recording_settled", segments=segments, lost=len(self.spool.lost))
+        with trace_scope(self._traceparent):
+            settle = partial(self._gear.shipments.settle, self.stream_id)
+            segments = await self._gear.patience.until_done("settle", settle)
+            log.info("recording_settled", segments=segments, lost=len(self.spool.lost))
 
     async def _begin(self) -> None:
         files = await asyncio.to_thread(self.spool.files)

@@ -206,7 +206,8 @@ async def check_stream(server: Server, show: Show, stream_id: UUID) -> None:
     said = await eventually(
         of_recording, until=lambda all_: "recording.completed" in all_, seconds_max=RECORDED_SECONDS_MAX
     )
-    assert said == ["recording.published", "recording.completed"]
+    # How far the ladder was is said as often as there was time to.
+    assert [kind for kind in said if kind != "recording.progressed"] == ["recording.published", "recording.completed"]
     assert await server.said("streaming", stream_id) == ["stream.started", "stream.ended"]
     own = await server.rows("streaming", "SELECT stream_id FROM streams WHERE channel_id = $1", show.streamer.user_id)
     assert [row["stream_id"] for row in own] == [stream_id]

@@ -33,19 +33,18 @@ BORDER_SECONDS = 4
 PLAYER = """<!doctype html><script src="/hls.js"></script><video muted></video><script>
 const video = document.querySelector("video");
 let hls, errors;
-function load(url) {
+/** Begin anew, in one rendition and no other. */
+function load(url, level = -1) {
   hls?.destroy();
   errors = [];
-  hls = new Hls({ startPosition: 0 });
+  hls = new Hls({ startPosition: 0, autoStartLoad: false });
   hls.on(Hls.Events.ERROR, (_, error) => errors.push(`${error.details}${error.fatal ? " (fatal)" : ""}`));
+  hls.on(Hls.Events.MANIFEST_PARSED, () => {
+    hls.loadLevel = level;
+    hls.startLoad(0);
+  });
   hls.loadSource(url);
   hls.attachMedia(video);
-}
-/** Begin again in another rendition. */
-function choose(level) {
-  video.pause();
-  video.currentTime = 0;
-  hls.currentLevel = level;
 }
 function play(from) {
   video.currentTime = from;
@@ -108,18 +107,28 @@ async def check_played(page: Page, height_px: int) -> None:
     assert await page.evaluate("errors") == []
 
 
+async def check_switched(page: Page, url: str) -> None:
+    """While it plays, a viewer chooses another rendition."""
+    await page.evaluate(f"load('{url}', 2)")
+    await page.until("video.readyState > 2")
+    await page.evaluate("play(0)")
+    await page.until("video.currentTime > 0.2 && video.videoHeight === 270")
+    await page.evaluate("void (hls.nextLevel = 0)")
+    await page.until("video.videoHeight === 144")
+    assert await page.evaluate("errors") == []
+
+
 async def test_hls_js_plays_every_rendition_over_every_border(house: House, tmp_path: Path) -> None:
     stream_id = await recorded(house, make_source(tmp_path / "take"))
     async with serving(house) as origin, open_page(tmp_path / "profile") as page:
         await page.call("Page.enable")
         await page.call("Page.navigate", url=origin)
         await page.until("typeof Hls === 'function' && Hls.isSupported()")
-        await page.evaluate(f"load('/{stream_id}/master.m3u8')")
-        await page.until("hls.levels.length > 0")
-        # hls.js leaves sound alone out of its levels as long as there are pictures.
-        assert await page.evaluate("hls.levels.map((level) => level.height)") == [144, 240, 270]
         for level, height_px in ((2, 270), (0, 144), (1, 240)):
-            await page.evaluate(f"choose({level})")
+            await page.evaluate(f"load('/{stream_id}/master.m3u8', {level})")
             await check_played(page, height_px)
+            # hls.js leaves sound alone out of its levels as long as there are pictures.
+            assert await page.evaluate("hls.levels.map((level) => level.height)") == [144, 240, 270]
+        await check_switched(page, f"/{stream_id}/master.m3u8")
         await page.evaluate(f"load('/{stream_id}/audio/index.m3u8')")
         await check_played(page, 0)
