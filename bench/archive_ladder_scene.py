@@ -96,12 +96,12 @@ class Scene:
             await connection.execute(_SEGMENTS, stream_id, SEGMENT_MS, list(range(len(segments))), sizes)
         return stream_id
 
-    async def plan(self, stream_id: UUID, segments: Sequence[Path]) -> None:
-        """Have its ladder made, as the planner does it."""
+    async def plan(self, stream_id: UUID, segments: Sequence[Path], renditions: Sequence[Rendition]) -> None:
+        """Have these renditions made, as the planner does it."""
         sources = [SourceSegment(n, SEGMENT_MS, 1, discontinuity=False) for n in range(len(segments))]
         chunk_seconds = ArchiveSettings.model_fields["archive_chunk_seconds"].default
         async with self.pool.acquire() as connection, connection.transaction():
-            await plan_renditions(connection, stream_id, self.renditions(), float(FRAME_RATE))
+            await plan_renditions(connection, stream_id, renditions, float(FRAME_RATE))
             await extend(connection, stream_id, group_chunks(sources, target_ms=round(chunk_seconds * 1000)))
             await connection.execute("update recordings set ladder_planned_at = now() where stream_id = $1", stream_id)
 
@@ -139,7 +139,7 @@ class Scene:
         try:
             warm = [await self.recorded(self.segments[:3]) for _ in range(2 * number)]
             for stream_id in warm:
-                await self.plan(stream_id, self.segments[:3])
+                await self.plan(stream_id, self.segments[:3], self.renditions())
             for stream_id in warm:
                 await self.until_completed(stream_id)
             yield [psutil.Process(process.pid) for process in started]
@@ -150,11 +150,13 @@ class Scene:
             for process in started:
                 await process.wait()
 
-    async def by_workers(self, workers: Sequence[psutil.Process], segments: Sequence[Path]) -> Spent:
-        """The whole ladder, from its plan to its master playlist."""
+    async def by_workers(
+        self, workers: Sequence[psutil.Process], segments: Sequence[Path], renditions: Sequence[Rendition]
+    ) -> Spent:
+        """These renditions, from their plan to the master playlist."""
         stream_id = await self.recorded(segments)
         cpu_before, started = sum(map(_cpu_seconds, workers)), time.perf_counter()
-        await self.plan(stream_id, segments)
+        await self.plan(stream_id, segments, renditions)
         await self.until_completed(stream_id)
         return Spent(time.perf_counter() - started, sum(map(_cpu_seconds, workers)) - cpu_before)
 
