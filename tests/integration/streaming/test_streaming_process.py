@@ -105,11 +105,17 @@ async def test_a_stream_outlives_the_process(
     async def seen_at() -> object:
         return await connection.fetchval("SELECT seen_at FROM open_streams")
 
+    async def media() -> bool:
+        directory = Path(stack.environment()["LIVESTREAM_ARCHIVE_HLS_DIRECTORY"])
+        return await asyncio.to_thread(lambda: any(directory.glob("*/*.ts")))
+
     address = stack.environment()["LIVESTREAM_STREAMING_PUBLIC_INGEST_URL"]
     async with AsyncExitStack() as publisher_stack:
         async with start() as first:
             publisher = await publisher_stack.enter_async_context(publishing(f"{address}/{key}"))
             await eventually(status, until=lambda found: found == "live")
+            # the row is there before the answer is: only once media flow has the publisher been let in
+            await eventually(media, until=bool, what="no media arrived")
             first.kill()
             await first.wait()
         # the media server asks every 5 s whether the publisher may go on, and gets no answer
