@@ -63,6 +63,8 @@ class RunningNotify:
     pool: Pool
     bus: MemoryBus
     running: "asyncio.Task[None]"
+    sockets: list[aiohttp.ClientWebSocketResponse] = field(default_factory=list)
+    """Those that a test has opened; closed when it is over."""
 
     async def stop(self) -> None:
         """Ask the process to stop, as SIGTERM does, and wait for it."""
@@ -162,9 +164,10 @@ async def running_notify(settings: NotifySettings, bus: MemoryBus) -> AsyncItera
         server = HttpServer(process.apis, settings=settings, verifier=verifier, health=health)
         services = [server, *process.services]
         running = asyncio.create_task(supervise(services, stop_grace_seconds=settings.stop_grace_seconds))
+        sockets: list[aiohttp.ClientWebSocketResponse] = []
         try:
             port = await _or_its_failure(running, server.listening())
-            notify = RunningNotify(f"http://127.0.0.1:{port}", session, pool, bus, running)
+            notify = RunningNotify(f"http://127.0.0.1:{port}", session, pool, bus, running, sockets)
             [gateway] = [service for service in process.services if isinstance(service, LiveGateway)]
             await _or_its_failure(running, gateway.subscribed.wait())
             yield notify
@@ -172,6 +175,8 @@ async def running_notify(settings: NotifySettings, bus: MemoryBus) -> AsyncItera
             running.cancel()
             await asyncio.wait([running])
             await redis.aclose()
+            for socket in sockets:
+                await socket.close()
             if not running.cancelled() and (error := running.exception()) is not None:
                 raise error
 

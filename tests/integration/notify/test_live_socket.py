@@ -23,7 +23,9 @@ async def bob_follows_ada(pool: Pool) -> None:
 
 
 async def opened(notify: RunningNotify, **headers: str) -> ClientWebSocketResponse:
-    return await notify.session.ws_connect(f"{notify.url}/api/notifications/socket", headers=headers)
+    ws = await notify.session.ws_connect(f"{notify.url}/api/notifications/socket", headers=headers)
+    notify.sockets.append(ws)
+    return ws
 
 
 async def joined(notify: RunningNotify, person: Person, last_event_id: str | None = None) -> ClientWebSocketResponse:
