@@ -127,11 +127,6 @@ class Recordings:
         rows = await QUERIES.list_known(self._pool, stream_ids=stream_ids)
         return {row["stream_id"] for row in rows if row["settled_at"] is not None}
 
-    async def played_for(self, keep_seconds: float, stream_ids: Sequence[UUID]) -> list[UUID]:
-        """Those of ``stream_ids`` whose recording has played for ``keep_seconds``."""
-        rows = await QUERIES.list_swept(self._pool, stream_ids=stream_ids, keep_seconds=keep_seconds)
-        return [row["stream_id"] for row in rows]
-
     async def shipped(self, stream_id: UUID) -> set[int]:
         """The numbers of the segments that are in the store."""
         rows = await QUERIES.list_shipped(self._pool, stream_id=stream_id, rows_max=SEGMENTS_MAX)
@@ -147,11 +142,6 @@ class Recordings:
             size_bytes=size_bytes,
             discontinuity=segment.discontinuity,
         )
-
-    async def settle(self, stream_id: UUID) -> int | None:
-        """Nothing more will be shipped; the number of segments, or None when it was said before."""
-        segments: int | None = await QUERIES.settle(self._pool, stream_id=stream_id)
-        return segments
 
     async def segments(self, stream_id: UUID) -> list[SourceSegment]:
         """All segments of a stream in order. Raises MediaRefused when there are too many."""
