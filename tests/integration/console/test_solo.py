@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -176,8 +177,12 @@ def test_a_port_in_use_is_named_with_the_fix(new_server: Callable[..., Server], 
         "services": int(server.settings["LIVESTREAM_HTTP_PORT"]),
     }[whose]
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", port))
-        taken.listen()
+        # A connection of before that has not quite ended is no reason to wait.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Another test may have it at this moment; that does as well.
+        with suppress(OSError):
+            taken.bind(("127.0.0.1", port))
+            taken.listen()
         line = refused(server)
     assert f"port {port} is in use by another program" in line
     assert f"ss -ltnp 'sport = :{port}'" in line
