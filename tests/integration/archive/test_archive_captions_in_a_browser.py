@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from archive.library.captions import CaptionStore
 from archive.library.webvtt import read_captions
-from tests.chromium import PROGRAM, open_page
+from tests.chromium import open_page
 from tests.integration.archive.clips import make_clip
 from tests.integration.archive.house import House
+from tests.integration.archive.player import NEEDED, served
 from tests.integration.archive.playing import Recorded, playing
 
-HLS_JS = Path(__file__).parents[3] / "web/vendor/hls.min.js"
 VTT = b"WEBVTT\n\n00:01.000 --> 00:02.000\nFirst\n\n00:05.000 --> 00:05.500\nAfter the publisher came back\n"
 PAGE = """<!doctype html><video muted></video><script src="/hls.js"></script><script>
 const hls = new Hls(), video = document.querySelector("video");
@@ -28,32 +25,7 @@ hls.loadSource(location.search.slice(1));
 hls.attachMedia(video);
 </script>"""
 
-pytestmark = [
-    pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed"),
-    pytest.mark.skipif(not HLS_JS.exists(), reason="hls.js is not installed (make setup does)"),
-]
-
-
-@asynccontextmanager
-async def served(objects: Path) -> AsyncIterator[str]:
-    """A page that plays what is in the store."""
-
-    async def page(_: web.Request) -> web.Response:
-        return web.Response(text=PAGE, content_type="text/html")
-
-    async def script(_: web.Request) -> web.FileResponse:
-        return web.FileResponse(HLS_JS)
-
-    application = web.Application()
-    application.add_routes([web.get("/", page), web.get("/hls.js", script), web.static("/recordings", objects)])
-    runner = web.AppRunner(application, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        yield f"http://127.0.0.1:{site.port}"
-    finally:
-        await runner.cleanup()
+pytestmark = NEEDED
 
 
 async def test_hls_js_shows_cues_at_their_time(house: House, tmp_path: Path) -> None:
@@ -64,7 +36,7 @@ async def test_hls_js_shows_cues_at_their_time(house: House, tmp_path: Path) -> 
     recording = await house.recording(stream_id)
     file = await store.put(recording, "en", "English", read_captions(VTT))
     assert "MPEGTS:90" in await house.text(f"{stream_id}/{file.name}"), "the stream does not begin at 0"
-    async with served(tmp_path / "objects") as origin, open_page(tmp_path / "profile") as page:
+    async with served(tmp_path / "objects", PAGE) as origin, open_page(tmp_path / "profile") as page:
         await page.call("Page.navigate", url=f"{origin}/?/recordings/{stream_id}/master.m3u8")
         await page.until("window.cues && cues().length === 2 && begins() !== null")
         begins = await page.evaluate("begins()")
