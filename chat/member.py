@@ -1,4 +1,4 @@
-"""One client's socket as a room sees it: prebuilt frames go straight to the transport, within a bounded backlog."""
+"""One client's connection as a room sees it: prebuilt frames go straight to the transport, within a bounded backlog."""
 
 import asyncio
 import socket
@@ -9,31 +9,41 @@ from aiohttp import web
 
 _LINGER_RESET = struct.pack("ii", 1, 0)  # close sends RST at once and drops what the kernel still holds
 
+Socket = tuple[int, web.WebSocketResponse | None, Callable[[], bool], Callable[[], int]]
+"""A descriptor, and what must hold before anything is sent on it: the WebSocket is not closed, the transport is not
+closing, and nothing waits in the transport.
+"""
+
 
 class Member:
-    """A joined client.
+    """A joined client, of a WebSocket or (with ``ws`` None) of a plain connection.
 
     Frames bypass aiohttp's writer: without compression it writes every frame whole and at once, so whole frames from
     here and its control frames never mix. After its close frame nothing may follow; `ws.closed` is set before that.
     """
 
-    __slots__ = ("_backlog_bytes_max", "_slow", "_transport", "_ws", "on_slow")
+    __slots__ = ("_backlog_bytes_max", "_slow", "_transport", "_ws", "on_slow", "socket")
 
-    def __init__(self, ws: web.WebSocketResponse, transport: asyncio.Transport, *, backlog_bytes_max: int) -> None:
+    def __init__(
+        self, ws: web.WebSocketResponse | None, transport: asyncio.Transport, *, backlog_bytes_max: int
+    ) -> None:
         self._ws = ws
         self._transport = transport
         self._backlog_bytes_max = backlog_bytes_max
         self._slow = False
         self.on_slow: Callable[[], None] = self.abort
         """Told once when the client turned out not to read."""
+        self.socket = _socket_of(ws, transport)
+        """For the send loop in C, which passes by the transport while that is idle; None: only `write` will do."""
 
-    def write(self, frames: bytes) -> None:
+    def write(self, frames: bytes, /) -> None:
         """Queue whole frames; a client whose backlog is over the bound gets nothing more and is reported as slow."""
         transport = self._transport
-        if self._ws.closed or self._slow or transport.is_closing():
+        if (self._ws is not None and self._ws.closed) or self._slow or transport.is_closing():
             return
         if transport.get_write_buffer_size() > self._backlog_bytes_max:
             self._slow = True
+            self.socket = None
             self.on_slow()
             return
         transport.write(frames)
@@ -59,3 +69,10 @@ class Member:
         connection = self._transport.get_extra_info("socket")
         if connection is not None:
             connection.setsockopt(socket.SOL_SOCKET, option, value)
+
+
+def _socket_of(ws: web.WebSocketResponse | None, transport: asyncio.Transport) -> Socket | None:
+    connection = transport.get_extra_info("socket")
+    if connection is None or transport.get_extra_info("sslcontext") is not None:
+        return None  # not connected any more, or the transport encrypts
+    return connection.fileno(), ws, transport.is_closing, transport.get_write_buffer_size
