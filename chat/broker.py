@@ -50,11 +50,31 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """How often a sender may publish in a room: at most ``messages_max`` in any ``seconds``, over all gateways."""
+    """How often a sender may publish in a room: at most ``messages_max`` in any ``seconds``, over all gateways.
 
+    ``name`` (``pace``, ``slow-mode``) keeps allowances of one sender apart, and says in a refusal which it was.
+    """
+
+    name: str
     sender: str
     messages_max: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """Refuse what the room has said already: the same ``digest`` in the last ``seconds``, by whomever."""
+
+    digest: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What must hold for a publish, over all gateways. All is checked before anything is written or used up."""
+
+    allowances: tuple[Allowance, ...] = ()
+    unique: Unique | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +86,8 @@ class Retention:
     position_seconds: float = 86_400.0
     """Offsets outlive messages, so that a quiet room continues its count; only the position is kept, no content."""
     sent_id_seconds: float = 300.0
+    spooled_entries_max: int = 50_000
+    """Of a room, waiting to be kept for good (`chat.spool`); with so many the room takes nothing more."""
 
 
 class Listener(Protocol):
@@ -96,8 +118,14 @@ class Broker(Protocol):
         """Whether traffic is heard now."""
         ...
 
-    async def publish(self, room: UUID, message_id: str, body: bytes, allowance: Allowance) -> Published:
-        """Append and tell every listener, once per ``message_id``; raises SentTooOften beyond the allowance."""
+    async def publish(
+        self, room: UUID, message_id: str, body: bytes, conditions: Conditions, *, spooled: bool = True
+    ) -> Published:
+        """Append and tell every listener, once per ``message_id``: a repeat costs nothing and is never refused.
+
+        With ``spooled`` the message also waits in the room's `chat.spool`, by the same step. Raises SentTooOften,
+        SentBefore, or SpoolFull when too many wait there; nothing has happened then.
+        """
         ...
 
     async def read(self, room: UUID, since: Position | None, *, entries_max: int) -> Reading:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from uuid import UUID
 
-from chat.broker import Allowance, Entry, Listener, Position, Published, Reading, Retention
-from chat.errors import BrokerUnavailable, SentTooOften
+from chat.broker import Allowance, Conditions, Entry, Listener, Position, Published, Reading, Retention
+from chat.errors import BrokerUnavailable, SentBefore, SentTooOften, SpoolFull
+from chat.spool import SpooledMessage
 
 
 @dataclass
@@ -21,7 +22,9 @@ class _Room:
     offset: int = 0
     entries: "deque[tuple[float, Entry]]" = field(default_factory=deque)
     sent: dict[str, tuple[float, Position]] = field(default_factory=dict)
-    pace: dict[str, "deque[float]"] = field(default_factory=dict)
+    pace: dict[tuple[str, str], "deque[float]"] = field(default_factory=dict)
+    said: dict[str, float] = field(default_factory=dict)
+    spool: dict[str, SpooledMessage] = field(default_factory=dict)
     members: dict[str, tuple[float, int]] = field(default_factory=dict)
 
 
@@ -37,6 +40,7 @@ class MemoryServer:
         self.answers.set()
         self._rooms: dict[UUID, _Room] = {}
         self._epochs = count(1)
+        self.spool_ids = count(1)
         self._links: list[MemoryBroker] = []
 
     def room(self, room: UUID) -> _Room:
@@ -48,6 +52,10 @@ class MemoryServer:
         while state.entries and state.entries[0][0] <= old:
             state.entries.popleft()
         return state
+
+    def spooled_rooms(self) -> list[UUID]:
+        """Rooms with something in the spool."""
+        return [room for room, state in self._rooms.items() if state.spool]
 
     def lose_everything(self) -> None:
         """As FLUSHALL: rooms start again with another epoch. Links stay."""
@@ -106,18 +114,26 @@ class MemoryBroker:
         """Who hears this room over this link now."""
         return self._listeners.get(room) if self._connected else None
 
-    async def publish(self, room: UUID, message_id: str, body: bytes, allowance: Allowance) -> Published:
+    async def publish(
+        self, room: UUID, message_id: str, body: bytes, conditions: Conditions, *, spooled: bool = True
+    ) -> Published:
         state, now, keep = self._reach(room), self._server.clock(), self._server.retention
         known = state.sent.get(message_id)
         if known is not None and now < known[0]:
             return Published(known[1], fresh=False)
-        _take(state.pace.setdefault(allowance.sender, deque()), allowance, now)
+        _check(state, conditions, now)
+        if spooled and len(state.spool) >= keep.spooled_entries_max:
+            raise SpoolFull("too many messages of this room wait to be kept")
+        _use_up(state, conditions, now)
         state.offset += 1
         position = Position(state.offset, state.epoch)
         state.sent[message_id] = (now + keep.sent_id_seconds, position)
         state.entries.append((now, Entry(state.offset, body)))
         while len(state.entries) > keep.entries_max:
             state.entries.popleft()
+        if spooled:
+            spool_id = f"{next(self._server.spool_ids)}-0"
+            state.spool[spool_id] = SpooledMessage(spool_id, state.offset, state.epoch, body)
         self._server.tell(room, lambda listener: listener.published(position, body))
         return Published(position, fresh=True)
 
@@ -161,10 +177,26 @@ class MemoryBroker:
         return self._server.room(room)
 
 
-def _take(times: "deque[float]", allowance: Allowance, now: float) -> None:
-    """Use one of the allowance, or raise SentTooOften."""
+def _check(state: _Room, conditions: Conditions, now: float) -> None:
+    """Raise SentTooOften, for the allowance with the longest wait, or SentBefore."""
+    waits = [(_wait(state, allowance, now), allowance.name) for allowance in conditions.allowances]
+    longest = max(waits, default=(0.0, ""))
+    if longest[0] > 0:
+        raise SentTooOften(*longest)
+    unique = conditions.unique
+    if unique is not None and now < state.said.get(unique.digest, 0.0):
+        raise SentBefore("the room has had this text lately")
+
+
+def _wait(state: _Room, allowance: Allowance, now: float) -> float:
+    times = state.pace.setdefault((allowance.name, allowance.sender), deque())
     while times and times[0] <= now - allowance.seconds:
         times.popleft()
-    if len(times) >= allowance.messages_max:
-        raise SentTooOften(times[-allowance.messages_max] + allowance.seconds - now)
-    times.append(now)
+    return 0.0 if len(times) < allowance.messages_max else times[-allowance.messages_max] + allowance.seconds - now
+
+
+def _use_up(state: _Room, conditions: Conditions, now: float) -> None:
+    for allowance in conditions.allowances:
+        state.pace[allowance.name, allowance.sender].append(now)
+    if conditions.unique is not None:
+        state.said[conditions.unique.digest] = now + conditions.unique.seconds

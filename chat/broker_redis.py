@@ -4,26 +4,19 @@ All keys of a room share a hash tag and every script touches one room, so a clus
 since it costs every publish.
 """
 
-import asyncio
 import secrets
-from collections.abc import Sequence
-from importlib import resources
 from typing import Any
 from uuid import UUID
 
 from redis.asyncio import Redis
-from redis.exceptions import OutOfMemoryError, ReadOnlyError
 
-from chat.broker import Allowance, Entry, Listener, Position, Published, Reading, Retention
+from chat.broker import Conditions, Entry, Listener, Position, Published, Reading, Retention
 from chat.broker_redis_link import RedisLink
-from chat.errors import BrokerUnavailable, SentTooOften
-from runtime.cancellation import raise_if_cancelled
-from runtime.unavailable import UNAVAILABLE
+from chat.errors import BrokerUnavailable, SentBefore, SentTooOften, SpoolFull
+from chat.redis_calls import RedisCalls, milliseconds, room_channel, room_key
+from chat.spool_redis import SpoolNotes
 
-COMMAND_SECONDS_MAX = 3.0
 EPOCH_BYTES = 8
-
-_AWAY: tuple[type[Exception], ...] = (*UNAVAILABLE, ReadOnlyError, OutOfMemoryError)
 
 
 class RedisBroker:
@@ -34,10 +27,11 @@ class RedisBroker:
     def __init__(self, redis: Redis, retention: Retention | None = None, *, silence_seconds: float = 5.0) -> None:
         self._retention = retention or Retention()
         self._link = RedisLink(redis.connection_pool, silence_seconds=silence_seconds)
-        self._redis = redis
-        self._append = redis.register_script(_script("current_position", "append_and_publish"))
-        self._read = redis.register_script(_script("current_position", "read_since"))
-        self._count = redis.register_script(_script("count_members"))
+        self._calls = RedisCalls(redis)
+        self._notes = SpoolNotes(self._calls)
+        self._append = self._calls.script("current_position", "append_and_publish")
+        self._read = self._calls.script("current_position", "read_since")
+        self._count = self._calls.script("count_members")
 
     async def run(self) -> None:
         """Listen until cancelled, again and again when the connection is lost."""
@@ -52,75 +46,66 @@ class RedisBroker:
         if not self.connected:
             raise BrokerUnavailable("the subscription to Redis is lost")
 
-    async def publish(self, room: UUID, message_id: str, body: bytes, allowance: Allowance) -> Published:
+    async def publish(
+        self, room: UUID, message_id: str, body: bytes, conditions: Conditions, *, spooled: bool = True
+    ) -> Published:
         keep = self._retention
-        offset, epoch, fresh, wait_ms = await self._run(
-            self._append,
-            [_key(room, "position"), _key(room, "stream"), _key(room, f"sent:{message_id}"),
-             _key(room, f"pace:{allowance.sender}")],
-            [_channel(room), body, _new_epoch(), keep.entries_max, _ms(keep.entry_seconds), int(keep.position_seconds),
-             int(keep.sent_id_seconds) or 1, allowance.messages_max, _ms(allowance.seconds)],
-        )  # fmt: skip
-        if wait_ms:
-            raise SentTooOften(int(wait_ms) / 1000)
-        return Published(Position(int(offset), epoch.decode()), fresh=bool(fresh))
+        unique, allowances = conditions.unique, conditions.allowances
+        keys = [room_key(room, what) for what in ("position", "stream", f"sent:{message_id}", "spool")]
+        keys.extend(room_key(room, f"{allowance.name}:{allowance.sender}") for allowance in allowances)
+        arguments: list[str | bytes | int] = [
+            "PUBLISH", room_channel(room), body, _new_epoch(),
+            keep.entries_max, milliseconds(keep.entry_seconds), int(keep.position_seconds),
+            int(keep.sent_id_seconds) or 1, keep.spooled_entries_max if spooled else 0,
+            milliseconds(unique.seconds) if unique else 0,
+        ]  # fmt: skip
+        for allowance in allowances:
+            arguments.extend((allowance.messages_max, milliseconds(allowance.seconds)))
+        if unique is not None:
+            keys.append(room_key(room, f"said:{unique.digest}"))
+        if spooled:
+            await self._notes.before(room)
+        published = _published(await self._calls.run(self._append, keys, arguments), conditions)
+        if spooled:
+            await self._notes.after(room, published.position.epoch)
+        return published
 
     async def read(self, room: UUID, since: Position | None, *, entries_max: int) -> Reading:
         keep = self._retention
-        offset, epoch, recovered, flat = await self._run(
+        offset, epoch, recovered, flat = await self._calls.run(
             self._read,
-            [_key(room, "position"), _key(room, "stream")],
-            [_new_epoch(), int(keep.position_seconds), _ms(keep.entry_seconds), entries_max,
+            [room_key(room, "position"), room_key(room, "stream")],
+            [_new_epoch(), int(keep.position_seconds), milliseconds(keep.entry_seconds), entries_max,
              since.offset if since else 0, since.epoch if since else ""],
         )  # fmt: skip
         entries = tuple(Entry(int(place), body) for place, body in zip(flat[::2], flat[1::2], strict=True))
         return Reading(Position(int(offset), epoch.decode()), bool(recovered), entries)
 
     async def signal(self, room: UUID, body: bytes) -> None:
-        try:
-            async with asyncio.timeout(COMMAND_SECONDS_MAX):
-                await self._redis.publish(_channel(room), b"s " + body)
-        except _AWAY as error:
-            raise _unavailable(error) from error
+        await self._calls.wait(self._calls.redis.publish(room_channel(room), b"s " + body))
 
     async def count_members(self, room: UUID, gateway: str, members: int, *, seconds: float) -> int:
-        return int(await self._run(self._count, [_key(room, "members")], [gateway, members, _ms(seconds)]))
+        return int(
+            await self._calls.run(self._count, [room_key(room, "members")], [gateway, members, milliseconds(seconds)])
+        )
 
     def listen(self, room: UUID, listener: Listener) -> None:
-        self._link.listen(_channel(room).encode(), listener)
+        self._link.listen(room_channel(room).encode(), listener)
 
     def forget(self, room: UUID) -> None:
-        self._link.forget(_channel(room).encode())
-
-    async def _run(self, script: Any, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:  # noqa: ANN401  Lua answers anything
-        try:
-            async with asyncio.timeout(COMMAND_SECONDS_MAX):
-                answer = await script(keys=keys, args=arguments)
-            raise_if_cancelled()
-            return answer
-        except _AWAY as error:
-            raise _unavailable(error) from error
+        self._link.forget(room_channel(room).encode())
 
 
-def _unavailable(error: Exception) -> BrokerUnavailable:
-    return BrokerUnavailable(str(error) or type(error).__name__)
-
-
-def _script(*names: str) -> str:
-    files = resources.files("chat")
-    return "\n".join(files.joinpath(f"{name}.lua").read_text() for name in names)
-
-
-def _channel(room: UUID) -> str:
-    return f"chat:{{{room}}}"
-
-
-def _key(room: UUID, what: str) -> str:
-    return f"chat:{{{room}}}:{what}"
-
-
-def _ms(seconds: float) -> int:
-    return int(seconds * 1000)
+def _published(answer: Any, conditions: Conditions) -> Published:  # noqa: ANN401  Lua answers anything
+    """What the script says, as a value or an error."""
+    verdict = answer[0]
+    if verdict == b"too-often":
+        raise SentTooOften(int(answer[1]) / 1000, conditions.allowances[int(answer[2]) - 1].name)
+    if verdict == b"said-before":
+        raise SentBefore("the room has had this text lately")
+    if verdict == b"spool-full":
+        raise SpoolFull("too many messages of this room wait to be kept")
+    return Published(Position(int(answer[1]), answer[2].decode()), fresh=verdict == b"fresh")
 
 
 def _new_epoch() -> str:

@@ -12,7 +12,7 @@ import structlog
 from aiohttp import WSMsgType, web
 
 from chat import frames, metrics
-from chat.broker import Allowance, Broker, Position
+from chat.broker import Allowance, Broker, Conditions, Position
 from chat.closecodes import CloseCode
 from chat.errors import BrokerUnavailable, RoomNotFound, RoomsUnavailable, SentTooOften
 from chat.member import Member
@@ -234,8 +234,8 @@ class Connection:
         if not self._broker.connected:
             raise BrokerUnavailable("the broker is not heard")
         body = frames.message_body(uuid7(), caller.user_id, caller.name, send.text, datetime.now(UTC))
-        allowance = Allowance(str(caller.user_id), self._limits.messages_per_minute, PACE_SECONDS)
-        published = await self._broker.publish(room, f"{caller.user_id}:{send.id}", body, allowance)
+        pace = Allowance("pace", str(caller.user_id), self._limits.messages_per_minute, PACE_SECONDS)
+        published = await self._broker.publish(room, f"{caller.user_id}:{send.id}", body, Conditions((pace,)))
         return published.position
 
     def _pace(self) -> str:

@@ -2,9 +2,11 @@
 
 ChatError
 ├── BrokerUnavailable   what carries the messages is not there now
+│   └── SpoolFull       too much of this room waits to be kept for good
 ├── RoomsUnavailable    what knows the rooms is not there now
 ├── RoomNotFound        no channel has this id
-└── SentTooOften        the sender's allowance in this room is used up for now
+├── SentTooOften        the sender's allowance in this room is used up for now
+└── SentBefore          the room wants no text twice, and has had this one lately
 Problem (HTTP, before the upgrade)
 ├── OriginNotAllowed      403  (runtime/websockets.py)
 ├── TooManyFromAddress    429
@@ -25,6 +27,10 @@ class BrokerUnavailable(ChatError):
     """The broker did not answer. A publish that ends so may still have happened: repeat it with the same id."""
 
 
+class SpoolFull(BrokerUnavailable):
+    """So much of the room waits to be kept for good that it takes nothing more; nothing was published."""
+
+
 class RoomsUnavailable(ChatError):
     """The rooms' table cannot be read now."""
 
@@ -40,9 +46,14 @@ class RoomNotFound(ChatError):
 class SentTooOften(ChatError):
     """The sender must wait."""
 
-    def __init__(self, retry_after_seconds: float) -> None:
-        super().__init__(f"retry after {retry_after_seconds:.1f} s")
+    def __init__(self, retry_after_seconds: float, allowance_name: str) -> None:
+        super().__init__(f"{allowance_name}: retry after {retry_after_seconds:.1f} s")
         self.retry_after_seconds = retry_after_seconds
+        self.allowance_name = allowance_name
+
+
+class SentBefore(ChatError):
+    """The same text was published in the room a short while ago."""
 
 
 class TooManyFromAddress(TooManyRequests):

@@ -10,14 +10,14 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from chat.broker import Allowance, Broker, Entry, Position, Retention
+from chat.broker import Allowance, Broker, Conditions, Entry, Position, Retention, Unique
 from chat.broker_memory import MemoryBroker, MemoryServer
 from chat.broker_redis import RedisBroker
-from chat.errors import SentTooOften
+from chat.errors import SentBefore, SentTooOften, SpoolFull
 from runtime.redis_client import redis_client
 from runtime.settings import RedisSettings
 
-PLENTY = Allowance("somebody", messages_max=100_000, seconds=60)
+PLENTY = Conditions()
 
 
 @dataclass
@@ -52,7 +52,8 @@ class World:
     pass_seconds: Callable[[float], "asyncio.Future[None]"]
 
 
-RETENTION = Retention(entries_max=10, entry_seconds=1.0, position_seconds=60, sent_id_seconds=60)
+RETENTION = Retention(entries_max=10, entry_seconds=1.0, position_seconds=60, sent_id_seconds=60,
+                      spooled_entries_max=200)  # fmt: skip
 
 
 @asynccontextmanager
@@ -302,28 +303,81 @@ async def test_a_forgotten_room_is_not_heard_and_can_be_heard_again(world: World
 
 async def test_the_allowance_is_exact_over_gateways(world: World) -> None:
     room = uuid4()
-    allowance = Allowance("u1", messages_max=4, seconds=0.6)
+    pace = Conditions((Allowance("pace", "u1", messages_max=4, seconds=0.6),))
 
     async def attempt(number: int) -> bool:
         try:
-            await (world.one, world.other)[number % 2].publish(room, f"p{number}", b"{}", allowance)
+            await (world.one, world.other)[number % 2].publish(room, f"p{number}", b"{}", pace)
         except SentTooOften as error:
+            assert error.allowance_name == "pace"
             assert 0 < error.retry_after_seconds < 0.61
             return False
         return True
 
     assert sum(await asyncio.gather(*(attempt(number) for number in range(20)))) == 4
-    again = await world.one.publish(room, "u2-1", b"{}", Allowance("u2", messages_max=4, seconds=0.6))
+    again = await world.one.publish(room, "u2-1", b"{}", Conditions((Allowance("pace", "u2", 4, seconds=0.6),)))
     assert again.position.offset == 5, "another sender has an allowance of its own"
     await world.pass_seconds(0.7)
     assert await attempt(100)
 
 
-async def test_a_repeated_message_costs_no_allowance(world: World) -> None:
+async def test_a_repeated_message_costs_nothing_and_is_never_refused(world: World) -> None:
     room = uuid4()
-    allowance = Allowance("u1", messages_max=1, seconds=60)
-    first = await world.one.publish(room, "a", b"{}", allowance)
-    assert (await world.one.publish(room, "a", b"{}", allowance)).position == first.position
+    once = Conditions((Allowance("pace", "u1", messages_max=1, seconds=60),), Unique("digest", 60))
+    first = await world.one.publish(room, "a", b"{}", once)
+    again = await world.other.publish(room, "a", b"{}", once)
+    assert (again.position, again.fresh) == (first.position, False)
+
+
+async def test_all_allowances_hold_and_the_longest_wait_is_said(world: World) -> None:
+    room = uuid4()
+    pace, slow = Allowance("pace", "u1", 2, seconds=0.5), Allowance("slow-mode", "u1", 1, seconds=30)
+    await world.one.publish(room, "a", b"{}", Conditions((pace,)))
+    await world.one.publish(room, "b", b"{}", Conditions((slow, pace)))
+    with pytest.raises(SentTooOften) as refused:
+        await world.other.publish(room, "c", b"{}", Conditions((pace, slow)))
+    assert refused.value.allowance_name == "slow-mode"
+    assert 29 < refused.value.retry_after_seconds <= 30
+
+
+async def test_a_refusal_uses_nothing_up(world: World) -> None:
+    """Neither an allowance that was not the reason, nor the digest, nor an offset."""
+    room = uuid4()
+    pace, slow = Allowance("pace", "u1", 2, seconds=60), Allowance("slow-mode", "u1", 1, seconds=0.3)
+    await world.one.publish(room, "a", b"{}", Conditions((pace, slow)))
+    for attempt in range(3):
+        with pytest.raises(SentTooOften) as refused:
+            await world.one.publish(room, f"b{attempt}", b"{}", Conditions((pace, slow), Unique("new", 60)))
+        assert refused.value.allowance_name == "slow-mode"
+    await world.pass_seconds(0.4)
+    assert (await world.one.publish(room, "c", b"{}", Conditions((pace, slow), Unique("new", 60)))).position.offset == 2
+    await world.pass_seconds(0.4)
+    with pytest.raises(SentTooOften) as spent:
+        await world.one.publish(room, "d", b"{}", Conditions((pace, slow)))
+    assert spent.value.allowance_name == "pace"
+
+
+async def test_a_text_is_said_once_in_its_time_and_room(world: World) -> None:
+    room, elsewhere = uuid4(), uuid4()
+    unique = Conditions(unique=Unique("digest", 0.3))
+    await world.one.publish(room, "a", b"{}", unique)
+    with pytest.raises(SentBefore):
+        await world.other.publish(room, "b", b"{}", unique)
+    await world.other.publish(elsewhere, "b", b"{}", unique)
+    await world.one.publish(room, "c", b"{}", Conditions(unique=Unique("another", 0.3)))
+    await world.pass_seconds(0.4)
+    assert (await world.other.publish(room, "b", b"{}", unique)).position.offset == 3
+
+
+async def test_a_full_spool_takes_nothing_more_and_repeats_still_answer(world: World) -> None:
+    room = uuid4()
+    cap = RETENTION.spooled_entries_max
+    first, *_ = await publish(world, room, cap)
+    with pytest.raises(SpoolFull):
+        await world.other.publish(room, "more", b"{}", PLENTY)
+    assert (await world.other.publish(room, "m0", b"{}", PLENTY)).position == first
+    unspooled = await world.other.publish(room, "more", b"{}", PLENTY, spooled=False)
+    assert unspooled.position.offset == cap + 1
 
 
 async def test_members_are_counted_over_gateways_that_say_so_lately(world: World) -> None:

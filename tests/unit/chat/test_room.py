@@ -13,11 +13,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from chat import frames
-from chat.broker import Allowance, Position, Retention
+from chat.broker import Conditions, Position, Retention
 from chat.broker_memory import MemoryBroker, MemoryServer
 from chat.room import Room, RoomLimits
 
-PLENTY = Allowance("somebody", messages_max=1_000_000, seconds=60)
 LIMITS = RoomLimits(tick_seconds=0.02, history_messages_max=5, recovery_messages_max=40)
 
 
@@ -90,7 +89,7 @@ class World:
         for _ in range(count):
             self.said += 1
             body = frames.message_body(uuid4(), uuid4(), "ann", f"t{self.said}", datetime.now(UTC))
-            await self.links[0].publish(self.room_id, f"m{self.said}", body, PLENTY)
+            await self.links[0].publish(self.room_id, f"m{self.said}", body, Conditions())
 
 
 @asynccontextmanager

@@ -1,0 +1,108 @@
+"""The spool on Redis: a stream per room beside the room's other keys, and an index of the rooms that may have one.
+
+A room and the index may live on different servers of a cluster, so no step writes both. A gateway notes a room in the
+index before its first message to it, again every minute in which it publishes there, and whenever the room's epoch
+changes, since whatever changed it may have cost the index too. A room leaves the index when its spool is empty and the
+last note is ten minutes old: no gateway relies on a note that long.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from chat.redis_calls import RedisCalls, milliseconds, room_key
+from chat.spool import SpooledMessage
+
+INDEX = "chat:spools"
+NOTE_SECONDS = 60.0
+NOTE_HOLDS_SECONDS = 600.0
+NOTED_ROOMS_MAX = 20_000
+NAMES_PER_COMMAND_MAX = 500
+
+
+class SpoolNotes:
+    """What one gateway has noted in the index."""
+
+    def __init__(self, calls: RedisCalls, clock: Callable[[], float] = time.monotonic) -> None:
+        self._calls = calls
+        self._clock = clock
+        self._note = calls.script("note_room")
+        self._noted: dict[UUID, tuple[float, str]] = {}
+
+    async def before(self, room: UUID) -> None:
+        """Make sure that the room is in the index; raises BrokerUnavailable if that cannot be said."""
+        noted = self._noted.get(room)
+        if noted is None or self._clock() - noted[0] > NOTE_SECONDS:
+            await self._write(room, "" if noted is None else noted[1])
+
+    async def after(self, room: UUID, epoch: str) -> None:
+        """Note the room again if the note of before may not have held until the message was written."""
+        at, known = self._noted.get(room, (-NOTE_HOLDS_SECONDS, ""))
+        if known == epoch and self._clock() - at <= 2 * NOTE_SECONDS:
+            return
+        if not known and self._clock() - at <= NOTE_SECONDS:
+            self._noted[room] = (at, epoch)
+            return
+        await self._write(room, epoch)
+
+    async def _write(self, room: UUID, epoch: str) -> None:
+        at = self._clock()
+        await self._calls.run(self._note, [INDEX], [str(room)])
+        self._noted[room] = (at, epoch)
+        if len(self._noted) > NOTED_ROOMS_MAX:
+            self._noted = {key: noted for key, noted in self._noted.items() if at - noted[0] <= NOTE_SECONDS}
+
+
+class RedisSpool:
+    """Reads what waits, and drops what is kept."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._calls = RedisCalls(redis)
+        self._drop_rooms = self._calls.script("drop_rooms")
+        self._drop_empty = self._calls.script("drop_empty_spool")
+        self._from = 0
+
+    async def rooms(self, *, rooms_max: int) -> Sequence[UUID]:
+        redis = self._calls.redis
+        noted: list[bytes] = await self._calls.wait(redis.zrange(INDEX, self._from, self._from + rooms_max - 1))
+        self._from = self._from + rooms_max if len(noted) == rooms_max else 0
+        rooms = [UUID(name.decode()) for name in noted]
+        depths = await self._depths(rooms)
+        await self._drop([room for room, depth in zip(rooms, depths, strict=True) if not depth])
+        return [room for room, depth in zip(rooms, depths, strict=True) if depth]
+
+    async def waiting(self, room: UUID, *, entries_max: int) -> Sequence[SpooledMessage]:
+        found = await self._calls.wait(self._calls.redis.xrange(_spool(room), count=entries_max))
+        return [
+            SpooledMessage(name.decode(), int(fields[b"o"]), fields[b"e"].decode(), fields[b"b"])
+            for name, fields in found
+        ]
+
+    async def settle(self, room: UUID, spool_ids: Sequence[str]) -> None:
+        for start in range(0, len(spool_ids), NAMES_PER_COMMAND_MAX):
+            names = spool_ids[start : start + NAMES_PER_COMMAND_MAX]
+            await self._calls.wait(self._calls.redis.xdel(_spool(room), *names))
+
+    async def depth(self, room: UUID) -> int:
+        return int(await self._calls.wait(self._calls.redis.xlen(_spool(room))))
+
+    async def _depths(self, rooms: Iterable[UUID]) -> Sequence[int]:
+        pipeline = self._calls.redis.pipeline(transaction=False)
+        for room in rooms:
+            pipeline.xlen(_spool(room))
+        return await self._calls.wait(pipeline.execute()) if len(pipeline) else []
+
+    async def _drop(self, empty: Sequence[UUID]) -> None:
+        """Forget rooms that nobody has noted lately: from the index first, so that a new note finds its place."""
+        if not empty:
+            return
+        names = [str(room) for room in empty]
+        dropped = await self._calls.run(self._drop_rooms, [INDEX], [milliseconds(NOTE_HOLDS_SECONDS), *names])
+        for name in dropped:
+            await self._calls.run(self._drop_empty, [_spool(UUID(name.decode()))], [])
+
+
+def _spool(room: UUID) -> str:
+    return room_key(room, "spool")
