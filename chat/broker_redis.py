@@ -9,12 +9,16 @@ from typing import Any
 from uuid import UUID
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection, Connection
 
 from chat.broker import Conditions, Entry, Listener, Position, Published, Reading, Retention
 from chat.broker_redis_link import RedisLink
+from chat.broker_redis_links import RedisLinks
 from chat.errors import BrokerUnavailable, SentBefore, SentTooOften, SpoolFull
 from chat.redis_calls import RedisCalls, milliseconds, room_channel, room_key
 from chat.spool_redis import SpoolNotes
+from runtime.redis_cluster import ClusterRedis
+from runtime.redis_sentinel import SentinelRedis
 
 EPOCH_BYTES = 8
 
@@ -26,8 +30,9 @@ class RedisBroker:
 
     def __init__(self, redis: Redis, retention: Retention | None = None, *, silence_seconds: float = 5.0) -> None:
         self._retention = retention or Retention()
-        self._link = RedisLink(redis.connection_pool, silence_seconds=silence_seconds)
         self._calls = RedisCalls(redis)
+        self._link = _link(redis, silence_seconds)
+        self._publish_command = "PUBLISH" if self._calls.nodes is None else "SPUBLISH"
         self._notes = SpoolNotes(self._calls)
         self._append = self._calls.script("current_position", "append_and_publish")
         self._read = self._calls.script("current_position", "read_since")
@@ -43,7 +48,7 @@ class RedisBroker:
 
     def check(self) -> None:
         """For Health.watch: raises BrokerUnavailable while nothing is heard."""
-        if not self.connected:
+        if not self._link.whole:
             raise BrokerUnavailable("the subscription to Redis is lost")
 
     async def publish(
@@ -54,7 +59,7 @@ class RedisBroker:
         keys = [room_key(room, what) for what in ("position", "stream", f"sent:{message_id}", "spool")]
         keys.extend(room_key(room, f"{allowance.name}:{allowance.sender}") for allowance in allowances)
         arguments: list[str | bytes | int] = [
-            "PUBLISH", room_channel(room), body, _new_epoch(),
+            self._publish_command, room_channel(room), body, _new_epoch(),
             keep.entries_max, milliseconds(keep.entry_seconds), int(keep.position_seconds),
             int(keep.sent_id_seconds) or 1, keep.spooled_entries_max if spooled else 0,
             milliseconds(unique.seconds) if unique else 0,
@@ -82,7 +87,8 @@ class RedisBroker:
         return Reading(Position(int(offset), epoch.decode()), bool(recovered), entries)
 
     async def signal(self, room: UUID, body: bytes) -> None:
-        await self._calls.wait(self._calls.redis.publish(room_channel(room), b"s " + body))
+        channel, command = room_channel(room), self._publish_command
+        await self._calls.command(channel, command, channel, b"s " + body)
 
     async def count_members(self, room: UUID, gateway: str, members: int, *, seconds: float) -> int:
         return int(
@@ -94,6 +100,20 @@ class RedisBroker:
 
     def forget(self, room: UUID) -> None:
         self._link.forget(room_channel(room).encode())
+
+
+def _link(redis: Redis, silence_seconds: float) -> RedisLink | RedisLinks:
+    """Who hears: one server, the master that Sentinels name, or every server of a cluster."""
+    if isinstance(redis, ClusterRedis):
+        return RedisLinks(redis.nodes, silence_seconds=silence_seconds)
+    if not isinstance(redis, SentinelRedis):
+        return RedisLink(redis.connection_pool, silence_seconds=silence_seconds)
+    sentinels = redis.sentinels
+
+    async def is_master(connection: AbstractConnection) -> bool:
+        return isinstance(connection, Connection) and (connection.host, connection.port) == await sentinels.master()
+
+    return RedisLink(redis.connection_pool, silence_seconds=silence_seconds, believed=is_master)
 
 
 def _published(answer: Any, conditions: Conditions) -> Published:  # noqa: ANN401  Lua answers anything

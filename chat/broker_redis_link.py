@@ -7,11 +7,12 @@ where on it hears.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from chat import metrics
 from chat.broker import Listener, Position
@@ -25,22 +26,47 @@ RECONNECT_FIRST_SECONDS = 0.1
 RECONNECT_CEILING_SECONDS = 2.0
 CHANNELS_PER_COMMAND_MAX = 500
 CONNECT_SECONDS_MAX = 5.0
+DOUBT_SECONDS = 1.5
 
 
 class RedisLink:
-    """Channels and who listens to them; `run` keeps hearing them. Silent for `silence_seconds` means lost."""
+    """Channels and who listens to them; `run` keeps hearing them. Silent for `silence_seconds` means lost.
 
-    def __init__(self, pool: ConnectionPool, *, silence_seconds: float) -> None:
+    With ``sharded`` it hears one server's slots of a cluster, and calls ``moved`` when that gives a channel away or
+    refuses one. ``believed`` is asked again and again whether this still is the right server.
+    """
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        *,
+        silence_seconds: float,
+        sharded: bool = False,
+        moved: Callable[[], None] | None = None,
+        believed: Callable[[AbstractConnection], Awaitable[bool]] | None = None,
+    ) -> None:
         if silence_seconds <= PING_SECONDS:
             raise ValueError(f"silence_seconds must be above the {PING_SECONDS} s between pings")
         self._pool = pool
         self._silence_seconds = silence_seconds
+        self._subscribe, self._unsubscribe = (
+            (b"SSUBSCRIBE", b"SUNSUBSCRIBE") if sharded else (b"SUBSCRIBE", b"UNSUBSCRIBE")
+        )
+        # A command for channels of several slots is refused.
+        self._channels_per_command = 1 if sharded else CHANNELS_PER_COMMAND_MAX
+        self._moved = moved or _nothing
+        self._believed = believed
         self._listeners: dict[bytes, Listener] = {}
         self._asked: set[bytes] = set()  # of this session: SUBSCRIBE was sent
         self._heard: set[bytes] = set()  # of this session: and confirmed
         self._changed = asyncio.Event()
         self._backoff = Backoff(RECONNECT_FIRST_SECONDS, RECONNECT_CEILING_SECONDS)
         self.connected = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything is heard."""
+        return self.connected
 
     def listen(self, channel: bytes, listener: Listener) -> None:
         """Hear a channel from its confirmation on."""
@@ -49,10 +75,12 @@ class RedisLink:
             listener.connected()
         self._changed.set()
 
-    def forget(self, channel: bytes) -> None:
-        """Hear it no more."""
-        if self._listeners.pop(channel, None) is not None:
-            self._changed.set()
+    def forget(self, channel: bytes) -> bool:
+        """Hear it no more; the answer is whether it was heard until now."""
+        if self._listeners.pop(channel, None) is None:
+            return False
+        self._changed.set()
+        return channel in self._heard
 
     async def run(self) -> None:
         """Hold sessions, one after the other, until cancelled."""
@@ -71,11 +99,27 @@ class RedisLink:
             raise_if_cancelled()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(connection), name="chat-link-read")
+                if self._believed is not None:
+                    tasks.create_task(self._doubt(connection, self._believed), name="chat-link-doubt")
                 # Here and not in a task: a group that only waits loses count of who cancelled it (Python 3.11).
                 await self._write(connection)
         finally:
             await connection.disconnect(nowait=True)
             await self._pool.release(connection)
+
+    async def _doubt(
+        self, connection: AbstractConnection, believed: Callable[[AbstractConnection], Awaitable[bool]]
+    ) -> None:
+        """End the session when this is the right server no more; not when nobody can say."""
+        while True:
+            await asyncio.sleep(DOUBT_SECONDS)
+            try:
+                right = await believed(connection)
+            except (RedisError, OSError):
+                continue
+            if not right:
+                await self._pool.disconnect(inuse_connections=False)
+                raise RedisConnectionError("another server is the master now")
 
     def _lost(self, error: BaseException) -> None:
         was_connected, self.connected = self.connected, False
@@ -104,12 +148,13 @@ class RedisLink:
             self._asked.difference_update(gone)
             self._heard.difference_update(gone)
             self._asked.update(new)
-            await self._send_many(connection, b"UNSUBSCRIBE", gone)
-            await self._send_many(connection, b"SUBSCRIBE", new)
+            await self._send_many(connection, self._unsubscribe, gone)
+            await self._send_many(connection, self._subscribe, new)
 
     async def _send_many(self, connection: AbstractConnection, command: bytes, channels: list[bytes]) -> None:
-        for start in range(0, len(channels), CHANNELS_PER_COMMAND_MAX):
-            await self._send(connection, command, *channels[start : start + CHANNELS_PER_COMMAND_MAX])
+        step = self._channels_per_command
+        for start in range(0, len(channels), step):
+            await self._send(connection, command, *channels[start : start + step])
 
     async def _send(self, connection: AbstractConnection, *command: bytes) -> None:
         # The client would connect anew inside a send, without the subscriptions: such a session must end instead.
@@ -119,9 +164,13 @@ class RedisLink:
 
     async def _read(self, connection: AbstractConnection) -> None:
         while True:
-            answer = await connection.read_response(
-                timeout=self._silence_seconds, disconnect_on_error=False, push_request=True
-            )
+            try:
+                answer = await connection.read_response(
+                    timeout=self._silence_seconds, disconnect_on_error=False, push_request=True
+                )
+            except ResponseError as refusal:
+                self._refused(refusal)
+                continue
             if answer is None:
                 raise RedisConnectionError(f"silent for {self._silence_seconds:g} s")
             if not self.connected:
@@ -135,14 +184,34 @@ class RedisLink:
         metrics.broker_connected.set(1)
         log.info("chat_broker_connected", channels=len(self._listeners))
 
+    def _refused(self, refusal: ResponseError) -> None:
+        """A channel is not this server's (the answer does not say which): whoever is not heard may be elsewhere."""
+        if not self._unsubscribe.startswith(b"SUN"):
+            raise refusal
+        log.info("chat_link_refused", reason=str(refusal))
+        self._asked.intersection_update(self._heard)
+        self._moved()
+
     def _hear(self, kind: bytes, channel: bytes, payload: bytes) -> None:
         listener = self._listeners.get(channel)
-        if kind == b"message":
+        if kind in (b"message", b"smessage"):
             if listener is not None:
                 _deliver(listener, payload)
-        elif kind == b"subscribe" and listener is not None and channel in self._asked:
-            self._heard.add(channel)
-            listener.connected()
+        elif kind in (b"subscribe", b"ssubscribe"):
+            if listener is not None and channel in self._asked:
+                self._heard.add(channel)
+                listener.connected()
+        elif kind == b"sunsubscribe" and channel in self._asked:
+            # Not asked for: the slot has left this server.
+            self._asked.discard(channel)
+            self._heard.discard(channel)
+            if listener is not None:
+                listener.disconnected()
+            self._moved()
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _deliver(listener: Listener, payload: bytes) -> None:

@@ -7,11 +7,12 @@ last note is ten minutes old: no gateway relies on a note that long.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 from redis.asyncio import Redis
 
+from chat.errors import BrokerUnavailable
 from chat.redis_calls import RedisCalls, milliseconds, room_key
 from chat.spool import SpooledMessage
 
@@ -65,34 +66,52 @@ class RedisSpool:
         self._from = 0
 
     async def rooms(self, *, rooms_max: int) -> Sequence[UUID]:
-        redis = self._calls.redis
-        noted: list[bytes] = await self._calls.wait(redis.zrange(INDEX, self._from, self._from + rooms_max - 1))
+        first, last = self._from, self._from + rooms_max - 1
+        noted: list[bytes] = await self._calls.ask(INDEX, lambda client: client.zrange(INDEX, first, last))
         self._from = self._from + rooms_max if len(noted) == rooms_max else 0
         rooms = [UUID(name.decode()) for name in noted]
         depths = await self._depths(rooms)
-        await self._drop([room for room, depth in zip(rooms, depths, strict=True) if not depth])
-        return [room for room, depth in zip(rooms, depths, strict=True) if depth]
+        await self._drop([room for room, depth in depths.items() if not depth])
+        return [room for room, depth in depths.items() if depth]
 
     async def waiting(self, room: UUID, *, entries_max: int) -> Sequence[SpooledMessage]:
-        found = await self._calls.wait(self._calls.redis.xrange(_spool(room), count=entries_max))
+        key = _spool(room)
+        found = await self._calls.ask(key, lambda client: client.xrange(key, count=entries_max))
         return [
             SpooledMessage(name.decode(), int(fields[b"o"]), fields[b"e"].decode(), fields[b"b"])
             for name, fields in found
         ]
 
     async def settle(self, room: UUID, spool_ids: Sequence[str]) -> None:
+        key = _spool(room)
         for start in range(0, len(spool_ids), NAMES_PER_COMMAND_MAX):
             names = spool_ids[start : start + NAMES_PER_COMMAND_MAX]
-            await self._calls.wait(self._calls.redis.xdel(_spool(room), *names))
+            await self._calls.command(key, "XDEL", key, *names)
 
     async def depth(self, room: UUID) -> int:
-        return int(await self._calls.wait(self._calls.redis.xlen(_spool(room))))
+        key = _spool(room)
+        return int(await self._calls.ask(key, lambda client: client.xlen(key)))
 
-    async def _depths(self, rooms: Iterable[UUID]) -> Sequence[int]:
-        pipeline = self._calls.redis.pipeline(transaction=False)
-        for room in rooms:
-            pipeline.xlen(_spool(room))
-        return await self._calls.wait(pipeline.execute()) if len(pipeline) else []
+    async def _depths(self, rooms: Sequence[UUID]) -> dict[UUID, int]:
+        """How many wait in each room, asked in one go of each server. Rooms whose server is away are left out."""
+        depths: dict[UUID, int] = {}
+        lost: list[BrokerUnavailable] = []
+        groups = await self._calls.by_server(rooms, _spool)
+        for group in groups:
+
+            def ask(client: Redis, group: Sequence[UUID] = group) -> Awaitable[list[int]]:
+                pipeline = client.pipeline(transaction=False)
+                for room in group:
+                    pipeline.xlen(_spool(room))
+                return pipeline.execute()
+
+            try:
+                depths.update(zip(group, await self._calls.ask(_spool(group[0]), ask), strict=True))
+            except BrokerUnavailable as error:
+                lost.append(error)
+        if lost and len(lost) == len(groups):
+            raise lost[0]
+        return depths
 
     async def _drop(self, empty: Sequence[UUID]) -> None:
         """Forget rooms that nobody has noted lately: from the index first, so that a new note finds its place."""

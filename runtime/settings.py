@@ -4,9 +4,11 @@ import os
 from collections.abc import Mapping
 from typing import Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
+
+from runtime.redis_address import read_address
 
 PREFIX = "LIVESTREAM_"
 SECRETS_DIR_VARIABLE = "LIVESTREAM_SECRETS_DIR"
@@ -83,7 +85,17 @@ class PostgresSettings(ProcessSettings):
 class RedisSettings(ProcessSettings):
     """A process that uses Redis."""
 
-    redis_url: SecretStr = Field(description="Redis, as redis://user:password@host:port/number.")
+    redis_url: SecretStr = Field(
+        description="Redis, as redis://user:password@host:port/number; behind Sentinels "
+        "redis+sentinel://user:password@sentinel:26379,sentinel:26379/service/number, a cluster "
+        "redis+cluster://user:password@node:6379,node:6379; rediss for TLS."
+    )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url_is_understood(cls, url: SecretStr) -> SecretStr:
+        read_address(url.get_secret_value())
+        return url
 
 
 class IssuerSettings(ProcessSettings):

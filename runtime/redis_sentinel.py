@@ -1,0 +1,112 @@
+"""Finding the master by its Sentinels, every time a connection is made, and not believing who is none.
+
+A Sentinel that was cut off may name the master of before, so several are asked and the newest configuration counts.
+Whoever answers is asked for its role as well: a master that comes back is a replica soon, and takes nothing until then
+that would survive.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import Connection, SSLConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from runtime.redis_address import Server
+
+ANSWER_SECONDS_MAX = 1.0
+
+
+class Sentinels:
+    """The Sentinels of one service."""
+
+    def __init__(self, service: str, clients: Sequence[Redis]) -> None:
+        self._service = service
+        self._clients = clients
+
+    async def master(self) -> Server:
+        """Who the master is by the newest configuration; raises redis' ConnectionError when nobody knows or it is down.
+
+        Answers when more than half of the Sentinels have, or after `ANSWER_SECONDS_MAX` with what there is.
+        """
+        asked = [asyncio.create_task(self._ask(client), name="sentinel-ask") for client in self._clients]
+        answers: list[dict[bytes, bytes]] = []
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                for answered in asyncio.as_completed(asked):
+                    if answer := await answered:
+                        answers.append(answer)
+                    if len(answers) > len(asked) / 2:
+                        break
+        except TimeoutError:
+            pass  # as many as there are
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        return _newest(self._service, answers)
+
+    async def _ask(self, client: Redis) -> dict[bytes, bytes] | None:
+        try:
+            flat: list[bytes] = await client.execute_command("SENTINEL", "MASTER", self._service)  # type: ignore[no-untyped-call]  # redis-py: *args untyped
+        except (RedisError, OSError):
+            return None
+        return dict(zip(flat[::2], flat[1::2], strict=True))
+
+    async def aclose(self) -> None:
+        """Close the connections to the Sentinels."""
+        await asyncio.gather(*(client.aclose() for client in self._clients), return_exceptions=True)
+
+
+def _newest(service: str, answers: Iterable[dict[bytes, bytes]]) -> Server:
+    ordered = sorted(answers, key=lambda answer: int(answer[b"config-epoch"]))
+    if not ordered:
+        raise RedisConnectionError(f"no Sentinel knows the master of {service}")
+    newest = ordered[-1]
+    if b"o_down" in newest[b"flags"]:
+        raise RedisConnectionError(f"the master of {service} is down, and none is promoted yet")
+    return newest[b"ip"].decode(), int(newest[b"port"])
+
+
+class SentinelRedis(Redis):
+    """A client of the master, and who knows which that is."""
+
+    sentinels: Sentinels
+
+    @classmethod
+    def of(cls, sentinels: Sentinels, pool: BlockingConnectionPool) -> "SentinelRedis":
+        """The client on a pool of `MasterConnection`."""
+        client: SentinelRedis = cls.from_pool(pool)
+        client.sentinels = sentinels
+        return client
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        """Close this client and the connections to the Sentinels."""
+        await super().aclose(close_connection_pool)
+        await self.sentinels.aclose()
+
+
+class MasterConnection(Connection):
+    """A connection to whoever is the master when it is made."""
+
+    def __init__(self, *, sentinels: Sentinels, **arguments: Any) -> None:  # noqa: ANN401  redis-py's own arguments
+        super().__init__(**arguments)
+        self._sentinels = sentinels
+
+    async def _connect(self) -> None:
+        self.host, self.port = await self._sentinels.master()
+        await super()._connect()
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        """Log in, and ask for the role."""
+        await super().on_connect_check_health(check_health=check_health)
+        await self.send_command("ROLE", check_health=False)
+        role = await self.read_response()
+        if role[0] != b"master":
+            raise RedisConnectionError(f"{self.host}:{self.port} is no master")
+
+
+class MasterSSLConnection(MasterConnection, SSLConnection):
+    """The same with TLS."""
