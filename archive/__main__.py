@@ -25,7 +25,6 @@ from archive.ladder.planner import ladder_planner
 from archive.library.api import ArchiveApi
 from archive.library.part import library
 from archive.media.process import ProcessRunner, network_can_be_dropped
-from archive.objects.store import ObjectStore
 from archive.objects.store_configured import open_objects
 from archive.parts import ArchiveParts
 from archive.pictures.poster import Posters
@@ -49,6 +48,7 @@ from runtime.health import Health
 from runtime.http_server import HttpServer
 from runtime.migrations import wait_until_migrated
 from runtime.monthly_partitions import MonthlyPartitions
+from runtime.objects import ObjectStore
 from runtime.postgres import Pool, open_pool
 from runtime.process import run_process
 from runtime.service import Service

@@ -23,6 +23,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from runtime.objects import ObjectStoreError
+
 
 class ArchiveError(Exception):
     """Base of every error that the archive raises itself."""
@@ -71,50 +73,12 @@ class ProcessOutputTooLarge(ProcessError):
     """The child was killed because it wrote more to stdout than was agreed."""
 
 
-class ObjectStoreError(ArchiveError):
-    """Base of what an object store can answer besides the object."""
-
-
-class InvalidKey(ObjectStoreError):
-    """The key is not one that this project makes; nothing was read or written."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(f"not an object key: {key!r}")
-        self.key = key
-
-
-class ObjectMissing(ObjectStoreError):
-    """No object has this key."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(f"no object {key}")
-        self.key = key
-
-
-class ObjectTooLarge(ObjectStoreError):
-    """The object is larger than the reader was willing to take."""
-
-    def __init__(self, key: str, bytes_max: int) -> None:
-        super().__init__(f"object {key} is larger than {bytes_max} bytes")
-        self.key = key
-        self.bytes_max = bytes_max
-
-
-class ObjectDamaged(ObjectStoreError):
+class ObjectDamaged(ArchiveError, ObjectStoreError):
     """The object is missing or is not what was written down of it."""
 
     def __init__(self, key: str, reason: str) -> None:
         super().__init__(f"object {key} {reason}")
         self.key = key
-        self.reason = reason
-
-
-class StoreUnavailable(ObjectStoreError):
-    """The store did not do what was asked; asking again later may work."""
-
-    def __init__(self, action: str, reason: str) -> None:
-        super().__init__(f"object store: {action}: {reason}")
-        self.action = action
         self.reason = reason
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 
-from archive.errors import StoreUnavailable
+from runtime.objects import StoreUnavailable
 from runtime.unavailable import UNAVAILABLE, is_unavailable
 
 # To be caught, and then judged by `is_outage`: asyncpg says "connection is closed" like its usage errors.

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archive.media.process import ProcessRunner
-from archive.objects.store import ObjectStore
 from archive.settings import ArchiveSettings
 from archive.store import Recordings
 from eventbus.outbox import Outbox
 from runtime.health import Health
+from runtime.objects import ObjectStore
 from runtime.postgres import Pool
 
 

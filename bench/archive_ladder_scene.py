@@ -18,14 +18,15 @@ from pydantic import SecretStr
 
 from archive.ladder.chunks import extend, plan_renditions
 from archive.ladder.ladder import Rendition, SourceSegment, deserved, group_chunks
-from archive.objects.store import SEGMENT, ObjectStore, source_segment_key
-from archive.objects.store_s3 import S3Objects, S3Place
+from archive.objects.keys import SEGMENT, source_segment_key
 from archive.settings import ArchiveSettings
 from bench.report import Say
 from deploy.local import Stack
 from deploy.local.places import CHECKOUT
 from runtime.ids import uuid7
 from runtime.migrations import migrate
+from runtime.objects import ObjectStore
+from runtime.objects_s3 import S3Objects, S3Place
 from runtime.postgres import Pool, open_pool
 from runtime.settings import PostgresSettings
 

@@ -21,9 +21,7 @@ from pydantic import SecretStr
 
 from archive import store
 from archive.media.process import ProcessRunner
-from archive.objects.store import INDEX, SEGMENT, ObjectStore, master_key, source_segment_key
-from archive.objects.store_disk import DiskObjects
-from archive.objects.store_s3 import S3Objects, S3Place
+from archive.objects.keys import INDEX, SEGMENT, master_key, source_segment_key
 from archive.publishing.finalise import Finaliser
 from archive.publishing.source_probe import SourceProbe
 from archive.shipping.rows import Shipments
@@ -34,6 +32,9 @@ from deploy.local import Stack
 from eventbus.outbox import Outbox
 from runtime.ids import uuid7
 from runtime.migrations import migrate
+from runtime.objects import ObjectStore
+from runtime.objects_disk import DiskObjects
+from runtime.objects_s3 import S3Objects, S3Place
 from runtime.postgres import Pool, open_pool
 from runtime.settings import PostgresSettings
 

@@ -15,14 +15,14 @@ import psutil
 from pydantic import SecretStr
 
 from archive.media.process import ProcessRunner
-from archive.objects.store import ObjectKind, StoredObject
-from archive.objects.store_disk import DiskObjects
 from archive.shipping.rows import Shipments
 from archive.shipping.shipper import Shipper, ShipperPace
 from archive.shipping.spool_room import SpoolLimits
 from bench.archive_shipper_scene import SimulatedStream
 from runtime.ids import uuid7
 from runtime.logs import configure_logging
+from runtime.objects import ObjectKind, StoredObject
+from runtime.objects_disk import DiskObjects
 from runtime.postgres import Pool, open_pool
 from runtime.settings import PostgresSettings
 

@@ -10,14 +10,13 @@ from typing import Annotated
 
 import typer
 
-from archive.errors import InvalidKey, ObjectStoreError
 from archive.objects.copying import Copy, CopyReport, Outcome
-from archive.objects.store import EVERYTHING, ObjectStore, StoredObject, checked_prefix
 from archive.objects.store_configured import disk_objects, s3_objects
 from archive.settings import ObjectSettings
 from console.endings import NOT_DONE, USED_WRONGLY, fail
 from console.progress import Say, waiting
 from console.server_settings import load_for
+from runtime.objects import EVERYTHING, InvalidKey, ObjectStore, ObjectStoreError, StoredObject, checked_prefix
 
 app = typer.Typer(help="Move recordings between object stores.", no_args_is_help=True)
 

@@ -30,7 +30,8 @@ from archive.ladder.transcode import EncoderBudget, blame_a_full_disk
 from archive.media.ffmpeg import PIXELS_MAX
 from archive.media.probe import PROBE_LIMITS
 from archive.media.process import Limits, ProcessRunner, ProgressReader
-from archive.objects.store import SEGMENT, ObjectStore, source_segment_key
+from archive.objects.keys import SEGMENT, source_segment_key
+from runtime.objects import ObjectStore
 
 log = structlog.get_logger(__name__)
 

@@ -20,14 +20,15 @@ from archive import metrics
 from archive.clips.cutting import Cutter
 from archive.clips.plan import ClipPlan, ClipRange, Piece, plan_clip
 from archive.clips.store import CLIP, ClipOrder, find_order, timed_segments
-from archive.errors import MediaRefused, ObjectMissing, ObjectStoreError
+from archive.errors import MediaRefused
 from archive.jobs.jobs import LeasedJob
 from archive.ladder.transcode import EncoderBudget
-from archive.objects.store import SEGMENT, ObjectStore, source_segment_key
+from archive.objects.keys import SEGMENT, source_segment_key
 from archive.outcome import fail
 from archive.parts import ArchiveParts
 from archive.store import QUERIES, SEGMENTS_MAX
 from eventbus.outbox import Transaction
+from runtime.objects import ObjectMissing, ObjectStore, ObjectStoreError
 from runtime.postgres import Pool
 
 log = structlog.get_logger(__name__)

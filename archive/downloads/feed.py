@@ -15,9 +15,8 @@ from pathlib import Path
 import structlog
 
 from archive.downloads.plan import Run, concat_list, run_name
-from archive.errors import StoreUnavailable
-from archive.objects.store import ObjectStore
 from runtime.backoff import Backoff
+from runtime.objects import ObjectStore, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 

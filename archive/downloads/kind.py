@@ -19,17 +19,18 @@ from archive.downloads.arguments import download_arguments, download_probe_argum
 from archive.downloads.feed import Feed, while_store_away
 from archive.downloads.plan import Run, runs_of
 from archive.downloads.room import download_room
-from archive.errors import MediaRefused, ObjectStoreError, PlaylistUnreadable, ProcessError, StoreUnavailable
+from archive.errors import MediaRefused, PlaylistUnreadable, ProcessError
 from archive.jobs.jobs import LeasedJob
 from archive.ladder.transcode import blame_a_full_disk
 from archive.media.probe import PROBE_LIMITS, probe
 from archive.media.process import Limits
-from archive.objects.store import INDEX, MP4, rendition_key
+from archive.objects.keys import INDEX, MP4, rendition_key
 from archive.parts import ArchiveParts
 from archive.pictures.pictures import PictureBudget
 from archive.recording_files import file_key, put_files
 from archive.store import RecordingFile
 from eventbus.outbox import Transaction
+from runtime.objects import ObjectStoreError, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 

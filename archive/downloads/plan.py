@@ -14,7 +14,7 @@ from uuid import UUID
 
 from archive.errors import PlaylistUnreadable
 from archive.media.playlist import PlaylistEntry
-from archive.objects.store import is_key
+from runtime.objects import is_key
 
 # Each run is a named pipe while the download is made.
 RUNS_MAX = 10_000

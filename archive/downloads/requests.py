@@ -12,11 +12,11 @@ import structlog
 
 from archive.downloads.kind import DOWNLOAD, written
 from archive.jobs.jobs import URGENT, NewJob, add_jobs, again
-from archive.objects.store import ObjectStore
 from archive.outages import SUSPECTS, is_outage
 from archive.recording_files import file_key
 from archive.store import QUERIES
 from runtime.backoff import Backoff
+from runtime.objects import ObjectStore
 from runtime.postgres import Connection, Pool
 
 log = structlog.get_logger(__name__)

@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 import structlog
 
 from archive import metrics
-from archive.errors import LeaseLost, MediaRefused, ObjectMissing, ProcessError
+from archive.errors import LeaseLost, MediaRefused, ProcessError
 from archive.jobs.jobs import JobKind, Jobs, LeasedJob
 from archive.outages import SUSPECTS, is_outage
 from eventbus.outbox import Outbox
 from runtime.backoff import Backoff
+from runtime.objects import ObjectMissing
 from runtime.trace import trace_scope
 
 log = structlog.get_logger(__name__)

@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from archive.errors import MediaRefused, ObjectStoreError
+from archive.errors import MediaRefused
 from archive.jobs.jobs import LeasedJob
 from archive.ladder.chunks import CHUNK, Chunks
 from archive.ladder.progress import note_progress
 from archive.ladder.transcode import EncoderBudget, Transcoder
-from archive.objects.store import ObjectStore, chunk_name, rendition_key
+from archive.objects.keys import chunk_name, rendition_key
 from archive.parts import ArchiveParts
 from archive.store import QUERIES, Recordings
 from eventbus.outbox import Transaction
+from runtime.objects import ObjectStore, ObjectStoreError
 from runtime.postgres import Pool
 
 

@@ -20,13 +20,14 @@ from archive.ladder.chunks import Chunks, ChunkState, FinishedLadder, make_again
 from archive.ladder.ladder import SourceSegment
 from archive.ladder.rendition_entries import Piece, entries_of, pieces_of
 from archive.media.playlist import bits_per_second, vod_playlist
-from archive.objects.store import INDEX, PLAYLIST, ObjectStore, chunk_name, rendition_key
+from archive.objects.keys import INDEX, PLAYLIST, chunk_name, rendition_key
 from archive.outages import SUSPECTS, is_outage
 from archive.outcome import complete, fail
 from archive.publishing.masters import write_master
 from archive.store import QUERIES, Recordings
 from eventbus.outbox import Outbox
 from runtime.backoff import Backoff
+from runtime.objects import ObjectStore
 from runtime.postgres import Pool
 from runtime.trace import trace_scope
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from archive.ladder.chunks import ChunkState
 from archive.ladder.ladder import SOURCE, SourceSegment
 from archive.media.playlist import PlaylistEntry
-from archive.objects.store import chunk_name
+from archive.objects.keys import chunk_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from archive.errors import MediaRefused, ProcessError, ProcessFailed, StoreUnavailable
+from archive.errors import MediaRefused, ProcessError, ProcessFailed
 from archive.jobs.jobs import LeasedJob
 from archive.ladder.chunks import WantedRendition
 from archive.ladder.ladder import Rendition, SourceSegment
@@ -21,7 +21,8 @@ from archive.media.ffmpeg import rendition_arguments, sound_arguments
 from archive.media.probe import probe
 from archive.media.process import Limits, ProcessRunner, ProgressReader
 from archive.media.transport_stream import TransportFacts, look_into
-from archive.objects.store import SEGMENT, ObjectStore, chunk_name, rendition_key, source_segment_key
+from archive.objects.keys import SEGMENT, chunk_name, rendition_key, source_segment_key
+from runtime.objects import ObjectStore, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")

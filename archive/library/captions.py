@@ -15,16 +15,17 @@ from uuid import UUID
 
 import structlog
 
-from archive.errors import MediaRefused, ObjectMissing, ObjectStoreError, ProcessError
+from archive.errors import MediaRefused, ProcessError
 from archive.library.webvtt import Captions
 from archive.media.playlist import PlaylistEntry, vod_playlist
 from archive.media.probe import probe
 from archive.media.process import ProcessRunner
-from archive.objects.store import PLAYLIST, VTT, ObjectStore, source_segment_key
+from archive.objects.keys import PLAYLIST, VTT, source_segment_key
 from archive.problems import RecordingDoesNotPlay, RecordingIsDeleted, TooManyCaptions
 from archive.publishing.masters import write_master
 from archive.store import QUERIES, Recording, RecordingFile
 from eventbus.outbox import Outbox
+from runtime.objects import ObjectMissing, ObjectStore, ObjectStoreError
 from runtime.postgres import Pool
 
 log = structlog.get_logger(__name__)

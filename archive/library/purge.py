@@ -15,12 +15,12 @@ from uuid import UUID
 
 import structlog
 
-from archive.objects.store import ObjectStore
 from archive.outages import SUSPECTS, is_outage
 from archive.retention.store import is_held
 from archive.store import QUERIES
 from eventbus.outbox import Outbox
 from runtime.backoff import Backoff
+from runtime.objects import ObjectStore
 from runtime.postgres import Pool
 
 log = structlog.get_logger(__name__)

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from archive.library.visibility import is_owner
-from archive.objects.store import master_key
+from archive.objects.keys import master_key
 from archive.store import Recording, RecordingFile, Visibility
 from runtime.tokens import Caller
 

@@ -1,1 +1,1 @@
-"""The object store: its port, its backends, and copying from one to another."""
+"""What the archive keeps in its object store: the keys, the store that the settings name, and copying to another."""

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Literal, Protocol, TypeVar, get_args
 from uuid import uuid4
 
-from archive.errors import ObjectDamaged, ObjectMissing, ObjectStoreError, StoreUnavailable
-from archive.objects.store import EVERYTHING, INDEX, MASTER, ObjectStore, StoredObject, kind_of
+from archive.errors import ObjectDamaged
+from archive.objects.keys import INDEX, MASTER, kind_of
 from runtime.backoff import Backoff
+from runtime.objects import EVERYTHING, ObjectMissing, ObjectStore, ObjectStoreError, StoredObject, StoreUnavailable
 
 ATTEMPTS_MAX = 4
 RETRY_FIRST_SECONDS = 0.2

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from archive.errors import StoreUnavailable
-from archive.objects.store import ObjectStore
-from archive.objects.store_disk import DiskObjects
+from archive import metrics
 from archive.settings import ObjectSettings
 from runtime.backoff import Backoff
+from runtime.objects import ObjectStore, StoreUnavailable
+from runtime.objects_disk import DiskObjects
 
 if TYPE_CHECKING:
-    from archive.objects.store_s3 import S3Objects
+    from runtime.objects_s3 import S3Objects
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +52,11 @@ def _store(settings: ObjectSettings) -> S3Objects | DiskObjects:
 
 def disk_objects(settings: ObjectSettings, directory: Path) -> DiskObjects:
     """The store in a directory."""
-    return DiskObjects(directory, reserve_bytes=settings.archive_disk_reserve_bytes)
+    return DiskObjects(
+        directory,
+        reserve_bytes=settings.archive_disk_reserve_bytes,
+        on_free_bytes=metrics.disk_free_bytes.set,
+    )
 
 
 def s3_objects(settings: ObjectSettings) -> S3Objects:
@@ -65,7 +69,7 @@ def s3_objects(settings: ObjectSettings) -> S3Objects:
             "LIVESTREAM_ARCHIVE_S3_SECRET_ACCESS_KEY"
         )
     # Imported when it is wanted: who keeps recordings on disk need not load the client, which is a large one.
-    from archive.objects.store_s3 import S3Objects, S3Place
+    from runtime.objects_s3 import S3Objects, S3Place
 
     place = S3Place(endpoint_url, settings.archive_s3_bucket, key_id, secret, region=settings.archive_s3_region)
     return S3Objects(place, public_read=settings.archive_s3_public_read, cold_class=settings.archive_s3_cold_class)

@@ -12,11 +12,11 @@ from typing import Any
 
 import structlog
 
-from archive.errors import MediaRefused, ObjectMissing, ObjectStoreError, ProcessError
+from archive.errors import MediaRefused, ProcessError
 from archive.jobs.jobs import LeasedJob
 from archive.ladder.ladder import SourceSegment
 from archive.ladder.transcode import blame_a_full_disk
-from archive.objects.store import JPEG, source_segment_key
+from archive.objects.keys import JPEG, source_segment_key
 from archive.parts import ArchiveParts
 from archive.pictures.arguments import poster_arguments, read_brightness
 from archive.pictures.layout import poster_segments
@@ -24,6 +24,7 @@ from archive.pictures.pictures import POSTER, PictureBudget
 from archive.recording_files import file_key, put_files
 from archive.store import RecordingFile
 from eventbus.outbox import Transaction
+from runtime.objects import ObjectMissing, ObjectStoreError
 
 log = structlog.get_logger(__name__)
 

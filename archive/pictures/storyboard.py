@@ -16,12 +16,12 @@ from uuid import UUID
 
 import structlog
 
-from archive.errors import MediaRefused, ObjectMissing, ObjectStoreError, ProcessError
+from archive.errors import MediaRefused, ProcessError
 from archive.jobs.jobs import LeasedJob
 from archive.ladder.ladder import SourceSegment
 from archive.ladder.transcode import blame_a_full_disk
 from archive.media.probe import probe
-from archive.objects.store import JPEG, VTT, source_segment_key
+from archive.objects.keys import JPEG, VTT, source_segment_key
 from archive.parts import ArchiveParts
 from archive.pictures.arguments import sheet_arguments, tile_arguments
 from archive.pictures.layout import SHEET_TILES, Layout, lay_out, poster_segments, storyboard_vtt, tile_segments
@@ -29,6 +29,7 @@ from archive.pictures.pictures import SPRITE, STORYBOARD, PictureBudget
 from archive.recording_files import file_key, put_files
 from archive.store import RecordingFile
 from eventbus.outbox import Transaction
+from runtime.objects import ObjectMissing, ObjectStoreError
 
 log = structlog.get_logger(__name__)
 

@@ -17,11 +17,11 @@ from uuid import UUID
 import structlog
 
 from archive import metrics
-from archive.errors import MediaRefused, StoreUnavailable
+from archive.errors import MediaRefused
 from archive.ladder.ladder import SOURCE, SourceSegment, mark_gaps
 from archive.media.playlist import PlaylistEntry, Variant, bits_per_second, vod_playlist
 from archive.media.probe import MediaFacts
-from archive.objects.store import INDEX, PLAYLIST, ObjectStore, master_key, rendition_key
+from archive.objects.keys import INDEX, PLAYLIST, master_key, rendition_key
 from archive.outages import SUSPECTS, is_outage
 from archive.outcome import fail
 from archive.publishing.gaps import NOT_IN_STORE, Gap, LostSegment, described, find_gaps, missing_segments
@@ -33,6 +33,7 @@ from archive.store import QUERIES, Recordings, SettledRecording
 from eventbus.outbox import Outbox, Transaction
 from events import RecordingPublished
 from runtime.backoff import Backoff
+from runtime.objects import ObjectStore, StoreUnavailable
 from runtime.trace import trace_scope
 
 log = structlog.get_logger(__name__)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from archive.ladder.ladder import SourceSegment
-from archive.objects.store import ObjectStore, source_segment_key
+from archive.objects.keys import source_segment_key
+from runtime.objects import ObjectStore
 
 
 async def absent_segments(objects: ObjectStore, stream_id: UUID, segments: Sequence[SourceSegment]) -> list[int]:

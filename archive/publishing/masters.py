@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from archive.errors import StoreUnavailable
 from archive.media.playlist import CaptionTrack, Variant, master_playlist
-from archive.objects.store import INDEX, PLAYLIST, ObjectStore, master_key
+from archive.objects.keys import INDEX, PLAYLIST, master_key
 from archive.store import QUERIES
 from eventbus.outbox import Transaction
+from runtime.objects import ObjectStore, StoreUnavailable
 
 # The database ends a transaction that is idle for 10 s.
 PUT_SECONDS_MAX = 8.0

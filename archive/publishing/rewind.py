@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from archive.media.playlist import END, PlaylistEntry, entry_lines, event_head, target_seconds
-from archive.objects.store import source_segment_key
+from archive.objects.keys import source_segment_key
 from archive.store import QUERIES, SEGMENTS_MAX
 from runtime.postgres import Pool
 

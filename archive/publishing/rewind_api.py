@@ -6,7 +6,7 @@ from aiohttp import web
 
 from archive.library.api import ArchivePath
 from archive.library.visibility import seen_by
-from archive.objects.store import PLAYLIST
+from archive.objects.keys import PLAYLIST
 from archive.parts import ArchiveParts
 from archive.problems import RecordingDoesNotPlay, RecordingIsDeleted, RecordingNotFound
 from archive.publishing.rewind import Rewinds

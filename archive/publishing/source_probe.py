@@ -9,11 +9,12 @@ from uuid import UUID
 
 import structlog
 
-from archive.errors import MediaRefused, ObjectMissing, ProcessError
+from archive.errors import MediaRefused, ProcessError
 from archive.ladder.ladder import SourceSegment
 from archive.media.probe import MediaFacts, probe
 from archive.media.process import ProcessRunner
-from archive.objects.store import ObjectStore, source_segment_key
+from archive.objects.keys import source_segment_key
+from runtime.objects import ObjectMissing, ObjectStore
 
 log = structlog.get_logger(__name__)
 

@@ -19,11 +19,11 @@ from uuid import UUID
 import structlog
 
 from archive import metrics
-from archive.objects.store import ObjectStore, StoredObject
 from archive.retention.plan import Tally
 from archive.retention.settings import RetentionSettings
 from archive.retention.sweeper_folders import Folder, KnownFolders, Pace, behind, find_folder, stream_id_of
 from archive.rounds import Round
+from runtime.objects import ObjectStore, StoredObject
 from runtime.postgres import Pool
 
 log = structlog.get_logger(__name__)

@@ -11,9 +11,7 @@ from uuid import UUID
 import structlog
 
 from archive import metrics
-from archive.errors import ObjectMissing
 from archive.library.deletion import mark_deleted
-from archive.objects.store import ObjectStore
 from archive.retention import store as retention_store
 from archive.retention.plan import Action, Aged, Policy, Step, Tally, Terms, plan
 from archive.retention.settings import RetentionSettings
@@ -21,6 +19,7 @@ from archive.rounds import Round
 from archive.store import QUERIES
 from eventbus.outbox import Outbox
 from events import DeleteReason
+from runtime.objects import ObjectMissing, ObjectStore
 from runtime.postgres import Pool
 
 log = structlog.get_logger(__name__)

@@ -18,7 +18,7 @@ import structlog
 from archive import metrics
 from archive.errors import MediaRefused, ProcessError
 from archive.media.process import ProcessRunner
-from archive.objects.store import source_segment_key
+from archive.objects.keys import source_segment_key
 from archive.shipping.patience import Patience
 from archive.shipping.rows import LostSegment, Shipments
 from archive.shipping.spool import Seen, SegmentFile, Spool, measure

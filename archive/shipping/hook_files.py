@@ -18,7 +18,7 @@ from uuid import UUID
 
 from archive.errors import PlaylistUnreadable
 from archive.media.playlist import PLAYLIST_BYTES_MAX, LiveSegment, parse_live_playlist
-from archive.objects.store import INDEX
+from archive.objects.keys import INDEX
 from archive.problems import ForbiddenSegmentFile
 from archive.shipping.spool import SEQUENCE_MAX
 

@@ -18,7 +18,6 @@ import structlog
 
 from archive import metrics
 from archive.media.process import ProcessRunner
-from archive.objects.store import ObjectStore
 from archive.outages import SUSPECTS, is_outage
 from archive.shipping.follower import Follower, ShippingGear
 from archive.shipping.patience import Patience
@@ -27,6 +26,7 @@ from archive.shipping.spool import Seen, Spool, stream_directories
 from archive.shipping.spool_room import SpoolLimits, SpoolRoom
 from archive.shipping.turns import Turns
 from archive.shipping.uploads import VerifiedUploads
+from runtime.objects import ObjectStore
 
 log = structlog.get_logger(__name__)
 

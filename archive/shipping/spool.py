@@ -22,7 +22,7 @@ from archive.errors import MediaRefused, PlaylistUnreadable, ProcessError
 from archive.media.playlist import PLAYLIST_BYTES_MAX, LiveSegment, parse_live_playlist
 from archive.media.probe import probe
 from archive.media.process import ProcessRunner
-from archive.objects.store import INDEX
+from archive.objects.keys import INDEX
 
 # Numbers count up from 0; two days of 2 s segments are fewer.
 SEQUENCE_MAX = 200_000

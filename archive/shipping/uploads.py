@@ -9,8 +9,9 @@ from pathlib import Path
 
 import structlog
 
-from archive.errors import MediaRefused, ObjectMissing, ObjectTooLarge, StoreUnavailable
-from archive.objects.store import SEGMENT, ObjectStore, StoredObject
+from archive.errors import MediaRefused
+from archive.objects.keys import SEGMENT
+from runtime.objects import ObjectMissing, ObjectStore, ObjectTooLarge, StoredObject, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 

@@ -20,14 +20,13 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from archive.errors import ObjectMissing
 from archive.objects.copying import fetched, patiently
-from archive.objects.store import ObjectStore, StoredObject
 from archive.store import QUERIES
 from console.backups import layout, postgres
 from console.backups.errors import NothingToBackUp
 from console.backups.layout import Entry, Header, ObjectsPart
 from console.backups.settings import BackupSettings
+from runtime.objects import ObjectMissing, ObjectStore, StoredObject
 
 Say = Callable[[str], None]
 

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from archive.errors import ObjectMissing, StoreUnavailable
 from archive.objects.copying import Copy, Outcome
-from archive.objects.store import EVERYTHING, ObjectStore, StoredObject, checked_key
-from archive.objects.store_disk_files import PRIVATE, DiskFiles, NoObject
 from console.backups import layout, postgres
 from console.backups.errors import BackupDamaged, NewerSchema, TargetDamages, TargetNotEmpty
 from console.backups.layout import Header
 from console.backups.settings import BackupSettings
 from console.backups.verifying import damage_of_files
+from runtime.objects import EVERYTHING, ObjectMissing, ObjectStore, StoredObject, StoreUnavailable, checked_key
+from runtime.objects_disk_files import PRIVATE, DiskFiles, NoObject
 
 Say = Callable[[str], None]
 

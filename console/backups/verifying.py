@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from archive.objects.store import is_key
 from console.backups import layout
 from console.backups.layout import Header, Part
+from runtime.objects import is_key
 
 Say = Callable[[str], None]
 

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from archive.errors import ObjectStoreError
 from console.backups.errors import BackupError
 from console.endings import USED_WRONGLY, fail
+from runtime.objects import ObjectStoreError
 
 
 @contextmanager

@@ -11,13 +11,13 @@ from uuid import UUID
 import asyncpg
 import typer
 
-from archive.errors import ObjectStoreError
 from console.endings import USED_WRONGLY, fail
 from console.progress import waiting
 from console.retention.port import RetentionPlan
 from console.retention.recordings import SCHEMA, RecordingRetentionSettings, open_recordings
 from console.server_settings import load_for
 from runtime.migrations import StaleSchema, require_migrated
+from runtime.objects import ObjectStoreError
 from runtime.postgres import Pool, open_pool
 from runtime.settings import PostgresSettings
 

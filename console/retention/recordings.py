@@ -9,7 +9,6 @@ from datetime import datetime
 
 from archive.library.purge import Purger
 from archive.library.settings import LibrarySettings
-from archive.objects.store import ObjectStore
 from archive.objects.store_configured import open_objects
 from archive.retention import store as retention_store
 from archive.retention.part import has_colder_class
@@ -21,6 +20,7 @@ from archive.settings import ObjectSettings
 from console.retention.port import Found, Line, summed
 from eventbus.outbox import Outbox
 from runtime.migrations import require_migrated
+from runtime.objects import ObjectStore
 from runtime.postgres import Pool, open_pool
 from runtime.settings import PostgresSettings
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from archive.errors import InvalidKey, ObjectMissing, ObjectTooLarge
-from archive.objects.store import EVERYTHING, JPEG, MP4, PLAYLIST, SEGMENT, VTT, ObjectStore, StoredObject, kind_of
-from archive.objects.store_disk import DiskObjects
-from archive.objects.store_s3 import PARTS_ABOVE_BYTES, S3Objects, S3Place
+from archive.objects.keys import JPEG, MP4, PLAYLIST, SEGMENT, VTT, kind_of
+from runtime.objects import EVERYTHING, InvalidKey, ObjectMissing, ObjectStore, ObjectTooLarge, StoredObject
+from runtime.objects_disk import DiskObjects
+from runtime.objects_s3 import PARTS_ABOVE_BYTES, S3Objects, S3Place
 
 
 @pytest.fixture(params=["disk", "s3"])

@@ -16,9 +16,9 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from archive.objects.store_s3 import S3Objects, S3Place
 from deploy.local import Stack
 from runtime.migrations import migrate
+from runtime.objects_s3 import S3Objects, S3Place
 from runtime.postgres import open_pool
 from runtime.settings import PostgresSettings
 from tests.conftest import FaultPlan

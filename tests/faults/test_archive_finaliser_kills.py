@@ -12,13 +12,13 @@ from uuid import UUID
 
 import pytest
 
-from archive.errors import ObjectMissing
 from eventbus.bus_configured import open_bus
 from eventbus.outbox import Outbox
 from eventbus.settings import BusSettings
 from eventbus.topics_kafka import open_topics
 from events import TOPICS, EndReason, StreamEnded, StreamStarted
 from runtime.ids import uuid7
+from runtime.objects import ObjectMissing
 from runtime.postgres import open_pool
 from tests.conftest import FaultPlan
 from tests.engines import Database

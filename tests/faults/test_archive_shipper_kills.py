@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from archive.objects.store import source_segment_key
+from archive.objects.keys import source_segment_key
 from archive.shipping.rows import Shipments
 from tests.conftest import FaultPlan
 from tests.faults.archive_process import Processes, kills

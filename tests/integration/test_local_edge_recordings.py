@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from archive.objects.store import SEGMENT
-from archive.objects.store_disk import DiskObjects
-from archive.objects.store_s3 import public_read_policy
+from archive.objects.keys import SEGMENT
 from deploy.local import Stack
+from runtime.objects_disk import DiskObjects
+from runtime.objects_s3 import public_read_policy
 from tests.engines import S3
 from tests.integration.edge import Answer, PlaybackTwin, ask, wait_for
 

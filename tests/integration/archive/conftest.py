@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from archive.objects.store_disk import DiskObjects
+from runtime.objects_disk import DiskObjects
 from runtime.postgres import open_pool
 from runtime.settings import PostgresSettings
 from tests.engines import Database

@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 from archive.ladder.ladder import SourceSegment
-from archive.objects.store import SEGMENT, source_segment_key
+from archive.objects.keys import SEGMENT, source_segment_key
 from archive.store import QUERIES
 from tests.integration.archive.clips import Clip, pictures_of, sound_of
 from tests.integration.archive.house import House

@@ -26,7 +26,6 @@ from archive.ladder.planner import LadderPlanner
 from archive.ladder.planner_store import PlannerStore
 from archive.ladder.transcode import EncoderBudget, Transcoder
 from archive.media.process import ProcessRunner
-from archive.objects.store import ObjectStore
 from archive.publishing.finalise import Finaliser
 from archive.publishing.source_probe import SourceProbe
 from archive.shipping.rows import Shipments
@@ -35,6 +34,7 @@ from archive.shipping.spool_room import SpoolLimits
 from archive.store import Recording, Recordings
 from eventbus.outbox import Outbox
 from runtime.ids import uuid7
+from runtime.objects import ObjectStore
 from runtime.postgres import Pool
 from runtime.service import Service
 

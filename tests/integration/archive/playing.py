@@ -11,7 +11,7 @@ from uuid import UUID
 
 from archive.jobs.jobs import JobKind
 from archive.media.playlist import PlaylistEntry, bits_per_second, vod_playlist
-from archive.objects.store import INDEX, PLAYLIST, SEGMENT, rendition_key, source_segment_key
+from archive.objects.keys import INDEX, PLAYLIST, SEGMENT, rendition_key, source_segment_key
 from archive.parts import ArchiveParts
 from archive.settings import ArchiveSettings
 from runtime.health import Health

@@ -12,11 +12,11 @@ import pytest
 from archive.library.access import GRANTS_MAX, Access, PlaybackChecks
 from archive.library.access_api import AccessApi
 from archive.library.owners_api import LibraryApi
-from archive.objects.store import SEGMENT
-from archive.objects.store_disk import DiskObjects
+from archive.objects.keys import SEGMENT
 from deploy.local import Stack
 from runtime.http_server import HttpServer
 from runtime.ids import uuid7
+from runtime.objects_disk import DiskObjects
 from runtime.settings import HttpSettings
 from tests.contract.held_client import HeldClient, held_client
 from tests.integration.archive.callers import ADA, BOB, Tokens

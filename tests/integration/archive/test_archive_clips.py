@@ -15,9 +15,9 @@ from pydantic import SecretStr
 
 from archive.clips.store import CLIP
 from archive.jobs.jobs import LeasedJob
-from archive.objects.store import source_segment_key
-from archive.objects.store_s3 import S3Objects, S3Place
+from archive.objects.keys import source_segment_key
 from archive.store import Recording
+from runtime.objects_s3 import S3Objects, S3Place
 from tests.engines import S3
 from tests.integration.archive.clipping import asked, clip_kind
 from tests.integration.archive.clips import Clip, pictures_of

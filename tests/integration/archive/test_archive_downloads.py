@@ -19,10 +19,10 @@ import pytest
 from archive.downloads.kind import Downloads
 from archive.downloads.part import downloads
 from archive.downloads.requests import DownloadExpiry, DownloadRequests
-from archive.errors import StoreUnavailable
 from archive.media.playlist import PlaylistEntry
-from archive.objects.store import SEGMENT, ObjectStore
+from archive.objects.keys import SEGMENT
 from runtime.http_server import HttpServer
+from runtime.objects import ObjectStore, StoreUnavailable
 from runtime.settings import HttpSettings
 from tests.contract.held_client import HeldClient, held_client
 from tests.integration.archive.callers import ADA, BOB, Person, Tokens

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from archive.ladder.ladder import SourceSegment
 from archive.media.probe import MediaFacts
-from archive.objects.store import SEGMENT, source_segment_key
+from archive.objects.keys import SEGMENT, source_segment_key
 from archive.publishing.finalise import Finaliser
 from archive.publishing.gaps import NOT_IN_STORE
 from archive.publishing.source_probe import SourceProbe

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from archive.errors import ProcessFailed, StoreUnavailable
+from archive.errors import ProcessFailed
 from archive.ladder.transcode import blame_a_full_disk
-from archive.objects.store import SEGMENT, ObjectKind, StoredObject
-from archive.objects.store_disk import DiskObjects
-from archive.objects.store_disk_files import UNFINISHED
+from archive.objects.keys import SEGMENT
 from archive.shipping.rows import Shipments
 from archive.shipping.shipper import ShipperPace
 from archive.shipping.spool_room import SpoolLimits
+from runtime.objects import ObjectKind, StoredObject, StoreUnavailable
+from runtime.objects_disk import DiskObjects
+from runtime.objects_disk_files import UNFINISHED
 from tests.integration.archive.clips import Clip
 from tests.integration.archive.house import House, running, until
 from tests.integration.archive.media_server import MediaServerDisk

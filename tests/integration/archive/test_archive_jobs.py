@@ -11,7 +11,7 @@ from archive.errors import LeaseLost
 from archive.jobs.jobs import Jobs, LeasedJob, NewJob, add_jobs
 from archive.jobs.worker import Progress
 from archive.ladder.chunks import CHUNK
-from archive.objects.store import SEGMENT
+from archive.objects.keys import SEGMENT
 from runtime.ids import uuid7
 from tests.integration.archive.clips import Clip
 from tests.integration.archive.house import House, running, until

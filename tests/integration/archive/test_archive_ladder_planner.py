@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from archive.ladder.ladder import LadderStep
-from archive.objects.store import SEGMENT, source_segment_key
+from archive.objects.keys import SEGMENT, source_segment_key
 from tests.integration.archive.clips import Clip
 from tests.integration.archive.house import House, running, until
 from tests.integration.archive.media_server import MediaServerDisk

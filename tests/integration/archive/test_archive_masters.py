@@ -9,13 +9,12 @@ from uuid import UUID
 
 import pytest
 
-from archive.errors import StoreUnavailable
-from archive.objects.store import ObjectKind, StoredObject
-from archive.objects.store_disk import DiskObjects
 from archive.publishing import masters
 from archive.publishing.masters import write_master
 from archive.store import QUERIES
 from eventbus.outbox import Transaction
+from runtime.objects import ObjectKind, StoredObject, StoreUnavailable
+from runtime.objects_disk import DiskObjects
 from tests.integration.archive.house import House
 
 

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from archive.errors import StoreUnavailable
 from archive.objects.copying import Copy
-from archive.objects.store import ObjectKind, ObjectStore, StoredObject, kind_of
-from archive.objects.store_disk import DiskObjects
-from archive.objects.store_s3 import S3Objects, S3Place
+from archive.objects.keys import kind_of
+from runtime.objects import ObjectKind, ObjectStore, StoredObject, StoreUnavailable
+from runtime.objects_disk import DiskObjects
+from runtime.objects_s3 import S3Objects, S3Place
 from tests.conftest import FaultPlan
 from tests.engines import S3
 from tests.integration.archive.house import until

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from archive.objects.store import SEGMENT
+from archive.objects.keys import SEGMENT
 from archive.shipping.shipper import ShipperPace
 from runtime.ids import uuid7
 from tests.integration.archive.clips import Clip, make_sound, pictures_of, sound_of

@@ -11,16 +11,16 @@ from uuid import UUID
 
 import pytest
 
-from archive.errors import StoreUnavailable
 from archive.jobs.jobs import LeasedJob, NewJob, add_jobs
 from archive.library.deletion import mark_deleted, mark_restored
 from archive.library.purge import Purger
 from archive.media.playlist import LiveSegment
-from archive.objects.store import JPEG, SEGMENT, StoredObject
-from archive.objects.store_disk import DiskObjects
+from archive.objects.keys import JPEG, SEGMENT
 from archive.retention.store import place_hold, release_hold
 from eventbus.outbox import Transaction
 from events import DeleteReason
+from runtime.objects import StoredObject, StoreUnavailable
+from runtime.objects_disk import DiskObjects
 from tests.integration.archive.house import House, running, until
 
 SEGMENTS = 30

@@ -10,16 +10,16 @@ from uuid import UUID
 import pytest
 from pydantic import SecretStr
 
-from archive.errors import ObjectMissing, StoreUnavailable
 from archive.library.deletion import mark_restored
-from archive.objects.store import SEGMENT, ObjectStore
-from archive.objects.store_disk import DiskObjects
-from archive.objects.store_s3 import S3Objects, S3Place
+from archive.objects.keys import SEGMENT
 from archive.retention import store as retention_store
 from archive.retention.plan import ChannelTerms, Scope, Tally, Terms
 from archive.retention.work import RetentionWork
 from archive.rounds import RoundLost, Rounds, claim_round
 from runtime.ids import uuid7
+from runtime.objects import ObjectMissing, ObjectStore, StoreUnavailable
+from runtime.objects_disk import DiskObjects
+from runtime.objects_s3 import S3Objects, S3Place
 from tests.engines import S3
 from tests.integration.archive.house import CHANNEL, House, running, until
 

@@ -13,10 +13,10 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner, Result
 
-from archive.objects.store import SEGMENT
-from archive.objects.store_disk import DiskObjects
+from archive.objects.keys import SEGMENT
 from console.__main__ import app
 from runtime.ids import uuid7
+from runtime.objects_disk import DiskObjects
 from tests.engines import Database
 
 CHANNEL, OTHER = uuid7(), uuid7()

@@ -10,9 +10,9 @@ import pytest
 from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
-from archive.errors import StoreUnavailable
-from archive.objects.store import PLAYLIST, SEGMENT
-from archive.objects.store_s3 import S3Objects, S3Place
+from archive.objects.keys import PLAYLIST, SEGMENT
+from runtime.objects import StoreUnavailable
+from runtime.objects_s3 import S3Objects, S3Place
 from tests.engines import S3, unique_name
 from tests.integration.archive.clips import Clip
 from tests.integration.archive.house import House, running

@@ -14,9 +14,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
-from archive.errors import StoreUnavailable
-from archive.objects.store import MP4, SEGMENT, StoredObject
-from archive.objects.store_s3 import PARTS_ABOVE_BYTES, S3Objects, S3Place
+from archive.objects.keys import MP4, SEGMENT
+from runtime.objects import StoredObject, StoreUnavailable
+from runtime.objects_s3 import PARTS_ABOVE_BYTES, S3Objects, S3Place
 from tests.engines import S3
 
 # What a store without tiers of its own takes; it stands for a colder one.

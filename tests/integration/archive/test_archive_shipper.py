@@ -11,13 +11,12 @@ from uuid import UUID
 
 import pytest
 
-from archive.errors import StoreUnavailable
-from archive.objects.store import ObjectKind, StoredObject
-from archive.objects.store_disk import DiskObjects
 from archive.shipping.rows import LostSegment, Shipments
 from archive.shipping.shipper import ShipperPace
 from archive.shipping.spool_room import REASON, SpoolLimits
 from runtime.monthly_partitions import MONTHS_AHEAD
+from runtime.objects import ObjectKind, StoredObject, StoreUnavailable
+from runtime.objects_disk import DiskObjects
 from tests.integration.archive.clips import Clip
 from tests.integration.archive.house import House, running, until
 from tests.integration.archive.media_server import MediaServerDisk

@@ -10,12 +10,13 @@ import pytest
 from pydantic import SecretStr
 
 from archive.media.playlist import LiveSegment
-from archive.objects.store import PLAYLIST, SEGMENT, ObjectStore
-from archive.objects.store_s3 import S3Objects, S3Place
+from archive.objects.keys import PLAYLIST, SEGMENT
 from archive.retention import store as retention_store
 from archive.retention.plan import Scope, Tally
 from archive.retention.sweeper import Sweeper, SweepReport, SweepRules
 from runtime.ids import uuid7
+from runtime.objects import ObjectStore
+from runtime.objects_s3 import S3Objects, S3Place
 from tests.integration.archive.house import CHANNEL, House
 
 RULES = SweepRules(orphans_after=timedelta(hours=24), unknown_after=timedelta(days=30))

@@ -10,9 +10,9 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
-from archive.errors import ObjectMissing
 from archive.ladder.settings import parse_ladder
 from deploy.local.places import CHECKOUT
+from runtime.objects import ObjectMissing
 from tests.chromium import PROGRAM, Page, open_page
 from tests.integration.archive.clips import Clip
 from tests.integration.archive.house import House, running

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive.errors import InvalidKey, ObjectMissing, ObjectStoreError, StoreUnavailable
-from archive.objects.store import SEGMENT
-from archive.objects.store_disk import DiskObjects
-from archive.objects.store_disk_files import LEFTOVER_SECONDS, PRIVATE, PUBLIC, UNFINISHED, Modes
+from archive.objects.keys import SEGMENT
+from runtime.objects import InvalidKey, ObjectMissing, ObjectStoreError, StoreUnavailable
+from runtime.objects_disk import DiskObjects
+from runtime.objects_disk_files import LEFTOVER_SECONDS, PRIVATE, PUBLIC, UNFINISHED, Modes
 
 SECRET = b"outside"
 SEGMENTS = st.one_of(

@@ -25,16 +25,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.utils import parse_timestamp
 from pydantic import SecretStr
 
-from archive.errors import ObjectMissing, ObjectTooLarge, StoreUnavailable
-from archive.objects.store import (
+from runtime.objects import (
     EVERYTHING,
     ObjectKind,
+    ObjectMissing,
+    ObjectTooLarge,
     StoredObject,
+    StoreUnavailable,
     checked_key,
     checked_prefix,
     folder_of,
     is_key,
-    kind_of,
 )
 
 if TYPE_CHECKING:
@@ -154,7 +155,8 @@ class S3Objects:
             answer = self._client.head_object(Bucket=self._bucket, Key=key)
             if cold is not None and answer.get("StorageClass") != cold:
                 # S3 changes the class of an object by copying it onto itself.
-                self._copy(key, key, kind_of(key), cold)
+                kind = ObjectKind(answer["ContentType"], answer.get("CacheControl", ""))
+                self._copy(key, key, kind, cold)
             return cold is not None
 
         return await self._existing(key, cool)

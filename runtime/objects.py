@@ -1,4 +1,15 @@
-"""The object store as the archive sees it: a port with an S3 backend and one on a disk, and the keys in it."""
+"""The object store: a port with a backend for S3 and one for a disk, and what may go wrong there.
+
+::
+
+    ObjectStoreError
+    ├── InvalidKey        a key outside the alphabet; traversal ends here
+    ├── ObjectMissing
+    ├── ObjectTooLarge
+    └── StoreUnavailable  the store did not answer, or answered with an error
+
+Backends: `objects_s3` and `objects_disk`; both pass tests/conformance/test_objects.py.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +19,49 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
-from uuid import UUID
-
-from archive.errors import InvalidKey
 
 KEY_CHARACTERS_MAX = 512
 _KEY = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*", re.ASCII)
 
 EVERYTHING = ""
 
-MASTER = "master.m3u8"
-INDEX = "index.m3u8"
+
+class ObjectStoreError(Exception):
+    """Base of what an object store can answer besides the object."""
+
+
+class InvalidKey(ObjectStoreError):
+    """The key is not one that this project makes; nothing was read or written."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"not an object key: {key!r}")
+        self.key = key
+
+
+class ObjectMissing(ObjectStoreError):
+    """No object has this key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"no object {key}")
+        self.key = key
+
+
+class ObjectTooLarge(ObjectStoreError):
+    """The object is larger than the reader was willing to take."""
+
+    def __init__(self, key: str, bytes_max: int) -> None:
+        super().__init__(f"object {key} is larger than {bytes_max} bytes")
+        self.key = key
+        self.bytes_max = bytes_max
+
+
+class StoreUnavailable(ObjectStoreError):
+    """The store did not do what was asked; asking again later may work."""
+
+    def __init__(self, action: str, reason: str) -> None:
+        super().__init__(f"object store: {action}: {reason}")
+        self.action = action
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +85,6 @@ class ObjectKind:
 
     content_type: str
     cache_control: str
-
-
-# A segment never changes under its name, so caches may keep it for a year (RFC 8246).
-SEGMENT = ObjectKind("video/mp2t", "public, max-age=31536000, immutable")
-# A master playlist is rewritten once the ladder is there; the type is that of RFC 8216 4.
-PLAYLIST = ObjectKind("application/vnd.apple.mpegurl", "public, max-age=5")
-# What is made again gets another name.
-JPEG = ObjectKind("image/jpeg", "public, max-age=31536000, immutable")
-VTT = ObjectKind("text/vtt", "public, max-age=31536000, immutable")
-MP4 = ObjectKind("video/mp4", "public, max-age=31536000, immutable")
-# What this version does not know, and a later one has stored.
-UNKNOWN = ObjectKind("application/octet-stream", "public, max-age=5")
-KINDS_BY_ENDING = {".ts": SEGMENT, ".m3u8": PLAYLIST, ".jpg": JPEG, ".vtt": VTT, ".mp4": MP4}
 
 
 class ObjectStore(Protocol):
@@ -157,28 +187,3 @@ def folder_of(keys: Collection[str]) -> str:
     if len(folders) != 1 or "" in folders:
         raise ValueError(f"these keys are not in one folder but in {len(folders)}")
     return f"{folders.pop()}/"
-
-
-def kind_of(key: str) -> ObjectKind:
-    """How an object with this key is served."""
-    return KINDS_BY_ENDING.get(Path(key).suffix, UNKNOWN)
-
-
-def source_segment_key(stream_id: UUID, sequence: int) -> str:
-    """Where one segment of the source rendition is."""
-    return f"{stream_id}/source/{sequence}.ts"
-
-
-def chunk_name(number: int, fence: int) -> str:
-    """A rendition's segment: the fence is in its name, so no late worker can replace what a playlist names."""
-    return f"{number}-{fence}.ts"
-
-
-def rendition_key(stream_id: UUID, rendition: str, name: str) -> str:
-    """Where one object of a rendition is."""
-    return f"{stream_id}/{rendition}/{name}"
-
-
-def master_key(stream_id: UUID) -> str:
-    """Where a recording's master playlist is."""
-    return f"{stream_id}/{MASTER}"

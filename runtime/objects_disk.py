@@ -16,10 +16,18 @@ from typing import BinaryIO, Self, TypeVar
 
 import structlog
 
-from archive import metrics
-from archive.errors import ObjectMissing, ObjectTooLarge, StoreUnavailable
-from archive.objects.store import EVERYTHING, ObjectKind, StoredObject, checked_key, checked_prefix, folder_of
-from archive.objects.store_disk_files import PUBLIC, DiskFiles, Modes, NoObject
+from runtime.objects import (
+    EVERYTHING,
+    ObjectKind,
+    ObjectMissing,
+    ObjectTooLarge,
+    StoredObject,
+    StoreUnavailable,
+    checked_key,
+    checked_prefix,
+    folder_of,
+)
+from runtime.objects_disk_files import PUBLIC, DiskFiles, Modes, NoObject
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -32,12 +40,21 @@ class DiskObjects:
     """Objects as files below ``root``. What serves them decides their media type by the name's ending.
 
     A put that would leave less than ``reserve_bytes`` free is refused: others (Postgres, live segments) may be on the
-    same disk, and must outlive a full store.
+    same disk, and must outlive a full store. ``on_free_bytes`` is told, from a thread, how much is free before a put.
     """
 
-    def __init__(self, root: Path, *, reserve_bytes: int = 0, modes: Modes = PUBLIC, threads_max: int = 4) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        reserve_bytes: int = 0,
+        modes: Modes = PUBLIC,
+        threads_max: int = 4,
+        on_free_bytes: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._root = root
         self._reserve_bytes = reserve_bytes
+        self._on_free_bytes = on_free_bytes
         self._files = DiskFiles(root, modes)
         self._threads = ThreadPoolExecutor(threads_max, thread_name_prefix="objects-disk")
 
@@ -182,7 +199,7 @@ class DiskObjects:
 
     def _free_bytes(self) -> int:
         free_bytes = self._files.free_bytes()
-        metrics.disk_free_bytes.set(free_bytes)
+        self._on_free_bytes(free_bytes)
         return free_bytes
 
     def _reason_to_refuse(self, free_bytes: int) -> str:

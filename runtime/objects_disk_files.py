@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from archive.objects.store import StoredObject, is_key
+from runtime.objects import StoredObject, is_key
 
 # Where files are written before they get their name; a key never begins with a dot.
 UNFINISHED = ".unfinished"
