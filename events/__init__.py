@@ -7,6 +7,7 @@ edit.
 """
 
 from events.accounts import AccountRegistered
+from events.chat import ChatMessageSent, SaidAs
 from events.envelope import Envelope, Event, UndecodableEvent, UnknownEventType, decode, encode
 from events.fanouts import FanoutPagePlanned
 from events.follows import FollowCreated, FollowDeleted
@@ -18,6 +19,9 @@ from events.recordings import (
     RecordingProgressed,
     RecordingPublished,
     RecordingRestored,
+    RecordingVisibilityChanged,
+    TimelineAnchor,
+    Visibility,
 )
 from events.streams import EndReason, StreamEnded, StreamStarted
 from events.topics import DEAD_LETTERS, TOPICS, Topic, topic_of
@@ -26,6 +30,7 @@ __all__ = [
     "DEAD_LETTERS",
     "TOPICS",
     "AccountRegistered",
+    "ChatMessageSent",
     "DeleteReason",
     "EndReason",
     "Envelope",
@@ -39,11 +44,15 @@ __all__ = [
     "RecordingProgressed",
     "RecordingPublished",
     "RecordingRestored",
+    "RecordingVisibilityChanged",
+    "SaidAs",
     "StreamEnded",
     "StreamStarted",
+    "TimelineAnchor",
     "Topic",
     "UndecodableEvent",
     "UnknownEventType",
+    "Visibility",
     "decode",
     "encode",
     "topic_of",

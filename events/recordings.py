@@ -4,9 +4,29 @@ from enum import StrEnum
 from typing import Annotated, ClassVar
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, NonNegativeFloat, NonNegativeInt
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt
 
 from events.envelope import Event
+
+
+class Visibility(StrEnum):
+    """Who sees a recording."""
+
+    PUBLIC = "public"
+    """Everybody, in lists as well."""
+    UNLISTED = "unlisted"
+    """Whoever knows its address."""
+    PRIVATE = "private"
+    """Its owner, and whom they let in."""
+
+
+class TimelineAnchor(BaseModel):
+    """A place in a recording and the moment that it shows. From there on both go on together, until the next anchor."""
+
+    model_config = ConfigDict(frozen=True)
+
+    at_seconds: NonNegativeFloat
+    at: AwareDatetime
 
 
 class _OfRecording(Event):
@@ -35,6 +55,20 @@ class RecordingPublished(_OfRecording):
     """How many segments of the stream are not in it."""
     clip_of: UUID | None = None
     """The recording that it was cut from; None: it is a stream's own. A clip has an id of its own as ``stream_id``."""
+    clip_from_seconds: NonNegativeFloat | None = None
+    """Where in that recording the clip begins."""
+    visibility: Visibility = Visibility.PUBLIC
+    timeline: tuple[TimelineAnchor, ...] = ()
+    """What it shows when, in order: its start, and each place behind an interruption. Empty: unknown, or a clip."""
+
+
+class RecordingVisibilityChanged(_OfRecording):
+    """Its owner decided anew who sees a recording; also said while its stream still runs."""
+
+    type: ClassVar[str] = "recording.visibility-changed"
+
+    visibility: Visibility
+    changed_at: AwareDatetime
 
 
 class RecordingProgressed(_OfRecording):

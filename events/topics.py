@@ -10,6 +10,7 @@ from datetime import timedelta
 from types import MappingProxyType
 
 from events.accounts import AccountRegistered
+from events.chat import ChatMessageSent
 from events.envelope import Event
 from events.fanouts import FanoutPagePlanned
 from events.follows import FollowCreated, FollowDeleted
@@ -20,6 +21,7 @@ from events.recordings import (
     RecordingProgressed,
     RecordingPublished,
     RecordingRestored,
+    RecordingVisibilityChanged,
 )
 from events.streams import StreamEnded, StreamStarted
 
@@ -80,7 +82,7 @@ RECORDINGS = Topic(
     partitions=3,
     retention=timedelta(days=7),
     producer="archive",
-    consumers=("streaming", "notify"),
+    consumers=("streaming", "notify", "chat"),
     events=(
         RecordingPublished,
         RecordingProgressed,
@@ -88,7 +90,17 @@ RECORDINGS = Topic(
         RecordingFailed,
         RecordingDeleted,
         RecordingRestored,
+        RecordingVisibilityChanged,
     ),
+)
+CHAT_MESSAGES = Topic(
+    name="chat-messages.v1",
+    key="channel id",
+    partitions=6,
+    retention=timedelta(days=1),
+    producer="chat",
+    consumers=("notify",),
+    events=(ChatMessageSent,),
 )
 
 DEAD_LETTERS = Topic(
@@ -102,7 +114,7 @@ DEAD_LETTERS = Topic(
 )
 """What a consumer gave up on: raw bytes and headers as they came, with where from and why in further headers."""
 
-TOPICS: tuple[Topic, ...] = (ACCOUNTS, STREAMS, FANOUT_PAGES, FOLLOWS, RECORDINGS, DEAD_LETTERS)
+TOPICS: tuple[Topic, ...] = (ACCOUNTS, STREAMS, FANOUT_PAGES, FOLLOWS, RECORDINGS, CHAT_MESSAGES, DEAD_LETTERS)
 
 EVENT_MODELS: Mapping[str, type[Event]] = MappingProxyType(
     {model.type: model for topic in TOPICS for model in topic.events}

@@ -1,12 +1,13 @@
 """What happens to a channel becomes messages for its streamer's endpoints, in the transaction that hears of it."""
 
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from eventbus.outbox import Transaction
 from eventbus.subscription import Subscription
-from events import Envelope, RecordingPublished, StreamStarted
+from events import ChatMessageSent, Envelope, RecordingPublished, StreamStarted
 from notify.webhooks import payloads, presets
 from notify.webhooks.endpoints import Endpoint
 from notify.webhooks.errors import TooManyTests, WebhookDisabled, WebhookNotFound
@@ -21,18 +22,29 @@ QUERIES = load_queries("notify")
 GROUP = "notify-webhooks"
 TESTS_PER_MINUTE_MAX = 10
 MINUTE = timedelta(minutes=1)
+NOBODY_LISTENS_SECONDS = 5.0
+"""So long it is believed that no endpoint of a channel wants its chat: a room may say hundreds of messages a second."""
+SILENT_CHANNELS_MAX = 10_000
 
 
 class WebhookIntake:
     """Turns events into messages."""
 
     def __init__(
-        self, *, endpoints_max: int, public_url: str | None, queued: Callable[[], None] = lambda: None
+        self,
+        *,
+        endpoints_max: int,
+        public_url: str | None,
+        queued: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`public_url` is where announcements of the presets link to; None: they do not. `queued`: there is work."""
         self._queued = queued
         self._endpoints_max = endpoints_max
         self._public_url = public_url
+        self._clock = clock
+        self._nobody_listens: dict[UUID, float] = {}
+        """Channels whose chat no endpoint wants, and until when that is believed."""
 
     def subscription(self) -> Subscription:
         """The consumer group: every event that an endpoint may ask for."""
@@ -40,14 +52,26 @@ class WebhookIntake:
 
     async def on_event(self, transaction: Transaction, envelope: Envelope[ChannelEvent]) -> None:
         """Log and queue the event for every endpoint of its channel that asked for it, under the event's id."""
+        chat = isinstance(envelope.event, ChatMessageSent)
+        if chat and self._nobody_listens.get(envelope.event.channel_id, 0.0) > self._clock():
+            return
         listeners = await self._listeners(transaction.connection, envelope.event)
         if not listeners:
+            if chat:
+                self._note_silence(envelope.event.channel_id)
             return
         bodies = await self._bodies(transaction.connection, envelope, listeners)
         kind = envelope.event.type
         messages = [NewMessage(one, envelope.id, kind, bodies[one.preset]) for one in listeners if one.preset in bodies]
         await post_later(transaction.connection, messages)
         transaction.after_commit(self._queued)
+
+    def _note_silence(self, channel_id: UUID) -> None:
+        now = self._clock()
+        if len(self._nobody_listens) >= SILENT_CHANNELS_MAX:
+            self._nobody_listens = {one: until for one, until in self._nobody_listens.items() if until > now}
+        if len(self._nobody_listens) < SILENT_CHANNELS_MAX:
+            self._nobody_listens[channel_id] = now + NOBODY_LISTENS_SECONDS
 
     async def test(self, pool: Pool, endpoint: Endpoint) -> UUID:
         """Queue a `webhook.test` for an endpoint; its message's id. Raises WebhookDisabled, TooManyTests."""

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from events import (
+    ChatMessageSent,
     Envelope,
     FollowCreated,
     FollowDeleted,
@@ -16,6 +17,7 @@ from events import (
     RecordingProgressed,
     RecordingPublished,
     RecordingRestored,
+    RecordingVisibilityChanged,
     StreamEnded,
     StreamStarted,
 )
@@ -29,8 +31,10 @@ ChannelEvent: TypeAlias = (
     | RecordingFailed
     | RecordingDeleted
     | RecordingRestored
+    | RecordingVisibilityChanged
     | FollowCreated
     | FollowDeleted
+    | ChatMessageSent
 )
 """What happens to a channel."""
 
@@ -43,8 +47,10 @@ EVENTS: Sequence[type[ChannelEvent]] = (
     RecordingFailed,
     RecordingDeleted,
     RecordingRestored,
+    RecordingVisibilityChanged,
     FollowCreated,
     FollowDeleted,
+    ChatMessageSent,
 )
 TEST_TYPE = "webhook.test"
 

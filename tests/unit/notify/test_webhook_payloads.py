@@ -31,10 +31,10 @@ def test_every_event_of_a_channel_may_be_asked_for() -> None:
         event.type
         for topic in TOPICS
         for event in topic.events
-        if event.type.partition(".")[0] in {"stream", "recording", "follow"}
+        if event.type.partition(".")[0] in {"stream", "recording", "follow", "chat-message"}
     }
     assert of_channels == {event.type for event in payloads.EVENTS}
-    assert {"stream.*", "recording.*", "follow.*"} | of_channels == set(payloads.EVENT_PATTERNS)
+    assert {"stream.*", "recording.*", "follow.*", "chat-message.*"} | of_channels == set(payloads.EVENT_PATTERNS)
 
 
 def test_a_body_is_type_timestamp_and_the_events_own_fields() -> None:
