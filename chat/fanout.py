@@ -1,7 +1,7 @@
 """The last step to the sockets: the same bytes to each of many members, at once and without waiting for anybody.
 
-It is the hot path of a busy room, so its loop is also there in C (`fanout.c`), which is used where it was built. Both do
-the same; tests/unit/chat/test_fanout.py holds both.
+It is the hot path of a busy room, so its loop is also there in C (`fanout.c`), which is used where it was built. Both
+do the same; tests/unit/chat/test_fanout.py holds both.
 """
 
 from collections.abc import Callable, Sequence
