@@ -6,6 +6,7 @@ whole grace.
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 import threading
@@ -50,12 +51,19 @@ def run_to_exit_code(name: str, settings_type: type[S], serve: Callable[[S], Awa
         sys.stderr.write("".join(f"{name}: {line}\n" for line in invalid.lines))
         return EXIT_FAILED
     configure_logging(service=name, level=settings.log_level, log_format=settings.log_format)
+    _raise_open_files()
     stopper = _Stopper(name, settings.stop_grace_seconds + CLOSING_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(_served(name, settings, serve, stopper))
         stopper.arm()  # closing the runner waits without limit for tasks that swallow cancellation
     stopper.disarm()
     return code
+
+
+def _raise_open_files() -> None:
+    """Every client takes a descriptor: as many as the system allows, where shells start processes with 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _served(name: str, settings: S, serve: Callable[[S], Awaitable[None]], stopper: "_Stopper") -> int:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sysconfig
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -161,6 +161,25 @@ def test_what_the_kernel_does_not_take_follows_in_order_with_what_others_write(
                     sent = b""
             assert 0 < waited < 60, "the test must see both"
             await reading.nothing_more()
+
+    runner.run(work())
+
+
+def test_nothing_overtakes_what_waits_in_the_transport(runner: asyncio.Runner, broadcast: Broadcast) -> None:
+    """The kernel has room again, which the event loop has not noticed yet."""
+
+    async def work() -> None:
+        async with pairs(1) as (pair,):
+            blob, sent, read = os.urandom(6_000), b"", b""
+            while not pair.transport.get_write_buffer_size():
+                broadcast([pair.member], blob)
+                sent += blob
+            with suppress(BlockingIOError):
+                while more := pair.client.recv(65_536):
+                    read += more
+            broadcast([pair.member], b"the last")
+            read += await pair.read(len(sent) + 8 - len(read))
+            assert read == sent + b"the last"
 
     runner.run(work())
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -177,3 +178,14 @@ async def test_wrong_settings_are_told_one_line_each_without_their_values(start:
         "child: LIVESTREAM_CHAT_SECRET: Value should have at least 8 items after validation, not 4",
     ]
     assert "tiny" not in complaint.decode()
+
+
+async def test_a_process_may_open_as_many_files_as_the_system_lets_it(start: Start) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard - 1, hard))  # what a shell gives to its children
+    try:
+        child = await start()
+        await child.says("child_ready")
+        assert resource.prlimit(child.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
