@@ -1,0 +1,101 @@
+"""The master behind three Sentinels is killed, frozen or deposed: chat follows to the next one within seconds."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.integration.chat.followers import Follower, Speaker, gateway_broker, no_silent_hole
+from tests.integration.chat.gateways import eventually
+from tests.integration.chat.redis_sets import FREEZE, WAKE, SentinelSet, Server, sentinel_set
+
+pytestmark = pytest.mark.heavy
+
+BACK_SECONDS_MAX = 5.0
+
+
+@pytest.fixture
+async def redis_set(tmp_path: Path) -> AsyncIterator[SentinelSet]:
+    async with sentinel_set(tmp_path) as made:
+        yield made
+
+
+async def test_a_killed_master_is_followed_by_the_promoted_one(redis_set: SentinelSet) -> None:
+    room = uuid4()
+    async with gateway_broker(redis_set.url) as one, gateway_broker(redis_set.url) as other:
+        follower, speaker, over = Follower(other, room), Speaker(one, room), asyncio.Event()
+        await eventually(lambda: follower.hears and follower.position is not None)
+        talking = asyncio.create_task(speaker.say_until(over))
+        await eventually(lambda: len(follower.seen) > 50)
+        before = await redis_set.master()
+        before.kill()
+        after = await redis_set.promoted(before)
+        promoted_at, accepted = time.monotonic(), len(speaker.accepted)
+        await eventually(lambda: follower.hears and len(speaker.accepted) > accepted + 5)
+        await eventually(lambda: follower.seen[-1] == speaker.accepted[-1][1])
+        assert time.monotonic() - promoted_at < BACK_SECONDS_MAX
+        assert speaker.refused > 0
+        assert speaker.slowest_refusal_seconds < 3.5
+        # The old one comes back and says that it is the master, until it is told otherwise: nobody believes it.
+        await before.start()
+        assert (await before.ask("ROLE"))[0] == b"master"
+        await after.ask("CLIENT", "KILL", "TYPE", "pubsub")
+        await eventually(lambda: follower.disconnections == 2 and follower.hears)
+        over.set()
+        await talking
+        await speaker.say(b"last")
+        await eventually(lambda: follower.seen[-1] == b"last")
+        no_silent_hole(follower, speaker)
+        assert (await _listeners(after, room), await _listeners(before, room)) == (1, 0)
+
+
+async def test_a_frozen_master_that_wakes_deposed_is_not_believed(redis_set: SentinelSet) -> None:
+    room = uuid4()
+    async with gateway_broker(redis_set.url) as one, gateway_broker(redis_set.url) as other:
+        follower, speaker = Follower(other, room), Speaker(one, room)
+        for number in range(20):
+            await speaker.say(b"before-%d" % number)
+        await eventually(lambda: follower.hears and len(follower.seen) == 20)
+        before = await redis_set.master()
+        before.signal(FREEZE)
+        try:
+            after = await redis_set.promoted(before)
+            promoted_at = time.monotonic()
+            await speaker.say(b"after")
+            await eventually(lambda: follower.hears and follower.seen[-1] == b"after")
+            assert time.monotonic() - promoted_at < BACK_SECONDS_MAX
+        finally:
+            before.signal(WAKE)
+        for number in range(100):
+            await speaker.say(b"woken-%d" % number)
+            await asyncio.sleep(0.01)
+        await eventually(lambda: follower.seen[-1] == b"woken-99")
+        no_silent_hole(follower, speaker)
+        assert (await _listeners(after, room), await _listeners(before, room)) == (1, 0)
+
+
+async def test_a_failover_by_hand_costs_nobody_a_message(redis_set: SentinelSet) -> None:
+    room = uuid4()
+    async with gateway_broker(redis_set.url) as one, gateway_broker(redis_set.url) as other:
+        follower, speaker, over = Follower(other, room), Speaker(one, room), asyncio.Event()
+        await eventually(lambda: follower.hears and follower.position is not None)
+        talking = asyncio.create_task(speaker.say_until(over))
+        before = await redis_set.master()
+        await redis_set.sentinels[0].ask("SENTINEL", "FAILOVER", "chat")
+        await redis_set.promoted(before)
+        promoted_at, accepted = time.monotonic(), len(speaker.accepted)
+        await eventually(lambda: len(speaker.accepted) > accepted + 20)
+        over.set()
+        await talking
+        await speaker.say(b"last")
+        await eventually(lambda: follower.seen[-1] == b"last")
+        assert time.monotonic() - promoted_at < BACK_SECONDS_MAX
+        no_silent_hole(follower, speaker)
+
+
+async def _listeners(server: Server, room: UUID) -> int:
+    """How many connections hear the room there."""
+    return int((await server.ask("PUBSUB", "NUMSUB", f"chat:{{{room}}}"))[1])
