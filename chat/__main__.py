@@ -1,5 +1,6 @@
 """The process `chat`: one WebSocket gateway, and a member of the group that keeps the rooms."""
 
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -9,12 +10,18 @@ from chat.admission import Admission
 from chat.broker import Retention
 from chat.broker_redis import RedisBroker
 from chat.channels import Channels
+from chat.composing import EntryComposer
 from chat.directory import Directory
+from chat.gatekeeper import RulesGatekeeper
 from chat.gateway import Gateway
+from chat.parts import ChatParts
 from chat.room import RoomLimits
 from chat.rooms import Rooms
 from chat.settings import ChatSettings
-from chat.store import find_room
+from chat.signals import Signals
+from chat.speaking import Speaking
+from chat.standing import OwnersAlone
+from chat.store import find_facts, find_versions
 from eventbus.bus import EventBus
 from eventbus.bus_configured import open_bus
 from eventbus.consume import ConsumeLoop
@@ -31,6 +38,9 @@ from runtime.tokens import TokenVerifier, Verifier
 from runtime.websockets import AllowedOrigins, comma_separated
 
 SCHEMA = "chat"
+
+PARTS: Sequence[Callable[[ChatParts], Assembly]] = ()
+"""What else chat does, each part put together by a function of its own."""
 
 
 async def serve(settings: ChatSettings) -> None:
@@ -54,14 +64,36 @@ async def assemble(
     await wait_until_migrated(pool, schema=SCHEMA)
     broker = RedisBroker(redis, Retention(entry_seconds=settings.chat_history_seconds))
     limits = RoomLimits(tick_seconds=settings.chat_tick_seconds, recovery_seconds_max=settings.chat_history_seconds)
-    rooms = Rooms(broker, Directory(partial(find_room, pool)), limits)
-    gateway = Gateway(settings, _admission(settings), rooms, broker, verifier)
+    directory = Directory(partial(find_facts, pool), partial(find_versions, pool))
+    rooms = Rooms(broker, directory, limits)
+    gatekeeper = RulesGatekeeper(messages_per_minute=settings.chat_messages_per_minute)
+    speaking = Speaking(broker, OwnersAlone(), gatekeeper, EntryComposer())
+    gateway = Gateway(settings, _admission(settings), rooms, speaking, verifier)
+    signals = Signals(broker)
     health.watch("redis", broker.check)
     outbox = Outbox(pool, source=SCHEMA)
-    channels = ConsumeLoop(bus, outbox, Channels(broker).subscription(), health=health)
-    # Nothing is said here yet; the leading relay also keeps the partitions of the inbox.
+    channels = ConsumeLoop(bus, outbox, Channels(signals).subscription(), health=health)
     relay = bus.relay(settings.postgres_dsn, outbox, schema=SCHEMA, health=health)
-    return Assembly(apis=[gateway], services=[broker, rooms, channels, relay])
+    core = Assembly(apis=[gateway], services=[broker, rooms, signals, channels, relay])
+    common = ChatParts(
+        settings=settings,
+        pool=pool,
+        redis=redis,
+        bus=bus,
+        outbox=outbox,
+        health=health,
+        broker=broker,
+        signals=signals,
+        directory=directory,
+        rooms=rooms,
+        speaking=speaking,
+        verifier=verifier,
+    )
+    parts = [core, *(assemble_part(common) for assemble_part in PARTS)]
+    return Assembly(
+        apis=[api for part in parts for api in part.apis],
+        services=[service for part in parts for service in part.services],
+    )
 
 
 def _admission(settings: ChatSettings) -> Admission:
@@ -70,6 +102,7 @@ def _admission(settings: ChatSettings) -> Admission:
         trusted_proxies=comma_separated(settings.chat_trusted_proxies),
         connections_max=settings.chat_connections_max,
         connections_per_address_max=settings.chat_connections_per_address_max,
+        connections_per_user_max=settings.chat_connections_per_user_max,
     )
 
 

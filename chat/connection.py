@@ -5,32 +5,29 @@ The frames of a client are handled one after the other, so a client that sends f
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from uuid import UUID
 
 import structlog
 from aiohttp import WSMsgType, web
 
 from chat import frames, metrics
-from chat.broker import Allowance, Broker, Conditions, Position
+from chat.audience import Seat
+from chat.broker import Position
 from chat.closecodes import CloseCode
-from chat.errors import BrokerUnavailable, RoomNotFound, RoomsUnavailable, SentTooOften
+from chat.errors import RoomNotFound, RoomsUnavailable
 from chat.member import Member
 from chat.room import Room
 from chat.rooms import Rooms
-from runtime.ids import uuid7
+from chat.speaking import Refused, Saying, Speaker, Speaking
+from chat.standing import Standing
 from runtime.tokens import Caller, InvalidToken, KeysUnavailable, Verifier
 
 log = structlog.get_logger(__name__)
-
-PACE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
     """The bounds of one connection."""
 
-    messages_per_minute: int = 10
     join_timeout_seconds: float = 15.0
     room_wait_seconds: float = 30.0
     """How long a join may wait for a room that nobody can read yet."""
@@ -48,7 +45,7 @@ class Connection:
         member: Member,
         *,
         rooms: Rooms,
-        broker: Broker,
+        speaking: Speaking,
         verifier: Verifier,
         limits: ConnectionLimits,
     ) -> None:
@@ -56,13 +53,14 @@ class Connection:
         self.member = member
         member.on_slow = self.cut
         self._rooms = rooms
-        self._broker = broker
+        self._speaking = speaking
         self._verifier = verifier
         self._limits = limits
         self._room: Room | None = None
-        self._caller: Caller | None = None
+        self._seat = Seat(member, frames.CHAT_FRAMES, touched=self._standing_touched)
+        self._speaker: Speaker | None = None
+        self._looking_up: asyncio.Task[None] | None = None
         self._bad_frames = 0
-        self._paced_until = 0.0
         self._ending: CloseCode | None = None
         self._receiving: asyncio.Timeout | None = None
 
@@ -76,7 +74,9 @@ class Connection:
                     await self._take(text)
         finally:
             if self._room is not None:
-                self._room.leave(self.member)
+                self._room.leave(self._seat)
+            if self._looking_up is not None:
+                self._looking_up.cancel()
         await self._say_goodbye()
 
     def end(self, code: CloseCode) -> None:
@@ -93,9 +93,9 @@ class Connection:
         """End the connection of a client that does not read. It is sent nothing more."""
         if self._ending is None:
             metrics.slow_clients_cut.inc()
-            log.info("chat_slow_client_cut", user_id=None if self._caller is None else str(self._caller.user_id))
+            log.info("chat_slow_client_cut", user_id=None if self._seat.user_id is None else str(self._seat.user_id))
         if self._room is not None:
-            self._room.leave(self.member)
+            self._room.leave(self._seat)
         self.end(CloseCode.TOO_SLOW)
 
     async def _say_goodbye(self) -> None:
@@ -184,62 +184,83 @@ class Connection:
         return not self._ws.closed
 
     async def _enter(self, room: Room, caller: Caller | None, since: Position | None) -> None:
-        start = await room.start_after(since)
+        speaker = None if caller is None else await self._speaking.introduce(room, caller)
+        standing = None if speaker is None else speaker.standing
+        seat = self._seat
+        seat.moderates = standing is not None and standing.moderates
+        start = await room.start_after(since, moderates=seat.moderates)
         # No await from here to the join: between them no flush may come, or the client would miss it.
+        facts = room.facts
         joined = frames.Joined(
             room=room.room_id,
-            channel_name=room.channel_name,
-            live_stream_id=room.live_stream_id,
+            channel_name=facts.channel_name,
+            live_stream_id=facts.live_stream_id,
             you=None if caller is None else caller.user_id,
             offset=start.position.offset,
             epoch=start.position.epoch,
             recovered=start.recovered,
             chatters=max(room.chatters, room.members_count + 1),
+            rules=facts.rules,
+            pinned=facts.pinned,
+            poll=facts.poll,
+            standing=None if standing is None else _view(standing),
             history=(),
         )
         self.member.start(frames.joined_frame(joined, start.history))
         if not room.available:
             self.member.write(frames.to_bytes(frames.Status(chat="unavailable")))
-        room.join(self.member)
-        self._room, self._caller = room, caller
+        if caller is not None:
+            seat.user_id, seat.username = caller.user_id, caller.name
+        room.join(seat)
+        self._room, self._speaker = room, speaker
         outcome = "recovered" if start.recovered else "fresh" if since is None else "not-recovered"
         metrics.joins.labels(outcome).inc()
+
+    # ------------------------------------------------------------------------------------- standing
+
+    def _standing_touched(self) -> None:
+        """Look again what this person may do. A change during a look-up is found by the next message."""
+        if self._looking_up is None or self._looking_up.done():
+            self._looking_up = asyncio.create_task(self._look_up_standing())
+
+    async def _look_up_standing(self) -> None:
+        room, speaker = self._room, self._speaker
+        if room is None or speaker is None:
+            return
+        speaker.looked_up_at = float("-inf")  # whatever comes of this, the next message looks again
+        standing = await self._speaking.look_up(room, speaker)
+        if standing is None or self._ending is not None:
+            return
+        if not room.promote(self._seat, moderates=standing.moderates):
+            self.end(CloseCode.STANDING_CHANGED)
+            return
+        self.member.write(frames.to_bytes(frames.StandingChanged(standing=_view(standing))))
 
     # ------------------------------------------------------------------------------------- send
 
     async def _send(self, send: frames.Send) -> None:
         if self._room is None:
             raise frames.BadFrame("not-joined", "the first frame must be a join")
-        if self._caller is None:
+        if self._speaker is None:
             self._refuse("read-only", "only people who are logged in can write", send.id)
             return
-        if _now() < self._paced_until:
-            self._refuse("rate-limited", self._pace(), send.id, self._paced_until - _now())
-            return
+        saying = Saying(send.id, send.text, send.kind, send.reply_to)
         try:
-            with metrics.publish_seconds.time():
-                published = await self._publish(self._room.room_id, self._caller, send)
-        except SentTooOften as error:
-            self._paced_until = _now() + error.retry_after_seconds
-            self._refuse("rate-limited", self._pace(), send.id, error.retry_after_seconds)
-        except BrokerUnavailable as error:
-            log.warning("chat_publish_failed", reason=str(error))
-            self._refuse("unavailable", "chat is not available now; repeat with the same id", send.id)
+            position = await self._speaking.say(self._room, self._speaker, saying)
+        except Refused as refused:
+            self._refuse(refused.code, refused.detail, send.id, refused.retry_after_seconds)
         else:
-            metrics.published.inc()
-            accepted = frames.Accepted(id=send.id, offset=published.offset, epoch=published.epoch)
+            accepted = frames.Accepted(id=send.id, offset=position.offset, epoch=position.epoch)
             self.member.write(frames.to_bytes(accepted))
 
-    async def _publish(self, room: UUID, caller: Caller, send: frames.Send) -> Position:
-        if not self._broker.connected:
-            raise BrokerUnavailable("the broker is not heard")
-        body = frames.message_body(uuid7(), caller.user_id, caller.name, send.text, datetime.now(UTC))
-        pace = Allowance("pace", str(caller.user_id), self._limits.messages_per_minute, PACE_SECONDS)
-        published = await self._broker.publish(room, f"{caller.user_id}:{send.id}", body, Conditions((pace,)))
-        return published.position
 
-    def _pace(self) -> str:
-        return f"at most {self._limits.messages_per_minute} messages a minute"
+def _view(standing: Standing) -> frames.StandingView:
+    return frames.StandingView(
+        role=standing.role,
+        banned=standing.banned,
+        silent_until=None if standing.banned else standing.banned_until,
+        followed_at=standing.followed_at,
+    )
 
 
 def _now() -> float:

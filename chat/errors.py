@@ -9,6 +9,7 @@ ChatError
 └── SentBefore          the room wants no text twice, and has had this one lately
 Problem (HTTP, before the upgrade)
 ├── OriginNotAllowed      403  (runtime/websockets.py)
+├── OtherVersion          426
 ├── TooManyFromAddress    429
 └── TooManyConnections    503
 """
@@ -16,7 +17,7 @@ Problem (HTTP, before the upgrade)
 from typing import ClassVar
 from uuid import UUID
 
-from runtime.problems import TooManyRequests, Unavailable
+from runtime.problems import Problem, TooManyRequests, Unavailable
 
 
 class ChatError(Exception):
@@ -54,6 +55,17 @@ class SentTooOften(ChatError):
 
 class SentBefore(ChatError):
     """The same text was published in the room a short while ago."""
+
+
+class OtherVersion(Problem):
+    """The request asks for another version of the WebSocket protocol than the one there is (RFC 6455 section 4.4)."""
+
+    status: ClassVar[int] = 426
+    type: ClassVar[str] = "websocket-version-not-supported"
+    title: ClassVar[str] = "This WebSocket version is not spoken here"
+
+    def __init__(self) -> None:
+        super().__init__("only version 13", headers={"Sec-WebSocket-Version": "13", "Upgrade": "websocket"})
 
 
 class TooManyFromAddress(TooManyRequests):

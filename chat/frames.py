@@ -5,12 +5,16 @@ added, so a client ignores what it does not know; the gateway refuses what *it* 
 of a client would otherwise be silently without effect.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Set
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
+from chat.broker import Entry, Position
+from chat.entries import Cleared, Deleted, Role, Said, placed
+from chat.facts import PollView
+from chat.rules import Rules
 from runtime.websockets import text_frame
 
 VERSION: Final = 1
@@ -59,6 +63,11 @@ class Send(Frame):
         StringConstraints(strip_whitespace=True, min_length=1, max_length=TEXT_CHARACTERS_MAX),
         Field(description="At most 500 characters, none of them a control character; shown as plain text."),
     ]
+    kind: Annotated[
+        Literal["message", "action", "announcement"],
+        Field(description="`action` is `/me`; an `announcement` is for moderators."),
+    ] = "message"
+    reply_to: Annotated[UUID | None, Field(description="The `message_id` that this answers to.")] = None
 
 
 ClientFrame = Annotated[Join | Send, Field(discriminator="type")]
@@ -67,15 +76,41 @@ ClientFrame = Annotated[Join | Send, Field(discriminator="type")]
 # ------------------------------------------------------------------------------------------- from the gateway
 
 
-class ChatMessage(Frame):
-    """One message of a room."""
+class PlacedSaid(Said):
+    """Something said, at its offset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     offset: Offset
-    message_id: UUID
-    user_id: UUID
-    username: str
-    text: str
-    sent_at: AwareDatetime
+
+
+class PlacedDeleted(Deleted):
+    """A message is gone; or, in its own place in a history, it was."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    offset: Offset
+
+
+class PlacedCleared(Cleared):
+    """All messages before this, or all of one person, are gone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    offset: Offset
+
+
+PlacedEntry = Annotated[PlacedSaid | PlacedDeleted | PlacedCleared, Field(discriminator="kind")]
+"""What has an offset. Clients pass over kinds that they do not know, and keep the offset."""
+
+
+class StandingView(Frame):
+    """What one may do in this room oneself."""
+
+    role: Role
+    banned: bool = False
+    silent_until: AwareDatetime | None = None
+    followed_at: AwareDatetime | None = None
 
 
 class Joined(Frame):
@@ -95,7 +130,11 @@ class Joined(Frame):
     epoch: Epoch
     recovered: bool
     chatters: int
-    history: tuple[ChatMessage, ...]
+    rules: Rules
+    pinned: Said | None
+    poll: PollView | None
+    standing: Annotated[StandingView | None, Field(description="Null for readers, and while it cannot be looked up.")]
+    history: tuple[PlacedEntry, ...]
 
 
 class Messages(Frame):
@@ -103,7 +142,7 @@ class Messages(Frame):
 
     type: Literal["messages"] = "messages"
     epoch: Epoch
-    messages: tuple[ChatMessage, ...]
+    messages: tuple[PlacedEntry, ...]
 
 
 class Gap(Frame):
@@ -112,7 +151,7 @@ class Gap(Frame):
     type: Literal["gap"] = "gap"
     offset: Offset
     epoch: Epoch
-    history: tuple[ChatMessage, ...]
+    history: tuple[PlacedEntry, ...]
 
 
 class Accepted(Frame):
@@ -134,6 +173,20 @@ ErrorCode = Literal[
     "room-not-found",
     "rate-limited",
     "unavailable",
+    "banned",
+    "timed-out",
+    "slow-mode",
+    "followers-only",
+    "subscribers-only",
+    "moderators-only",
+    "account-too-young",
+    "emote-only",
+    "links-not-allowed",
+    "said-before",
+    "too-long",
+    "blocked-term",
+    "held",
+    "reply-not-found",
 ]
 
 
@@ -168,19 +221,62 @@ class Presence(Frame):
     chatters: int
 
 
-ServerFrame = Annotated[
-    Joined | Messages | Gap | Accepted | ErrorFrame | Status | RoomChanged | Presence, Field(discriminator="type")
-]
+class RulesChanged(Frame):
+    """The room's rules are these now."""
+
+    type: Literal["rules"] = "rules"
+    rules: Rules
+
+
+class PinChanged(Frame):
+    """This message is pinned above the others now, or none."""
+
+    type: Literal["pinned"] = "pinned"
+    message: Said | None
+
+
+class PollChanged(Frame):
+    """The running poll, with its votes so far; once more when it has ended; null when there is none."""
+
+    type: Literal["poll"] = "poll"
+    poll: PollView | None
+
+
+class StandingChanged(Frame):
+    """What one may do oneself changed."""
+
+    type: Literal["standing"] = "standing"
+    standing: StandingView
+
+
+class HeldChanged(Frame):
+    """To moderators: messages wait for them, or one was decided. `GET /api/chat/{channel_id}/held` has them."""
+
+    type: Literal["held"] = "held"
+
+
+ServerFrameType = (
+    Joined
+    | Messages
+    | Gap
+    | Accepted
+    | ErrorFrame
+    | Status
+    | RoomChanged
+    | Presence
+    | RulesChanged
+    | PinChanged
+    | PollChanged
+    | StandingChanged
+    | HeldChanged
+)
+ServerFrame = Annotated[ServerFrameType, Field(discriminator="type")]
 
 CLIENT_FRAMES: tuple[type[Frame], ...] = (Join, Send)
-SERVER_FRAMES: tuple[type[Frame], ...] = (
-    Joined, Messages, Gap, Accepted, ErrorFrame, Status, RoomChanged, Presence,
-)  # fmt: skip
+SERVER_FRAMES: tuple[type[Frame], ...] = ServerFrameType.__args__
 
 _CLIENT: TypeAdapter[Join | Send] = TypeAdapter(ClientFrame)
-SERVER_FRAME: TypeAdapter[Joined | Messages | Gap | Accepted | ErrorFrame | Status | RoomChanged | Presence] = (
-    TypeAdapter(ServerFrame)
-)
+SERVER_FRAME: TypeAdapter[ServerFrameType] = TypeAdapter(ServerFrame)
 
 
 class BadFrame(ValueError):
@@ -202,12 +298,13 @@ def read_client_frame(text: str) -> Join | Send:
         frame = _CLIENT.validate_json(text)
     except ValidationError as error:
         raise _bad_frame(error) from None
-    if isinstance(frame, Send) and not _printable(frame.text):
+    if isinstance(frame, Send) and not printable(frame.text):
         raise BadFrame("bad-frame", "text: control characters are not allowed")
     return frame
 
 
-def _printable(text: str) -> bool:
+def printable(text: str) -> bool:
+    """Whether a text has no control characters."""
     return text.isprintable() or not any(character < " " or "\x7f" <= character <= "\x9f" for character in text)
 
 
@@ -228,42 +325,38 @@ def to_bytes(frame: Frame) -> bytes:
     return text_frame(frame.model_dump_json(exclude_none=isinstance(frame, ErrorFrame)).encode())
 
 
-def message_body(message_id: UUID, user_id: UUID, username: str, text: str, sent_at: AwareDatetime) -> bytes:
-    """A message without its offset, which only the broker knows: the bytes that are stored and published.
-
-    They are a JSON object whose opening brace `placed` replaces, so that no gateway encodes a message again.
-    """
-    return _MessageBody(
-        message_id=message_id, user_id=user_id, username=username, text=text, sent_at=sent_at
-    ).model_dump_json().encode()  # fmt: skip
-
-
-class _MessageBody(Frame):
-    message_id: UUID
-    user_id: UUID
-    username: str
-    text: str
-    sent_at: AwareDatetime
-
-
-def placed(offset: int, body: bytes) -> bytes:
-    """A stored message body with its offset put in."""
-    return b'{"offset":%d,' % offset + body[1:]
-
-
 def messages_frame(epoch: str, messages: Iterable[bytes]) -> bytes:
     """A `Messages` frame from messages that already have their offsets."""
     return text_frame(b'{"type":"messages","epoch":"%s","messages":[%s]}' % (epoch.encode(), b",".join(messages)))
-
-
-def gap_frame(offset: int, epoch: str, history: Iterable[bytes]) -> bytes:
-    """A `Gap` frame from messages that already have their offsets."""
-    return text_frame(
-        b'{"type":"gap","offset":%d,"epoch":"%s","history":[%s]}' % (offset, epoch.encode(), b",".join(history))
-    )
 
 
 def joined_frame(joined: Joined, history: Iterable[bytes]) -> bytes:
     """A `Joined` frame whose history is spliced in from stored bytes; ``joined.history`` itself stays empty."""
     head = joined.model_dump_json(exclude={"history"}).encode()
     return text_frame(head[:-1] + b',"history":[%s]}' % b",".join(history))
+
+
+class ChatFrames:
+    """The encoding of the chat socket: an `audience.Encoding`."""
+
+    hides_own = False
+
+    def messages(self, epoch: str, entries: Sequence[Entry], leave_out: Set[UUID] = frozenset()) -> bytes:
+        """One `Messages` frame. Nobody is left out: who speaks sees it come back at its offset."""
+        return messages_frame(epoch, [placed(entry.offset, entry.body) for entry in entries])
+
+    def gap(self, position: Position, newest: Sequence[Entry]) -> bytes:
+        """A `Gap` frame."""
+        history = b",".join(placed(entry.offset, entry.body) for entry in newest)
+        return text_frame(
+            b'{"type":"gap","offset":%d,"epoch":"%s","history":[%s]}'
+            % (position.offset, position.epoch.encode(), history)
+        )
+
+    def notice(self, notice: Frame) -> bytes:
+        """Any other frame."""
+        return to_bytes(notice)
+
+
+CHAT_FRAMES: Final = ChatFrames()
+"""One object for all rooms: encodings are told apart by identity."""

@@ -5,16 +5,17 @@ import random
 from typing import ClassVar
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from chat.admission import Admission
-from chat.broker import Broker
 from chat.closecodes import CloseCode
 from chat.connection import Connection, ConnectionLimits
-from chat.errors import TooManyConnections, TooManyFromAddress
+from chat.errors import OtherVersion, TooManyConnections, TooManyFromAddress
+from chat.frame_guard import FrameGuard, FrameScan, Pace
 from chat.member import Member
 from chat.rooms import Rooms
 from chat.settings import ChatSettings
+from chat.speaking import Speaking
 from runtime.endpoints import endpoint
 from runtime.problems import InvalidRequest
 from runtime.tokens import Verifier
@@ -22,6 +23,7 @@ from runtime.websockets import OriginNotAllowed
 
 log = structlog.get_logger(__name__)
 
+VERSION = "Sec-WebSocket-Version"
 FRAME_BYTES_MAX = 4_096
 DRAIN_STEP_SECONDS = 0.05
 GOODBYE_SECONDS = 2.0
@@ -34,52 +36,74 @@ class Gateway:
     tag: ClassVar[str] = "chat"
 
     def __init__(
-        self, settings: ChatSettings, admission: Admission, rooms: Rooms, broker: Broker, verifier: Verifier
+        self, settings: ChatSettings, admission: Admission, rooms: Rooms, speaking: Speaking, verifier: Verifier
     ) -> None:
         self._settings = settings
         self._admission = admission
         self._rooms = rooms
-        self._broker = broker
+        self._speaking = speaking
         self._verifier = verifier
         self._limits = ConnectionLimits(
-            messages_per_minute=settings.chat_messages_per_minute,
             join_timeout_seconds=settings.chat_join_timeout_seconds,
         )
         self._connections: set[Connection] = set()
         self._draining = False
 
     @endpoint(
-        "GET", "/chat", raw=True, problems=(InvalidRequest, OriginNotAllowed, TooManyFromAddress, TooManyConnections)
+        "GET",
+        "/chat",
+        raw=True,
+        problems=(InvalidRequest, OriginNotAllowed, OtherVersion, TooManyFromAddress, TooManyConnections),
     )
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """The chat socket (WebSocket, RFC 6455); its frames are in docs/chat-protocol.md."""
         if self._draining:
             raise TooManyConnections("this gateway is going away", retry_after_seconds=1)
+        if request.version < HttpVersion11:
+            raise InvalidRequest("RFC 6455 section 4.1 asks for HTTP/1.1")
+        if request.headers.get("Upgrade", "").lower() == "websocket" and request.headers.get(VERSION) != "13":
+            raise OtherVersion
         with self._admission.admit(request):
             ws = web.WebSocketResponse(
                 heartbeat=self._settings.chat_ping_seconds,
                 compress=False,  # 22 to 114 KB more a connection, and a frame could not be shared
-                max_msg_size=FRAME_BYTES_MAX,
+                max_msg_size=FRAME_BYTES_MAX + 1,  # it takes what is smaller
                 timeout=GOODBYE_SECONDS,
             )
-            await ws.prepare(request)
             transport = request.transport
-            if transport is None:
+            guard = None if transport is None or not ws.can_prepare(request) else self._guard(transport)
+            await ws.prepare(request)
+            if transport is None or guard is None:
                 return ws  # left between the request and the upgrade
-            connection = self._connection(ws, transport)
-            self._connections.add(connection)
-            try:
-                await connection.serve()
-            finally:
-                self._connections.discard(connection)
-                await ws.close(drain=False)
+            await self._serve(ws, transport, guard)
         return ws
+
+    def _guard(self, transport: asyncio.Transport) -> FrameGuard:
+        loop = asyncio.get_running_loop()
+        # Whoever may send many messages sends at least as many frames.
+        pace = Pace(
+            max(self._settings.chat_frames_per_second_max, self._settings.chat_messages_per_minute / 30), loop.time
+        )
+        return FrameGuard(transport, FrameScan(FRAME_BYTES_MAX, pace))
+
+    async def _serve(self, ws: web.WebSocketResponse, transport: asyncio.Transport, guard: FrameGuard) -> None:
+        connection = self._connection(ws, transport)
+        self._connections.add(connection)
+        guard.tell(connection.end)
+        try:
+            await connection.serve()
+        finally:
+            self._connections.discard(connection)
+            await ws.close(drain=False)
+            # What a client has not taken by now would keep its socket open for as long as it likes, uncounted.
+            if transport.get_write_buffer_size():
+                transport.abort()
 
     def _connection(self, ws: web.WebSocketResponse, transport: asyncio.Transport) -> Connection:
         member = Member(ws, transport, backlog_bytes_max=self._settings.chat_backlog_bytes_max)
         member.limit_send_buffer(self._settings.chat_send_buffer_bytes)
         return Connection(
-            ws, member, rooms=self._rooms, broker=self._broker, verifier=self._verifier, limits=self._limits
+            ws, member, rooms=self._rooms, speaking=self._speaking, verifier=self._verifier, limits=self._limits
         )
 
     async def drain(self) -> None:

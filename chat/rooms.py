@@ -9,7 +9,7 @@ import structlog
 from chat import frames, metrics
 from chat.broker import Broker
 from chat.directory import Directory
-from chat.errors import BrokerUnavailable, RoomsUnavailable
+from chat.errors import BrokerUnavailable, RoomNotFound, RoomsUnavailable
 from chat.room import Room, RoomLimits
 
 log = structlog.get_logger(__name__)
@@ -32,14 +32,20 @@ class Rooms:
         self._open: dict[UUID, tuple[Room, asyncio.Task[None]]] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._started = asyncio.Event()
+        self._touched = asyncio.Event()
 
     async def run(self) -> None:
         """Run the open rooms until cancelled."""
         async with asyncio.TaskGroup() as self._tasks:
+            self._tasks.create_task(self._look_up_touched(), name="chat-rooms-look-up")
             self._started.set()
             while True:
                 await asyncio.sleep(SWEEP_SECONDS)
                 await self._sweep()
+
+    def open_rooms(self) -> list[Room]:
+        """The rooms that are open on this gateway."""
+        return [room for room, _ in self._open.values()]
 
     async def open(self, room_id: UUID) -> Room:
         """The room, opened if need be; raises RoomNotFound or RoomsUnavailable."""
@@ -50,8 +56,8 @@ class Rooms:
             return entry[0]
         if self._tasks is None:
             raise RoomsUnavailable("the gateway is not running")
-        room = Room(room_id, self._broker, self._limits)
-        room.channel_name, room.live_stream_id = known.channel_name, known.live_stream_id
+        room = Room(room_id, self._broker, self._limits, touched=lambda _: self._touched.set())
+        room.learn(known)
         self._open[room_id] = (room, self._tasks.create_task(room.run(), name=f"chat-room-{room_id}"))
         self._broker.listen(room_id, room)
         metrics.rooms.inc()
@@ -64,8 +70,20 @@ class Rooms:
                 self._close(room_id, task)
                 continue
             await self._count(room)
-            if room.look_up_again:
-                await self._look_up(room)
+        await self._compare_versions()
+
+    async def _compare_versions(self) -> None:
+        """Find what a signal that was lost would have said."""
+        if not self._open:
+            return
+        try:
+            versions = await self._directory.versions(list(self._open))
+        except RoomsUnavailable:
+            return
+        for room in self.open_rooms():
+            if versions.get(room.room_id, room.facts.version) != room.facts.version:
+                room.look_up_again = True
+                self._touched.set()
 
     def _close(self, room_id: UUID, task: "asyncio.Task[None]") -> None:
         self._broker.forget(room_id)
@@ -85,16 +103,22 @@ class Rooms:
             return
         if chatters != room.chatters:
             room.chatters = chatters
-            room.notify(frames.to_bytes(frames.Presence(chatters=chatters)))
+            room.notify(frames.Presence(chatters=chatters))
+
+    async def _look_up_touched(self) -> None:
+        """Look rooms up as soon as somebody says that they changed."""
+        while True:
+            await self._touched.wait()
+            self._touched.clear()
+            for room in self.open_rooms():
+                if room.look_up_again:
+                    await self._look_up(room)
 
     async def _look_up(self, room: Room) -> None:
-        """Find what a missed signal would have said."""
-        try:
-            known = await self._directory.find(room.room_id)
-        except RoomsUnavailable:
-            return
         room.look_up_again = False
-        room.channel_name = known.channel_name
-        if known.live_stream_id != room.live_stream_id:
-            room.live_stream_id = known.live_stream_id
-            room.notify(frames.to_bytes(frames.RoomChanged(live_stream_id=known.live_stream_id)))
+        try:
+            room.learn(await self._directory.find(room.room_id, anew=True))
+        except RoomsUnavailable:
+            log.info("chat_room_not_looked_up", room=str(room.room_id))  # its version will differ at the next sweep
+        except RoomNotFound:
+            log.warning("chat_room_gone", room=str(room.room_id))

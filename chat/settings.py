@@ -1,9 +1,12 @@
 """The settings of a chat gateway."""
 
-from pydantic import Field
+from ipaddress import ip_network
+
+from pydantic import Field, field_validator
 
 from eventbus.settings import BusSettings
 from runtime.settings import HttpSettings, PublicSettings, RedisSettings, TokenSettings
+from runtime.websockets import comma_separated
 
 
 class ChatSettings(HttpSettings, RedisSettings, TokenSettings, BusSettings, PublicSettings):
@@ -15,11 +18,24 @@ class ChatSettings(HttpSettings, RedisSettings, TokenSettings, BusSettings, Publ
     )
     chat_trusted_proxies: str = Field(
         default="127.0.0.1,::1",
-        description="Addresses whose X-Forwarded-For is believed, separated by commas: the edge.",
+        description="Addresses and networks whose X-Forwarded-For is believed, separated by commas: the edge.",
     )
     chat_connections_max: int = Field(default=12_000, ge=1, le=200_000, description="Connections of one gateway.")
     chat_connections_per_address_max: int = Field(
-        default=1_000, ge=1, le=200_000, description="Connections from one address to one gateway."
+        default=1_000,
+        ge=1,
+        le=200_000,
+        description="Connections from one address (IPv6: from one /64) to one gateway.",
+    )
+    chat_connections_per_user_max: int = Field(
+        default=20, ge=1, le=200_000, description="Connections of one account to one gateway."
+    )
+    chat_frames_per_second_max: float = Field(
+        default=20.0,
+        ge=1,
+        le=10_000,
+        description="WebSocket frames of one client, pings included; four seconds' worth may come at once. "
+        "Who is allowed more messages than that may send twice as many frames as messages.",
     )
     chat_join_timeout_seconds: float = Field(
         default=15.0, gt=0, le=120, description="How long a new connection may take until it has joined a room."
@@ -45,3 +61,10 @@ class ChatSettings(HttpSettings, RedisSettings, TokenSettings, BusSettings, Publ
     chat_history_seconds: float = Field(
         default=300.0, ge=1, le=86_400, description="How long Redis keeps a message for history and recovery."
     )
+
+    @field_validator("chat_trusted_proxies")
+    @classmethod
+    def _networks(cls, proxies: str) -> str:
+        for proxy in comma_separated(proxies):
+            ip_network(proxy)  # raises ValueError
+        return proxies

@@ -1,27 +1,34 @@
-"""What chat keeps in Postgres: the rooms."""
+"""What chat keeps in Postgres about rooms and the people it has heard of."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from chat.facts import RoomFacts
+from chat.rules import Rules
 from runtime.postgres import Connection, Pool, load_queries
 
 QUERIES = load_queries("chat")
 
 
-@dataclass(frozen=True, slots=True)
-class KnownRoom:
-    """A room as its table has it."""
-
-    channel_id: UUID
-    channel_name: str
-    live_stream_id: UUID | None
-
-
-async def find_room(pool: Pool, channel_id: UUID) -> KnownRoom | None:
-    """A room whose channel is known by name."""
+async def find_facts(pool: Pool, channel_id: UUID) -> RoomFacts | None:
+    """All that is known of a room whose channel is known by name."""
     row = await QUERIES.find_room(pool, channel_id=channel_id)
-    return None if row is None else KnownRoom(**dict(row))
+    if row is None:
+        return None
+    return RoomFacts(
+        channel_id=row["channel_id"],
+        channel_name=row["channel_name"],
+        live_stream_id=row["live_stream_id"],
+        version=row["version"],
+        rules=Rules.model_validate_json(row["rules"]),
+    )
+
+
+async def find_versions(pool: Pool, channel_ids: Sequence[UUID]) -> Mapping[UUID, int]:
+    """The version of each of these rooms; those that nobody knows are left out."""
+    rows = await QUERIES.find_versions(pool, channel_ids=list(channel_ids))
+    return {row["channel_id"]: row["version"] for row in rows}
 
 
 async def open_room(connection: Connection, channel_id: UUID, channel_name: str) -> None:
@@ -31,19 +38,31 @@ async def open_room(connection: Connection, channel_id: UUID, channel_name: str)
 
 async def start_stream(
     connection: Connection, channel_id: UUID, channel_name: str, stream_id: UUID, started_at: datetime
-) -> KnownRoom | None:
-    """Note a stream's start; the room if that changed it."""
+) -> bool:
+    """Note a stream's start; whether that changed the room."""
     row = await QUERIES.start_stream(
         connection, channel_id=channel_id, channel_name=channel_name, stream_id=stream_id, started_at=started_at
     )
-    return None if row is None else KnownRoom(**dict(row))
+    return row is not None
 
 
 async def end_stream(
     connection: Connection, channel_id: UUID, stream_id: UUID, started_at: datetime, ended_at: datetime
-) -> KnownRoom | None:
-    """Note a stream's end; the room if that changed it."""
+) -> bool:
+    """Note a stream's end; whether that changed the room."""
     row = await QUERIES.end_stream(
         connection, channel_id=channel_id, stream_id=stream_id, started_at=started_at, ended_at=ended_at
     )
-    return None if row is None else KnownRoom(**dict(row))
+    return row is not None
+
+
+async def touch_room(connection: Connection, channel_id: UUID) -> None:
+    """Count the room's version up: something about it changed in this transaction."""
+    await QUERIES.touch_room(connection, channel_id=channel_id)
+
+
+async def note_person(
+    connection: Connection, user_id: UUID, username: str, registered_at: datetime | None = None
+) -> None:
+    """Keep somebody's name, and since when they have their account if that is known now."""
+    await QUERIES.note_person(connection, user_id=user_id, username=username, registered_at=registered_at)

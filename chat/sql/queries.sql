@@ -1,6 +1,6 @@
 -- name: find_room(channel_id)^
--- A room that is known by name.
-SELECT channel_id, channel_name, live_stream_id
+-- A room that is known by name, with its rules.
+SELECT channel_id, channel_name, live_stream_id, version, rules::text AS rules
 FROM rooms
 WHERE channel_id = :channel_id AND channel_name IS NOT NULL;
 
@@ -8,29 +8,52 @@ WHERE channel_id = :channel_id AND channel_name IS NOT NULL;
 -- A channel exists: so does its room. A name that a stream told is newer than that of the registration.
 INSERT INTO rooms (channel_id, channel_name)
 VALUES (:channel_id, :channel_name)
-ON CONFLICT (channel_id) DO UPDATE SET channel_name = excluded.channel_name
+ON CONFLICT (channel_id) DO UPDATE SET channel_name = excluded.channel_name, version = rooms.version + 1
 WHERE rooms.channel_name IS NULL;
 
 -- name: start_stream(channel_id, channel_name, stream_id, started_at)^
--- A stream started: it is the room's, unless a newer one is; answers the room when that changed it.
+-- A stream started: it is the room's, unless a newer one is; answers the room's id when that changed it.
 INSERT INTO rooms (channel_id, channel_name, stream_id, started_at)
 VALUES (:channel_id, :channel_name, :stream_id, :started_at)
 ON CONFLICT (channel_id) DO UPDATE
 SET channel_name = excluded.channel_name,
     stream_id = excluded.stream_id,
     started_at = excluded.started_at,
-    ended_at = NULL
+    ended_at = NULL,
+    version = rooms.version + 1
 WHERE rooms.started_at IS NULL OR rooms.started_at < excluded.started_at
-RETURNING channel_id, coalesce(channel_name, '') AS channel_name, live_stream_id;
+RETURNING channel_id;
 
 -- name: end_stream(channel_id, stream_id, started_at, ended_at)^
--- A stream ended, be its start known or not; answers the room when that changed it.
+-- A stream ended, be its start known or not; answers the room's id when that changed it.
 INSERT INTO rooms (channel_id, stream_id, started_at, ended_at)
 VALUES (:channel_id, :stream_id, :started_at, :ended_at)
 ON CONFLICT (channel_id) DO UPDATE
 SET stream_id = excluded.stream_id,
     started_at = excluded.started_at,
-    ended_at = excluded.ended_at
+    ended_at = excluded.ended_at,
+    version = rooms.version + 1
 WHERE rooms.started_at IS NULL OR rooms.started_at < excluded.started_at
    OR (rooms.stream_id = excluded.stream_id AND rooms.ended_at IS NULL)
-RETURNING channel_id, coalesce(channel_name, '') AS channel_name, live_stream_id;
+RETURNING channel_id;
+
+-- name: find_versions(channel_ids)
+-- Whether open rooms are still as they were looked up.
+SELECT channel_id, version FROM rooms WHERE channel_id = ANY(:channel_ids::uuid[]);
+
+-- name: touch_room(channel_id)!
+-- Something about the room changed.
+UPDATE rooms SET version = version + 1 WHERE channel_id = :channel_id;
+
+-- name: note_person(user_id, username, registered_at)!
+-- Keep a name; what is known already is not overwritten by less.
+INSERT INTO people (user_id, username, registered_at)
+VALUES (:user_id, :username, :registered_at)
+ON CONFLICT (user_id) DO UPDATE
+SET username = excluded.username, registered_at = coalesce(people.registered_at, excluded.registered_at)
+WHERE people.username <> excluded.username
+   OR (people.registered_at IS NULL AND excluded.registered_at IS NOT NULL);
+
+-- name: find_person_by_name(username)^
+-- Somebody by their name, as commands name them; the newest if a name was ever two people's.
+SELECT user_id, username FROM people WHERE username = :username ORDER BY user_id DESC LIMIT 1;

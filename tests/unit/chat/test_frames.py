@@ -10,6 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat import frames
+from chat.broker import Entry, Position
+from chat.entries import message_body, placed
+from chat.rules import OPEN
 from runtime.websockets import text_frame
 
 JSON = st.recursive(
@@ -42,8 +45,8 @@ def test_a_text_is_taken_as_it_is_or_refused(text: str) -> None:
         return
     assert isinstance(frame, frames.Send)
     assert frame.text == text.strip()
-    body = frames.message_body(uuid4(), uuid4(), "ann", frame.text, datetime.now(UTC))
-    message = frames.ChatMessage.model_validate_json(frames.placed(7, body))
+    body = message_body(uuid4(), uuid4(), "ann", frame.text, datetime.now(UTC))
+    message = frames.PlacedSaid.model_validate_json(placed(7, body))
     assert (message.offset, message.text) == (7, frame.text)
 
 
@@ -70,19 +73,19 @@ async def test_frames_of_every_size_are_read_by_a_client() -> None:
 
 
 def test_the_spliced_frames_are_those_of_the_models() -> None:
-    body = frames.message_body(uuid4(), uuid4(), 'q"uote\\', "ünï \U0001f600", datetime.now(UTC))
-    messages = [frames.placed(offset, body) for offset in (3, 4)]
+    body = message_body(uuid4(), uuid4(), 'q"uote\\', "ünï \U0001f600", datetime.now(UTC))
+    messages = [placed(offset, body) for offset in (3, 4)]
     joined = frames.Joined(
         room=uuid4(), channel_name='n"', live_stream_id=None, you=None, offset=4, epoch="e", recovered=True,
-        chatters=2, history=(),
+        chatters=2, rules=OPEN, pinned=None, poll=None, standing=None, history=(),
     )  # fmt: skip
     for built in (
         frames.messages_frame("e", messages),
-        frames.gap_frame(4, "e", messages),
+        frames.CHAT_FRAMES.gap(Position(4, "e"), [Entry(offset, body) for offset in (3, 4)]),
         frames.joined_frame(joined, messages),
         frames.joined_frame(joined, []),
     ):
         payload = built[4:] if built[1] == 126 else built[2:]
         frame = frames.SERVER_FRAME.validate_json(payload)
-        again = json.loads(frame.model_dump_json())
+        again = json.loads(frame.model_dump_json(exclude_unset=True))
         assert again == json.loads(payload)

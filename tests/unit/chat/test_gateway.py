@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,13 +19,17 @@ from chat.admission import Admission
 from chat.broker import Retention
 from chat.broker_memory import MemoryBroker, MemoryServer
 from chat.closecodes import CloseCode
+from chat.composing import EntryComposer
 from chat.directory import Directory
+from chat.facts import RoomFacts
 from chat.frames import CLIENT_FRAMES, SERVER_FRAME
+from chat.gatekeeper import RulesGatekeeper
 from chat.gateway import Gateway
 from chat.room import RoomLimits
 from chat.rooms import Rooms
 from chat.settings import ChatSettings
-from chat.store import KnownRoom
+from chat.speaking import Speaking
+from chat.standing import OwnersAlone
 from runtime.http_server import HttpServer
 from runtime.tokens import Caller, InvalidToken
 from runtime.websockets import AllowedOrigins
@@ -44,8 +48,12 @@ class Tokens:
         raise InvalidToken("it is not a JWT")
 
 
-async def find(room_id: UUID) -> KnownRoom | None:
-    return KnownRoom(ROOM, "ann", STREAM) if room_id == ROOM else None
+async def find(room_id: UUID) -> RoomFacts | None:
+    return RoomFacts(ROOM, "ann", STREAM) if room_id == ROOM else None
+
+
+async def find_versions(room_ids: Sequence[UUID]) -> Mapping[UUID, int]:
+    return {room_id: 0 for room_id in room_ids}
 
 
 def settings(**changes: object) -> ChatSettings:
@@ -88,14 +96,17 @@ async def site_of(server: MemoryServer | None = None, **changes: object) -> Asyn
     server = server or MemoryServer(Retention())
     chosen = settings(**changes)
     broker = MemoryBroker(server)
-    rooms = Rooms(broker, Directory(find), RoomLimits(tick_seconds=chosen.chat_tick_seconds))
+    rooms = Rooms(broker, Directory(find, find_versions), RoomLimits(tick_seconds=chosen.chat_tick_seconds))
     admission = Admission(
         origins=AllowedOrigins("http://here.test"),
         trusted_proxies=frozenset({"127.0.0.1"}),
         connections_max=chosen.chat_connections_max,
         connections_per_address_max=chosen.chat_connections_per_address_max,
+        connections_per_user_max=chosen.chat_connections_per_user_max,
     )
-    gateway = Gateway(chosen, admission, rooms, broker, Tokens())
+    gatekeeper = RulesGatekeeper(messages_per_minute=chosen.chat_messages_per_minute)
+    speaking = Speaking(broker, OwnersAlone(), gatekeeper, EntryComposer())
+    gateway = Gateway(chosen, admission, rooms, speaking, Tokens())
     running = asyncio.create_task(rooms.run())
     application = await HttpServer([gateway], settings=chosen).application()
     async with TestServer(application) as served, ClientSession() as session:

@@ -5,7 +5,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,9 +13,14 @@ from uuid import UUID, uuid4
 import pytest
 
 from chat import frames
+from chat.audience import Seat
 from chat.broker import Conditions, Position, Retention
 from chat.broker_memory import MemoryBroker, MemoryServer
+from chat.entries import message_body
+from chat.facts import RoomFacts
 from chat.room import Room, RoomLimits
+from chat.rules import Rules
+from chat.signals import RoomTouched
 
 LIMITS = RoomLimits(tick_seconds=0.02, history_messages_max=5, recovery_messages_max=40)
 
@@ -44,6 +49,7 @@ class Client:
     texts: list[str] = field(default_factory=list)
     position: Position | None = None
     gaps: int = 0
+    seat: Seat | None = None
 
     def write(self, frames: bytes) -> None:
         self.writes.append(frames)
@@ -73,8 +79,13 @@ class Client:
         for message in start.history:
             self.offsets.append(json.loads(message)["offset"])
             self.texts.append(json.loads(message)["text"])
-        room.join(self)
+        self.seat = Seat(self, frames.CHAT_FRAMES)
+        room.join(self.seat)
         return start.recovered
+
+    def leave(self, room: Room) -> None:
+        if self.seat is not None:
+            room.leave(self.seat)
 
 
 @dataclass
@@ -88,7 +99,7 @@ class World:
     async def say(self, count: int = 1) -> None:
         for _ in range(count):
             self.said += 1
-            body = frames.message_body(uuid4(), uuid4(), "ann", f"t{self.said}", datetime.now(UTC))
+            body = message_body(uuid4(), uuid4(), "ann", f"t{self.said}", datetime.now(UTC))
             await self.links[0].publish(self.room_id, f"m{self.said}", body, Conditions())
 
 
@@ -195,7 +206,7 @@ async def test_a_returning_member_gets_exactly_what_it_missed(world: World) -> N
     await client.join(world.rooms[0])
     await world.say(10)
     await until(lambda: len(client.offsets) == 10)
-    world.rooms[0].leave(client)
+    client.leave(world.rooms[0])
     await world.say(20)
     assert await client.join(world.rooms[0], client.position)
     await world.say(1)
@@ -318,25 +329,35 @@ async def test_a_message_that_never_arrived_is_noticed_by_its_offset(world: Worl
     assert client.offsets == [1, 2, 3, 4]
 
 
-async def test_signals_reach_members_once(world: World) -> None:
-    client, stream = Client(), uuid4()
-    await client.join(world.rooms[0])
-    body = frames.RoomChanged(live_stream_id=stream).model_dump_json().encode()
-    await world.links[0].signal(world.room_id, body)
-    await world.links[0].signal(world.room_id, body)
-    await world.links[0].signal(world.room_id, b'{"type":"something-newer"}')
+async def test_members_are_told_once_what_is_different_about_the_room(world: World) -> None:
+    client, room = Client(), world.rooms[0]
+    await client.join(room)
+    facts = RoomFacts(world.room_id, "ann", uuid4(), version=1)
+    room.learn(facts)
+    room.learn(facts)
+    room.learn(replace(facts, version=2, rules=Rules(slow_seconds=5)))
     await world.say()
     await until(lambda: bool(client.offsets))
-    assert client.kinds == ["room", "messages"]
-    assert world.rooms[0].live_stream_id == stream
+    assert client.kinds == ["room", "rules", "messages"]
+
+
+async def test_a_signal_has_the_room_looked_up_and_an_unknown_one_has_not(world: World) -> None:
+    room = world.rooms[0]
+    await room.ready()
+    room.look_up_again = False
+    room.signalled(b'{"about":"something-newer"}')
+    room.signalled(b"no JSON")
+    assert not room.look_up_again
+    room.signalled(RoomTouched().model_dump_json().encode())
+    assert room.look_up_again
 
 
 async def test_a_leaver_gets_nothing_more(world: World) -> None:
     client, stays = Client(), Client()
     await client.join(world.rooms[0])
     await stays.join(world.rooms[0])
-    world.rooms[0].leave(client)
-    world.rooms[0].leave(client)
+    client.leave(world.rooms[0])
+    client.leave(world.rooms[0])
     await world.say()
     await until(lambda: bool(stays.offsets))
     assert client.writes == []
@@ -376,7 +397,7 @@ async def _something(rng: random.Random, world: World, clients: list[Client], wh
         await asyncio.sleep(rng.random() * 0.02)
     else:
         number = rng.randrange(len(clients))
-        world.rooms[where[number]].leave(clients[number])
+        clients[number].leave(world.rooms[where[number]])
         where[number] = rng.randrange(2)
         mark = len(clients[number].offsets)
         if not await clients[number].join(world.rooms[where[number]], clients[number].position):
