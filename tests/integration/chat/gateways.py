@@ -51,12 +51,16 @@ class Accounts:
         }  # fmt: skip
         return jwt.encode({"alg": ALGORITHM, "kid": self._key.kid}, claims, self._key, algorithms=[ALGORITHM])
 
+    def key_set(self) -> dict[str, Any]:
+        """The public key, as a JSON Web Key Set."""
+        return {"keys": [self._key.as_dict(private=False)]}
+
     @asynccontextmanager
     async def published(self) -> AsyncIterator[str]:
         """The URL of the key set."""
 
         async def keys(_: web.Request) -> web.Response:
-            return web.json_response({"keys": [self._key.as_dict(private=False)]})
+            return web.json_response(self.key_set())
 
         application = web.Application()
         application.router.add_get("/.well-known/jwks.json", keys)
