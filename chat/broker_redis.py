@@ -32,6 +32,7 @@ class RedisBroker:
         self._retention = retention or Retention()
         self._calls = RedisCalls(redis)
         self._link = _link(redis, silence_seconds)
+        self._listening = False
         self._publish_command = "PUBLISH" if self._calls.nodes is None else "SPUBLISH"
         self._notes = SpoolNotes(self._calls)
         self._append = self._calls.script("current_position", "append_and_publish")
@@ -40,6 +41,7 @@ class RedisBroker:
 
     async def run(self) -> None:
         """Listen until cancelled, again and again when the connection is lost."""
+        self._listening = True
         await self._link.run()
 
     @property
@@ -68,6 +70,9 @@ class RedisBroker:
             arguments.extend((allowance.messages_max, milliseconds(allowance.seconds)))
         if unique is not None:
             keys.append(room_key(room, f"said:{unique.digest}"))
+        # What nobody here could hear is refused at once: a server that is away would cost every sender its patience.
+        if self._listening and not self._link.reaches(room_channel(room).encode()):
+            raise BrokerUnavailable("the subscription to Redis is lost")
         if spooled:
             await self._notes.before(room)
         published = _published(await self._calls.run(self._append, keys, arguments), conditions)

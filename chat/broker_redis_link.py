@@ -68,6 +68,10 @@ class RedisLink:
         """Whether everything is heard."""
         return self.connected
 
+    def reaches(self, _channel: bytes) -> bool:
+        """Whether the server of a channel is heard."""
+        return self.connected
+
     def listen(self, channel: bytes, listener: Listener) -> None:
         """Hear a channel from its confirmation on."""
         self._listeners[channel] = listener

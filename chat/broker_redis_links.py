@@ -42,6 +42,14 @@ class RedisLinks:
         """Whether every server with slots is heard."""
         return bool(self._links) and all(link.connected for link, _ in self._links.values())
 
+    def reaches(self, channel: bytes) -> bool:
+        """Whether the server of a channel is heard."""
+        try:
+            held = self._links.get(self._nodes.owner(channel.decode()))
+        except RedisError:
+            return False
+        return held is not None and held[0].connected
+
     def listen(self, channel: bytes, listener: Listener) -> None:
         """Hear a channel from its confirmation on."""
         self._listeners[channel] = listener

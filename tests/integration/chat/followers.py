@@ -15,6 +15,7 @@ from runtime.redis_client import redis_client
 from runtime.settings import RedisSettings
 
 FREE = Conditions()
+UNSURE = b"refused, and may have been said"
 
 
 class Follower:
@@ -130,9 +131,12 @@ class Speaker:
 
 def no_silent_hole(follower: Follower, speaker: Speaker) -> None:
     """What was seen is what was accepted, in order, but for what a gap tells of."""
-    said = [body for _, body in speaker.accepted]
+    # One epoch after the other, each in the order of the room: answers to sends side by side come in any order.
+    epochs = list(dict.fromkeys(position.epoch for position, _ in speaker.accepted))
+    ordered = sorted(speaker.accepted, key=lambda said: (epochs.index(said[0].epoch), said[0].offset))
+    said = [body for _, body in ordered]
     place = 0
-    for body in follower.seen:
+    for body in (seen for seen in follower.seen if seen != UNSURE):
         if body == Follower.GAP:
             place = -1
         elif place < 0:

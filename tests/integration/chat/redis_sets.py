@@ -43,9 +43,13 @@ class Server:
             self.process = subprocess.Popen(argv, stdout=log, stderr=log)  # noqa: ASYNC220  returns at once
         await eventually(self._answers)
 
+    @property
+    def url(self) -> str:
+        return f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
+
     async def ask(self, *command: str) -> Any:  # noqa: ANN401  whatever Redis answers
         async with Redis(port=self.port, password=None if self.sentinel else PASSWORD, protocol=2) as client:
-            return await client.execute_command(*command)
+            return await client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py: *args untyped
 
     async def _answers(self) -> bool:
         with suppress(RedisError, OSError):
@@ -63,6 +67,11 @@ class Server:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+
+def single_server(directory: Path) -> Server:
+    """One on its own that appends to a file, as the stacks have it. Not started."""
+    return Server(directory, [f"requirepass {PASSWORD}", "appendonly yes", "appendfsync everysec"])
 
 
 class SentinelSet:
@@ -197,7 +206,7 @@ class ClusterSet:
 async def _replication(server: Server) -> bytes:
     async with Redis(port=server.port, password=PASSWORD, protocol=2) as client:
         with suppress(RedisError, OSError):
-            text = await client.execute_command("INFO", "replication")
+            text = await client.execute_command("INFO", "replication")  # type: ignore[no-untyped-call]  # redis-py: *args untyped
             return text if isinstance(text, bytes) else _lines(text)
     return b""
 

@@ -78,7 +78,7 @@ async def test_a_killed_server_is_followed_by_its_replica_and_the_other_rooms_no
         await redis_set.promoted()
         promoted_at, accepted = time.monotonic(), len(speaker.accepted)
         await eventually(lambda: follower.hears and len(speaker.accepted) > accepted + 5)
-        await eventually(lambda: follower.seen[-1] == speaker.accepted[-1][1])
+        await eventually(lambda: follower.seen[-1:] == [speaker.accepted[-1][1]])
         assert time.monotonic() - promoted_at < BACK_SECONDS_MAX
         await redis_set.servers[0].start()  # and the old one comes back, as a replica
         over.set()
@@ -105,7 +105,7 @@ async def test_a_slot_that_moves_takes_its_room_along(redis_set: ClusterSet) -> 
         over.set()
         await talking
         await speaker.say(b"last")
-        await eventually(lambda: follower.seen[-1] == b"last")
+        await eventually(lambda: follower.seen[-1:] == [b"last"])
         assert time.monotonic() - moved_at < BACK_SECONDS_MAX
         no_silent_hole(follower, speaker)
         assert Follower.GAP not in follower.seen

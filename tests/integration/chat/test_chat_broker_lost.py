@@ -1,0 +1,160 @@
+"""What a gateway's broker does while its Redis is away in any way, and that it is back within seconds of it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from chat.broker_redis import RedisBroker
+from chat.errors import BrokerUnavailable
+from chat.spool_redis import RedisSpool
+from tests.integration.chat.followers import FREE, UNSURE, Follower, Speaker, gateway_broker, no_silent_hole, redis_of
+from tests.integration.chat.gateways import eventually
+from tests.integration.chat.redis_sets import FREEZE, WAKE, Server, single_server
+
+BACK_SECONDS_MAX = 5.0
+REFUSED_SECONDS_MAX = 3.5
+AT_ONCE_SECONDS = 0.3
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    made = single_server(tmp_path / "redis")
+    await made.start()
+    yield made
+    made.kill()
+
+
+async def is_back(follower: Follower, speaker: Speaker, since: float) -> None:
+    """Sends are taken and heard again, in time, and nothing was lost silently."""
+    await speaker.say(b"back-%f" % since)
+    await eventually(lambda: follower.hears and follower.seen[-1:] == [speaker.accepted[-1][1]])
+    assert time.monotonic() - since < BACK_SECONDS_MAX
+    no_silent_hole(follower, speaker)
+
+
+async def refusal_seconds(broker: RedisBroker, room: UUID) -> float:
+    began = time.monotonic()
+    with pytest.raises(BrokerUnavailable):
+        await broker.publish(room, str(uuid4()), UNSURE, FREE)
+    return time.monotonic() - began
+
+
+async def test_a_frozen_server(server: Server) -> None:
+    room = uuid4()
+    async with gateway_broker(server.url, silence_seconds=3) as one, gateway_broker(server.url) as other:
+        follower, speaker = Follower(other, room), Speaker(one, room)
+        await eventually(lambda: follower.hears)
+        await speaker.say(b"before")
+        server.signal(FREEZE)
+        try:
+            waits = await asyncio.gather(*(refusal_seconds(one, room) for _ in range(5)))
+            assert max(waits) < REFUSED_SECONDS_MAX
+            await eventually(lambda: not one.connected and not other.connected)
+            waits = [await refusal_seconds(one, room) for _ in range(5)]
+            assert max(waits) < AT_ONCE_SECONDS
+        finally:
+            server.signal(WAKE)
+        await is_back(follower, speaker, time.monotonic())
+        assert Follower.GAP not in follower.seen
+
+
+async def test_a_killed_server_that_comes_back_has_what_it_acknowledged(server: Server) -> None:
+    room = uuid4()
+    async with gateway_broker(server.url) as one, gateway_broker(server.url) as other, redis_of(server.url) as client:
+        follower, speaker, over = Follower(other, room), Speaker(one, room), asyncio.Event()
+        await eventually(lambda: follower.hears)
+        talking = asyncio.create_task(speaker.say_until(over))
+        await eventually(lambda: len(follower.seen) > 100)
+        server.kill()
+        await eventually(lambda: not one.connected)
+        assert await refusal_seconds(one, room) < AT_ONCE_SECONDS
+        await server.start()
+        since = time.monotonic()
+        over.set()
+        await talking
+        await is_back(follower, speaker, since)
+        assert Follower.GAP not in follower.seen
+        spooled = await RedisSpool(client).waiting(room, entries_max=10_000)
+        assert [(m.offset, m.body) for m in spooled] == [(p.offset, body) for p, body in speaker.accepted]
+        assert await RedisSpool(client).rooms(rooms_max=10) == [room]
+
+
+async def test_an_emptied_server_is_told_as_a_gap(server: Server) -> None:
+    room = uuid4()
+    async with gateway_broker(server.url) as one, gateway_broker(server.url) as other, redis_of(server.url) as client:
+        follower, speaker = Follower(other, room), Speaker(one, room)
+        await eventually(lambda: follower.hears)
+        await speaker.say(b"before")
+        await server.ask("FLUSHALL")
+        since = time.monotonic()
+        await speaker.say(b"after")
+        await is_back(follower, speaker, since)
+        assert follower.seen.count(Follower.GAP) == 1
+        assert await RedisSpool(client).rooms(rooms_max=10) == [room], "the room is noted again"
+
+
+async def test_subscriptions_killed_in_a_loop(server: Server) -> None:
+    room = uuid4()
+    async with gateway_broker(server.url) as one, gateway_broker(server.url) as other:
+        follower, speaker, over = Follower(other, room), Speaker(one, room), asyncio.Event()
+        await eventually(lambda: follower.hears)
+        talking = asyncio.create_task(speaker.say_until(over))
+        for _ in range(10):
+            await server.ask("CLIENT", "KILL", "TYPE", "pubsub")
+            await eventually(lambda: follower.hears)
+        since = time.monotonic()
+        over.set()
+        await talking
+        await is_back(follower, speaker, since)
+        assert follower.disconnections == 10
+        assert Follower.GAP not in follower.seen
+
+
+async def test_a_subscription_that_overflows_is_cut_by_the_server_and_seen(server: Server) -> None:
+    room = uuid4()
+    async with gateway_broker(server.url) as one, gateway_broker(server.url) as other:
+        follower, speaker = Follower(other, room), Speaker(one, room)
+        await eventually(lambda: follower.hears)
+        await speaker.say(b"before")
+        # The least that overflows: a reply larger than the limit. The broker ignores what it does not know.
+        await server.ask("CONFIG", "SET", "client-output-buffer-limit", "pubsub 20kb 0 0")
+        flood = asyncio.create_task(server.ask("PUBLISH", f"chat:{{{room}}}", "x" * 30_000_000))
+        since = time.monotonic()
+        await asyncio.gather(*(speaker.say(b"meanwhile-%d" % number) for number in range(20)))
+        await flood
+        await eventually(lambda: follower.disconnections > 0)
+        await is_back(follower, speaker, since)
+        assert Follower.GAP not in follower.seen
+
+
+async def test_a_gateway_that_starts_first(tmp_path: Path) -> None:
+    server, room = single_server(tmp_path / "late"), uuid4()
+    try:
+        async with gateway_broker(server.url) as broker:
+            follower, speaker = Follower(broker, room), Speaker(broker, room)
+            assert await refusal_seconds(broker, room) < AT_ONCE_SECONDS
+            with pytest.raises(BrokerUnavailable):
+                broker.check()
+            await asyncio.sleep(2)  # long enough for the waits between attempts to have grown
+            await server.start()
+            await is_back(follower, speaker, time.monotonic())
+            broker.check()
+    finally:
+        server.kill()
+
+
+async def test_a_server_that_takes_no_writes_is_away(server: Server) -> None:
+    """Too few replicas, a disk that fails: it answers, and refuses."""
+    room = uuid4()
+    async with gateway_broker(server.url) as broker:
+        follower, speaker = Follower(broker, room), Speaker(broker, room)
+        await eventually(lambda: follower.hears)
+        await speaker.say(b"before")
+        await server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+        assert await refusal_seconds(broker, room) < AT_ONCE_SECONDS
+        await server.ask("CONFIG", "SET", "min-replicas-to-write", "0")
+        await is_back(follower, speaker, time.monotonic())
