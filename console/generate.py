@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from accounts.settings import AccountsSettings
 from archive.settings import ArchiveSettings
 from chat.settings import ChatSettings
+from chat.socket_document import socket_document
 from deploy.container.edge import EdgeSettings
 from deploy.local import Stack
 from events.documents import asyncapi_document, events_page, schema_of, to_json
@@ -46,6 +47,7 @@ def documents() -> Mapping[Path, Callable[[], str]]:
     files: dict[Path, Callable[[], str]] = {
         Path("events/asyncapi.json"): lambda: to_json(asyncapi_document()),
         Path("docs/events.md"): events_page,
+        Path("docs/chat-asyncapi.json"): lambda: to_json(socket_document()),
         Path("docs/openapi.json"): _openapi_text,
         Path("docs/configuration.md"): lambda: configuration_page(PROCESSES, SOLO),
         Path("deploy/env.example"): lambda: env_example(PROCESSES, SOLO),

@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -12,6 +12,7 @@ from chat.broker import Retention
 from chat.closecodes import PROTOCOL_CLOSE_CODES, RECONNECT_RANGE, CloseCode
 from chat.gateway import FRAME_BYTES_MAX
 from chat.room import RoomLimits
+from chat.socket_document import socket_document
 
 PAGE = (Path(__file__).parents[3] / "docs/chat-protocol.md").read_text()
 EXAMPLES = re.findall(r"^(client|gateway) +(\{.*\})$", PAGE, re.MULTILINE)
@@ -75,3 +76,17 @@ def test_the_limits_are_told() -> None:
     assert f"at most {FRAME_BYTES_MAX // 1024} KiB" in PAGE
     assert f"1 to {frames.TEXT_CHARACTERS_MAX} characters" in PAGE
     assert f"1 to {frames.CLIENT_ID_CHARACTERS_MAX} of" in PAGE
+
+
+def test_the_asyncapi_document_names_every_frame_and_nothing_that_is_not_there() -> None:
+    document = socket_document()
+    text = json.dumps(document)
+    references = set(re.findall(r'"#(/[^"]+)"', text))
+    assert references
+    for reference in references:
+        place: Any = document
+        for step in reference.strip("/").split("/"):
+            place = place[step]
+    operations: Any = document["operations"]
+    assert len(operations["takeFrames"]["messages"]) == len(frames.CLIENT_FRAMES)
+    assert len(operations["tellClients"]["messages"]) == len(frames.SERVER_FRAMES)
