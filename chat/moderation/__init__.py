@@ -1,0 +1,1 @@
+"""Who may do what in a room, what moderators do, and the record of it."""
