@@ -14,7 +14,9 @@ from chat.composing import EntryComposer
 from chat.directory import Directory
 from chat.gatekeeper import RulesGatekeeper
 from chat.gateway import Gateway
+from chat.log.part import assemble_log
 from chat.parts import ChatParts
+from chat.replay.part import assemble_replay
 from chat.room import RoomLimits
 from chat.rooms import Rooms
 from chat.settings import ChatSettings
@@ -39,7 +41,10 @@ from runtime.websockets import AllowedOrigins, comma_separated
 
 SCHEMA = "chat"
 
-PARTS: Sequence[Callable[[ChatParts], Assembly]] = ()
+PARTS: Sequence[Callable[[ChatParts], Assembly]] = (
+    assemble_log,
+    assemble_replay,
+)
 """What else chat does, each part put together by a function of its own."""
 
 

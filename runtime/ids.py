@@ -16,3 +16,8 @@ def uuid7_time(identifier: UUID) -> datetime:
     if identifier.version != 7:
         raise ValueError(f"{identifier} is a UUID of version {identifier.version}, not 7")
     return datetime.fromtimestamp((identifier.int >> 80) / 1000, tz=UTC)
+
+
+def uuid7_floor(moment: datetime) -> UUID:
+    """The smallest UUIDv7 of a moment (RFC 9562 §5.7: milliseconds lead), or of 1970 for what is before it."""
+    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)

@@ -1,0 +1,1 @@
+"""Chat beside recordings: which moments they show, and what was said then."""
