@@ -53,7 +53,7 @@ async def find(room_id: UUID) -> RoomFacts | None:
 
 
 async def find_versions(room_ids: Sequence[UUID]) -> Mapping[UUID, int]:
-    return {room_id: 0 for room_id in room_ids}
+    return dict.fromkeys(room_ids, 0)
 
 
 def settings(**changes: object) -> ChatSettings:
