@@ -3,143 +3,25 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from functools import partial
-from typing import Any
-from uuid import UUID, uuid4
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 
 from chat import frames
-from chat.audience import Seat
-from chat.broker import Conditions, Position, Retention
-from chat.broker_memory import MemoryBroker, MemoryServer
-from chat.entries import Deleted, message_body, to_body
+from chat.broker import Position
 from chat.facts import RoomFacts
-from chat.room import Room, RoomLimits
+from chat.room import RoomLimits
 from chat.rules import Rules
-from chat.signals import HeldTouched, RoomTouched, StandingTouched
-
-LIMITS = RoomLimits(tick_seconds=0.02, history_messages_max=5, recovery_messages_max=40)
-
-
-def split(blob: bytes) -> list[dict[str, Any]]:
-    """The JSON of each WebSocket frame in a piece of bytes."""
-    found = []
-    while blob:
-        assert blob[0] == 0x81
-        size, head = blob[1], 2
-        if size == 126:
-            size, head = int.from_bytes(blob[2:4], "big"), 4
-        elif size == 127:
-            size, head = int.from_bytes(blob[2:10], "big"), 10
-        found.append(json.loads(blob[head : head + size]))
-        blob = blob[head + size :]
-    return found
-
-
-@dataclass(eq=False)
-class Client:
-    """A member that remembers its frames and keeps its position as the protocol says."""
-
-    writes: list[bytes] = field(default_factory=list)
-    offsets: list[int] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    position: Position | None = None
-    gaps: int = 0
-    seat: Seat | None = None
-
-    def write(self, frames: bytes) -> None:
-        self.writes.append(frames)
-        for frame in split(frames):
-            if frame["type"] == "messages":
-                self.take(frame["messages"], frame["epoch"])
-            elif frame["type"] == "gap":
-                self.gaps += 1
-                self.offsets.append(-1)
-                self.take(frame["history"], frame["epoch"])
-                self.position = Position(frame["offset"], frame["epoch"])
-
-    def take(self, messages: list[dict[str, Any]], epoch: str) -> None:
-        for message in messages:
-            self.offsets.append(message["offset"])
-            self.texts.append(message.get("text", ""))
-            self.position = Position(message["offset"], epoch)
-
-    @property
-    def kinds(self) -> list[str]:
-        return [frame["type"] for blob in self.writes for frame in split(blob)]
-
-    @property
-    def place(self) -> Seat:
-        assert self.seat is not None
-        return self.seat
-
-    async def join(self, room: Room, since: Position | None = None, *, moderates: bool = False) -> bool:
-        await room.ready()
-        start = await room.start_after(since, moderates=moderates)
-        self.position = start.position
-        for message in start.history:
-            self.offsets.append(json.loads(message)["offset"])
-            self.texts.append(json.loads(message).get("text", ""))
-        self.seat = Seat(self, frames.CHAT_FRAMES, moderates=moderates)
-        room.join(self.seat)
-        return start.recovered
-
-    def leave(self, room: Room) -> None:
-        if self.seat is not None:
-            room.leave(self.seat)
-
-
-@dataclass
-class World:
-    server: MemoryServer
-    links: list[MemoryBroker]
-    rooms: list[Room]
-    room_id: UUID
-    said: int = 0
-
-    async def say(self, count: int = 1) -> None:
-        for _ in range(count):
-            self.said += 1
-            body = message_body(uuid4(), uuid4(), "ann", f"t{self.said}", datetime.now(UTC))
-            await self.links[0].publish(self.room_id, f"m{self.said}", body, Conditions())
-
-    async def post(self, body: bytes) -> None:
-        await self.links[0].publish(self.room_id, str(uuid4()), body, Conditions())
-
-
-@asynccontextmanager
-async def world_of(gateways: int, limits: RoomLimits = LIMITS) -> AsyncIterator[World]:
-    server = MemoryServer(Retention(entries_max=50))
-    links = [MemoryBroker(server) for _ in range(gateways)]
-    room_id = uuid4()
-    rooms = [Room(room_id, link, limits) for link in links]
-    tasks = [asyncio.create_task(room.run()) for room in rooms]
-    for link, room in zip(links, rooms, strict=True):
-        link.listen(room_id, room)
-    try:
-        yield World(server, links, rooms, room_id)
-    finally:
-        for task in tasks:
-            task.cancel()
-        ended = await asyncio.gather(*tasks, return_exceptions=True)
-        assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
+from chat.signals import RoomTouched
+from tests.unit.chat.room_world import Client, World, split, until, world_of
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     async with world_of(1) as made:
         yield made
-
-
-async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  a condition with a deadline
-            await asyncio.sleep(0.002)
 
 
 async def test_a_quiet_room_sends_at_once_and_a_busy_one_in_ticks() -> None:
@@ -419,85 +301,3 @@ def _assert_no_silent_hole(client: Client) -> None:
     for offset in client.offsets:
         assert before in (None, -1) or offset in (-1, (before or 0) + 1), client.offsets
         before = offset
-
-
-async def test_deletions_take_text_out_of_history_recovery_and_what_waits(world: World) -> None:
-    room, stays = world.rooms[0], Client()
-    await stays.join(room)
-    start = stays.position
-    secret, other = uuid4(), uuid4()
-    await world.post(message_body(secret, uuid4(), "ann", "secret", datetime.now(UTC)))
-    await world.post(message_body(other, uuid4(), "bob", "stays", datetime.now(UTC)))
-    await until(lambda: len(stays.offsets) == 2)
-    await world.post(to_body(Deleted(message_id=secret)))
-    await until(lambda: len(stays.offsets) == 3)
-    assert stays.offsets == [1, 2, 3], "a deletion is an entry"
-    late, returning = Client(), Client()
-    await late.join(room)
-    assert await returning.join(room, start)
-    for client in (late, returning):
-        assert client.offsets == [1, 2, 3]
-        assert "secret" not in client.texts
-        assert "stays" in client.texts
-    assert room.find_said(secret) is None
-    assert room.find_said(other) is not None
-
-
-async def test_with_a_delay_moderators_see_first_and_what_is_deleted_meanwhile_is_never_shown(world: World) -> None:
-    room, viewer, moderator = world.rooms[0], Client(), Client()
-    await room.ready()
-    room.learn(RoomFacts(world.room_id, "ann", None, rules=Rules(delay_seconds=1)))
-    await viewer.join(room)
-    await moderator.join(room, moderates=True)
-    secret = uuid4()
-    await world.post(message_body(secret, uuid4(), "ann", "secret", datetime.now(UTC)))
-    await until(lambda: moderator.texts == ["secret"])
-    assert not viewer.offsets
-    latecomer = Client()
-    await latecomer.join(room)
-    assert not latecomer.texts, "history is not ahead of the delay either"
-    assert not room.promote(viewer.place, moderates=True), "a viewer cannot skip what waits"
-    await world.post(to_body(Deleted(message_id=secret)))
-    await until(lambda: len(viewer.offsets) == len(latecomer.offsets) == 2)
-    for client in (viewer, latecomer):
-        assert client.offsets == [1, 2]
-        assert "secret" not in client.texts
-    assert room.promote(viewer.place, moderates=True)
-    await world.say()
-    await until(lambda: len(viewer.offsets) == 3 and len(moderator.offsets) == 3)
-    assert viewer.offsets == moderator.offsets == [1, 2, 3]
-
-
-async def test_a_delay_that_ends_holds_nothing_back(world: World) -> None:
-    room, viewer = world.rooms[0], Client()
-    await room.ready()
-    room.learn(RoomFacts(world.room_id, "ann", None, rules=Rules(delay_seconds=10)))
-    await viewer.join(room)
-    await world.say(3)
-    await asyncio.sleep(0.05)
-    assert not viewer.offsets
-    room.learn(RoomFacts(world.room_id, "ann", None, version=1))
-    await until(lambda: len(viewer.offsets) == 3)
-    await world.say()
-    await until(lambda: viewer.offsets == [1, 2, 3, 4])
-
-
-async def test_only_moderators_hear_what_is_for_them(world: World) -> None:
-    room, viewer, moderator = world.rooms[0], Client(), Client()
-    await viewer.join(room)
-    await moderator.join(room, moderates=True)
-    room.signalled(HeldTouched().model_dump_json().encode())
-    await until(lambda: moderator.kinds == ["held"])
-    await world.say()
-    await until(lambda: bool(viewer.offsets))
-    assert viewer.kinds == ["messages"]
-
-
-async def test_a_standing_signal_reaches_the_seats_of_that_person_alone(world: World) -> None:
-    room, ann, bob = world.rooms[0], uuid4(), uuid4()
-    touched: list[UUID] = []
-    await room.ready()
-    for user in (ann, ann, bob):
-        room.join(Seat(Client(), frames.CHAT_FRAMES, user, touched=partial(touched.append, user)))
-    room.signalled(StandingTouched(user_id=ann).model_dump_json().encode())
-    assert touched == [ann, ann]
