@@ -34,7 +34,7 @@ from runtime.http_server import HttpServer
 from runtime.migrations import wait_until_migrated
 from runtime.postgres import open_pool
 from runtime.process import run_process
-from runtime.redis_client import open_redis
+from runtime.redis_client import redis_client
 from runtime.supervise import supervise
 from runtime.tokens import TokenVerifier, Verifier
 from runtime.websockets import AllowedOrigins, comma_separated
@@ -52,7 +52,9 @@ async def serve(settings: ChatSettings) -> None:
     """Wire the gateway and run it."""
     async with AsyncExitStack() as stack:
         health = Health()
-        redis = await stack.enter_async_context(open_redis(settings))
+        # not waited for: a gateway without Redis says so to whoever joins, and works when Redis is there
+        redis = redis_client(settings)
+        stack.push_async_callback(redis.aclose)
         bus = await stack.enter_async_context(open_bus(settings))
         verifier = TokenVerifier(settings.jwks_url, settings.token_issuer)
         health.watch("signing-keys", verifier.check)

@@ -140,4 +140,7 @@ def env_text(values: Mapping[str, str]) -> str:
 
 def _host_port(url: str) -> tuple[str, int | None]:
     parts = urlsplit(url)
-    return parts.hostname or "", parts.port
+    try:
+        return parts.hostname or "", parts.port
+    except ValueError:  # several servers (Sentinels, a cluster): none of them is our own
+        return "", None

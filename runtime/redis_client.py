@@ -1,7 +1,5 @@
 """Redis: one client per process with bounded connections and every timeout set. Values are bytes."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -15,7 +13,6 @@ from runtime.redis_address import RedisAddress, Server, read_address
 from runtime.redis_cluster import ClusterNodes, cluster_client
 from runtime.redis_sentinel import ANSWER_SECONDS_MAX, MasterConnection, MasterSSLConnection, SentinelRedis, Sentinels
 from runtime.settings import RedisSettings
-from runtime.waiting import wait_for
 
 REDIS_CONNECTIONS_MAX = 50
 REDIS_ACQUIRE_TIMEOUT_SECONDS = 1.0
@@ -23,34 +20,6 @@ REDIS_COMMAND_TIMEOUT_SECONDS = 2.0
 REDIS_CONNECT_TIMEOUT_SECONDS = 2.0
 REDIS_HEALTH_CHECK_SECONDS = 15
 REDIS_RETRIES_MAX = 1
-
-
-def open_redis(settings: RedisSettings) -> AbstractAsyncContextManager[Redis]:
-    """A client; waits for the server, saying so. Closed on leaving."""
-    return _open_redis(settings)
-
-
-@asynccontextmanager
-async def _open_redis(settings: RedisSettings) -> AsyncIterator[Redis]:
-    client = redis_client(settings)
-    try:
-
-        async def ping() -> None:
-            await client.ping()
-
-        await wait_for("redis", ping)
-        yield client
-    finally:
-        await client.aclose()
-
-
-def redis_check(client: Redis) -> Callable[[], Awaitable[None]]:
-    """A readiness check: raises unless Redis answers."""
-
-    async def check() -> None:
-        await client.ping()
-
-    return check
 
 
 def redis_client(settings: RedisSettings) -> Redis:

@@ -89,7 +89,18 @@ async def check_redis(settings: ServerSettings) -> list[Finding]:
     finally:
         await client.aclose()
     version, policy = found.get("redis_version"), found.get("maxmemory_policy")
-    return [ok("redis reachable", f"server {version}"), judge_eviction(policy)]
+    return [
+        ok("redis reachable", f"server {version}"),
+        judge_eviction(policy),
+        judge_append_file(found.get("aof_enabled")),
+    ]
+
+
+def judge_append_file(enabled: int | None) -> Finding:
+    """What chat has accepted and not yet written to the database dies with a Redis that writes no file."""
+    if enabled in (None, 1):
+        return ok("redis survives a crash", "appendonly yes" if enabled else "unknown")
+    return warn("redis survives a crash", "appendonly no", "redis-cli config set appendonly yes")
 
 
 def judge_eviction(policy: str | None) -> Finding:

@@ -12,8 +12,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from runtime.postgres import open_pool, postgres_check
-from runtime.redis_client import open_redis, redis_check
-from runtime.settings import PostgresSettings, RedisSettings
+from runtime.settings import PostgresSettings
 from tests.engines import Database
 
 
@@ -74,21 +73,6 @@ async def test_postgres_is_waited_for(database: Database) -> None:
     assert lines[-1]["event"] == "found_postgres"
     password = urlsplit(database.url).password
     assert password is None or password not in str(lines)
-
-
-async def test_redis_is_waited_for(redis_url: str) -> None:
-    port = _free_port()
-
-    async def use() -> None:
-        async with open_redis(RedisSettings(redis_url=SecretStr(_at_port(redis_url, port)))) as client:
-            await redis_check(client)()
-
-    with capture_logs() as lines:
-        using = asyncio.create_task(use())
-        await _until_logged(lines, "waiting_for_redis", 2)
-        async with _forwarded(port, redis_url):
-            await using
-    assert lines[-1]["event"] == "found_redis"
 
 
 async def test_a_pool_closes_although_a_connection_is_held(database: Database) -> None:

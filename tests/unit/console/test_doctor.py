@@ -227,6 +227,7 @@ def test_missing_migrations_are_applied_at_the_start() -> None:
 def test_a_redis_that_evicts_is_doubtful() -> None:
     assert running.judge_eviction("noeviction").level == "ok"
     assert running.judge_eviction("allkeys-lru").level == "warn"
+    assert [running.judge_append_file(enabled).level for enabled in (None, 1, 0)] == ["ok", "ok", "warn"]
 
 
 def test_an_unready_service_says_why() -> None:
