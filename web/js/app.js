@@ -2,6 +2,7 @@
 
 import { letIn } from "./access.js";
 import * as chat from "./chat_box.js";
+import * as replay from "./chat_replay.js";
 import "./bell.js";
 import * as follow from "./follow_box.js";
 import * as lists from "./lists.js";
@@ -27,6 +28,7 @@ function view(name, nav) {
 function leave() {
   clearInterval(refresh);
   player.stop();
+  replay.stop();
   chat.close();
   follow.show(null);
   recordings.show(null);
@@ -97,7 +99,9 @@ async function startRecording(recording) {
   recordings.show(recording);
   if (!recording.playback_url) return;
   await letIn(recording).catch(() => {});
-  if (mine === shown) player.play(recording.playback_url, { live: false });
+  if (mine !== shown) return;
+  player.play(recording.playback_url, { live: false });
+  replay.show(recording);
 }
 
 function route() {

@@ -1,7 +1,8 @@
 /**
  * One chat room over WebSocket (docs/chat-protocol.md): joins, keeps the position, comes back after a loss with it.
  *
- * Handlers: messages(list), gap(), status(text), room(liveStreamId), count(n), refused(error, text), ended(reason).
+ * Handlers: messages(entries), gap(), status(text), room(liveStreamId), count(n), rules(rules), pinned(message), poll(poll),
+ * standing(standing), held(), refused(error, text), ended(reason).
  */
 
 const FIRST_WAIT_MS = 500;
@@ -30,10 +31,11 @@ export class ChatClient {
   }
 
   /** Say something; it is sent again after a reconnect until the gateway has answered, under the same id. */
-  send(text) {
+  send(text, { kind = "message", reply_to = undefined } = {}) {
     const id = `${Date.now().toString(36)}-${(this.#number++).toString(36)}-${Math.random().toString(36).slice(2, 8)}`;
-    this.#unanswered.set(id, text);
-    this.#say(id, text);
+    const said = { text, kind, ...(reply_to && { reply_to }) };
+    this.#unanswered.set(id, said);
+    this.#say(id, said);
   }
 
   stop() {
@@ -48,8 +50,8 @@ export class ChatClient {
     this.#socket?.close(1000);
   }
 
-  #say(id, text) {
-    if (this.#joined) this.#socket.send(JSON.stringify({ type: "send", id, text }));
+  #say(id, said) {
+    if (this.#joined) this.#socket.send(JSON.stringify({ type: "send", id, ...said }));
   }
 
   #connect() {
@@ -99,13 +101,28 @@ export class ChatClient {
         this.#refused(frame);
         break;
       case "status":
-        handlers.status(frame.chat === "available" ? "" : "Chat is not available now. It comes back by itself.");
+        handlers.status(frame.chat === "available" ? "" : "Reconnecting… Chat is not available now and comes back by itself.");
         break;
       case "room":
         handlers.room(frame.live_stream_id);
         break;
       case "presence":
         handlers.count(frame.chatters);
+        break;
+      case "rules":
+        handlers.rules(frame.rules);
+        break;
+      case "pinned":
+        handlers.pinned(frame.message);
+        break;
+      case "poll":
+        handlers.poll(frame.poll);
+        break;
+      case "standing":
+        handlers.standing(frame.standing);
+        break;
+      case "held":
+        handlers.held();
         break;
     }
   }
@@ -117,10 +134,14 @@ export class ChatClient {
     this.#handlers.status("");
     this.#handlers.count(frame.chatters);
     this.#handlers.room(frame.live_stream_id);
+    this.#handlers.rules(frame.rules);
+    this.#handlers.pinned(frame.pinned);
+    this.#handlers.poll(frame.poll);
+    this.#handlers.standing(frame.standing);
     if (returned && !frame.recovered) this.#handlers.gap();
     this.#see(frame.history, frame.epoch);
     this.#since = { offset: frame.offset, epoch: frame.epoch };
-    for (const [id, text] of this.#unanswered) this.#say(id, text);
+    for (const [id, said] of this.#unanswered) this.#say(id, said);
   }
 
   #see(messages, epoch) {
@@ -130,9 +151,9 @@ export class ChatClient {
   }
 
   #refused(frame) {
-    const text = this.#unanswered.get(frame.id);
+    const said = this.#unanswered.get(frame.id);
     this.#unanswered.delete(frame.id);
-    this.#handlers.refused(frame, text ?? "");
+    this.#handlers.refused(frame, said?.text ?? "");
     if (!this.#joined && frame.code === "room-not-found") {
       this.#handlers.ended("This channel has no chat.");
       this.stop();
