@@ -12,7 +12,7 @@ from chat.closecodes import CloseCode
 from chat.connection import Connection, ConnectionLimits
 from chat.errors import OtherVersion, TooManyConnections, TooManyFromAddress
 from chat.frame_guard import FrameGuard, FrameScan, Pace
-from chat.member import Member
+from chat.member import Member, MemberSocket
 from chat.rooms import Rooms
 from chat.settings import ChatSettings
 from chat.speaking import Speaking
@@ -64,7 +64,7 @@ class Gateway:
         if request.headers.get("Upgrade", "").lower() == "websocket" and request.headers.get(VERSION) != "13":
             raise OtherVersion
         with self._admission.admit(request):
-            ws = web.WebSocketResponse(
+            ws = MemberSocket(
                 heartbeat=self._settings.chat_ping_seconds,
                 compress=False,  # 22 to 114 KB more a connection, and a frame could not be shared
                 max_msg_size=FRAME_BYTES_MAX + 1,  # it takes what is smaller
@@ -86,7 +86,7 @@ class Gateway:
         )
         return FrameGuard(transport, FrameScan(FRAME_BYTES_MAX, pace))
 
-    async def _serve(self, ws: web.WebSocketResponse, transport: asyncio.Transport, guard: FrameGuard) -> None:
+    async def _serve(self, ws: MemberSocket, transport: asyncio.Transport, guard: FrameGuard) -> None:
         connection = self._connection(ws, transport)
         self._connections.add(connection)
         guard.tell(connection.end)
@@ -99,7 +99,7 @@ class Gateway:
             if transport.get_write_buffer_size():
                 transport.abort()
 
-    def _connection(self, ws: web.WebSocketResponse, transport: asyncio.Transport) -> Connection:
+    def _connection(self, ws: MemberSocket, transport: asyncio.Transport) -> Connection:
         member = Member(ws, transport, backlog_bytes_max=self._settings.chat_backlog_bytes_max)
         member.limit_send_buffer(self._settings.chat_send_buffer_bytes)
         return Connection(

@@ -5,45 +5,59 @@ import socket
 import struct
 from collections.abc import Callable
 
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 
 _LINGER_RESET = struct.pack("ii", 1, 0)  # close sends RST at once and drops what the kernel still holds
 
-Socket = tuple[int, web.WebSocketResponse | None, Callable[[], bool], Callable[[], int]]
-"""A descriptor, and what must hold before anything is sent on it: the WebSocket is not closed, the transport is not
-closing, and nothing waits in the transport.
+Socket = tuple[int, Callable[[], bool], Callable[[], int]]
+"""A descriptor, and what is asked before anything is sent on it: whether the transport is closing, and how many bytes
+wait in the transport.
 """
+
+
+class MemberSocket(web.WebSocketResponse):
+    """A WebSocket that silences its member before a close frame, after which nothing may follow.
+
+    Every close frame comes by `close`, those with which aiohttp answers a client by itself, too. Asking each WebSocket
+    whether it is closed at every flush instead took 6 % of the send loop.
+    """
+
+    member: "Member | None" = None
+
+    async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
+        """Close as aiohttp does, the member silenced."""
+        if self.member is not None:
+            self.member.silence()
+        return await super().close(code=code, message=message, drain=drain)
 
 
 class Member:
     """A joined client, of a WebSocket or (with ``ws`` None) of a plain connection.
 
     Frames bypass aiohttp's writer: without compression it writes every frame whole and at once, so whole frames from
-    here and its control frames never mix. After its close frame nothing may follow; `ws.closed` is set before that.
+    here and its control frames never mix.
     """
 
-    __slots__ = ("_backlog_bytes_max", "_slow", "_transport", "_ws", "on_slow", "socket")
+    __slots__ = ("_backlog_bytes_max", "_silent", "_transport", "on_slow", "socket")
 
-    def __init__(
-        self, ws: web.WebSocketResponse | None, transport: asyncio.Transport, *, backlog_bytes_max: int
-    ) -> None:
-        self._ws = ws
+    def __init__(self, ws: MemberSocket | None, transport: asyncio.Transport, *, backlog_bytes_max: int) -> None:
         self._transport = transport
         self._backlog_bytes_max = backlog_bytes_max
-        self._slow = False
+        self._silent = False
         self.on_slow: Callable[[], None] = self.abort
         """Told once when the client turned out not to read."""
-        self.socket = _socket_of(ws, transport)
+        self.socket = _socket_of(transport)
         """For the send loop in C, which passes by the transport while that is idle; None: only `write` will do."""
+        if ws is not None:
+            ws.member = self
 
     def write(self, frames: bytes, /) -> None:
         """Queue whole frames; a client whose backlog is over the bound gets nothing more and is reported as slow."""
         transport = self._transport
-        if (self._ws is not None and self._ws.closed) or self._slow or transport.is_closing():
+        if self._silent or transport.is_closing():
             return
         if transport.get_write_buffer_size() > self._backlog_bytes_max:
-            self._slow = True
-            self.socket = None
+            self.silence()
             self.on_slow()
             return
         transport.write(frames)
@@ -52,6 +66,11 @@ class Member:
         """Queue the first frames, which may be more than the bound (a long recovery) without making the client slow."""
         self._backlog_bytes_max += len(frames)
         self.write(frames)
+
+    def silence(self) -> None:
+        """Send nothing more."""
+        self._silent = True
+        self.socket = None
 
     def limit_send_buffer(self, size_bytes: int) -> None:
         """Bound what the kernel holds for this client; else stalled sockets take megabytes each."""
@@ -71,8 +90,8 @@ class Member:
             connection.setsockopt(socket.SOL_SOCKET, option, value)
 
 
-def _socket_of(ws: web.WebSocketResponse | None, transport: asyncio.Transport) -> Socket | None:
+def _socket_of(transport: asyncio.Transport) -> Socket | None:
     connection = transport.get_extra_info("socket")
     if connection is None or transport.get_extra_info("sslcontext") is not None:
         return None  # not connected any more, or the transport encrypts
-    return connection.fileno(), ws, transport.is_closing, transport.get_write_buffer_size
+    return connection.fileno(), transport.is_closing, transport.get_write_buffer_size

@@ -57,13 +57,6 @@ class Served(asyncio.Protocol):
         self.lost.set_result(exc)
 
 
-@dataclass
-class WebSocket:
-    """What a member asks of aiohttp's."""
-
-    closed: bool = False
-
-
 @dataclass(eq=False)
 class Pair:
     """A member, and its client's socket, of which the kernel takes little before it is read."""
@@ -71,7 +64,6 @@ class Pair:
     member: Member
     served: Served
     client: socket.socket
-    ws: WebSocket = field(default_factory=WebSocket)
     slow: list[bool] = field(default_factory=list)
 
     @property
@@ -117,11 +109,9 @@ async def pairs(count: int) -> AsyncIterator[list[Pair]]:
 
 
 def pair_of(served: Served, client: socket.socket) -> Pair:
-    ws = WebSocket()
-    # A twin of the one property that members look at.
-    member = Member(ws, served.transport, backlog_bytes_max=BACKLOG_BYTES_MAX)  # type: ignore[arg-type]  # the twin
+    member = Member(None, served.transport, backlog_bytes_max=BACKLOG_BYTES_MAX)
     member.limit_send_buffer(SEND_BUFFER_BYTES)
-    pair = Pair(member, served, client, ws)
+    pair = Pair(member, served, client)
     member.on_slow = lambda: pair.slow.append(True)
     return pair
 
@@ -205,7 +195,7 @@ def test_nothing_follows_a_close_frame(runner: asyncio.Runner, broadcast: Broadc
     async def work() -> None:
         async with pairs(2) as (closed, open_one):
             closed.transport.write(b"\x88\x00")
-            closed.ws.closed = True
+            closed.member.silence()
             broadcast([closed.member, open_one.member], b"late")
             assert await open_one.read(4) == b"late"
             assert await closed.read(2) == b"\x88\x00"
