@@ -86,6 +86,7 @@ class SettledRecording:
     finalise_attempts: int
     clip_of: UUID | None
     traceparent: str | None
+    started_at: datetime
 
 
 class Recordings:
@@ -149,6 +150,11 @@ class Recordings:
         if len(rows) > SEGMENTS_MAX:
             raise MediaRefused(f"it has more than {SEGMENTS_MAX} segments")
         return [SourceSegment(**row) for row in rows]
+
+    async def segment_ends(self, stream_id: UUID) -> Mapping[int, datetime]:
+        """When the segments of a stream had been written, by their numbers, as far as that is known."""
+        rows = await QUERIES.list_segment_ends(self._pool, stream_id=stream_id, rows_max=SEGMENTS_MAX)
+        return {row["sequence"]: row["ended_at"] for row in rows}
 
     async def lost_segments(self, stream_id: UUID) -> list[LostSegment]:
         """The segments of a stream that were given up, in order."""

@@ -21,7 +21,7 @@ from archive.problems import (
 )
 from archive.store import QUERIES, Recordings, Visibility
 from eventbus.outbox import Outbox
-from events import DeleteReason
+from events import DeleteReason, RecordingVisibilityChanged
 from runtime.endpoints import endpoint
 from runtime.tokens import Caller
 
@@ -78,6 +78,15 @@ class LibraryApi:
                 edited = await QUERIES.edit_recording(
                     transaction.connection, stream_id=path.stream_id, **body.model_dump()
                 )
+                if edited is not None and edited["visibility_changed"]:
+                    await transaction.say(
+                        RecordingVisibilityChanged(
+                            stream_id=path.stream_id,
+                            channel_id=edited["channel_id"],
+                            visibility=edited["visibility"],
+                            changed_at=datetime.now(UTC),
+                        )
+                    )
             if edited is None:
                 raise RecordingIsDeleted("it has been deleted; restore it first")
         return await self._view(caller, path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -29,9 +29,10 @@ from archive.publishing.in_store import absent_segments
 from archive.publishing.look_ahead import LookAhead
 from archive.publishing.masters import PUT_SECONDS_MAX, write_master
 from archive.publishing.source_probe import SourceProbe
+from archive.publishing.timeline import find_timeline
 from archive.store import QUERIES, Recordings, SettledRecording
 from eventbus.outbox import Outbox, Transaction
-from events import RecordingPublished
+from events import RecordingPublished, TimelineAnchor
 from runtime.backoff import Backoff
 from runtime.objects import ObjectStore, StoreUnavailable
 from runtime.trace import trace_scope
@@ -56,6 +57,7 @@ class _Verified:
     segments: Sequence[SourceSegment]
     absent: Sequence[int]
     gaps: Sequence[Gap]
+    timeline: Sequence[TimelineAnchor] = ()
 
 
 class Finaliser:
@@ -147,7 +149,7 @@ class Finaliser:
                     stream_id, absent, wait_seconds=RETRY_WAIT_SECONDS, reason=NOT_IN_STORE
                 )
                 return
-            verified = _verified(recording, segments, lost, absent)
+            verified = await self._dated(_verified(recording, segments, lost, absent))
             published = await self._publish(verified, await looking)
         finally:
             looking.cancel()
@@ -155,6 +157,14 @@ class Finaliser:
         if not published:
             # Somebody has shipped or forgotten segments since we looked.
             await self._recordings.return_claim(stream_id, wait_seconds=0.0, forgive_attempt=True)
+
+    async def _dated(self, verified: _Verified) -> _Verified:
+        """With the moments that the recording shows; a clip shows those of what it was cut from."""
+        recording = verified.recording
+        if recording.clip_of is not None:
+            return verified
+        ended_at = await self._recordings.segment_ends(recording.stream_id)
+        return replace(verified, timeline=find_timeline(verified.segments, ended_at, recording.started_at))
 
     async def _look(self, stream_id: UUID, segments: Sequence[SourceSegment]) -> MediaFacts:
         return self._ahead.take(stream_id) or await self._source.look(stream_id, segments)
@@ -198,7 +208,7 @@ class Finaliser:
     async def _say_published(self, transaction: Transaction, verified: _Verified, now: datetime) -> None:
         recording, gaps = verified.recording, verified.gaps
         duration_ms = sum(segment.duration_ms for segment in verified.segments)
-        await QUERIES.publish(
+        published = await QUERIES.publish(
             transaction.connection,
             stream_id=recording.stream_id,
             published_at=now,
@@ -217,6 +227,9 @@ class Finaliser:
                 partial=bool(gaps),
                 missing_segments=missing_segments(gaps),
                 clip_of=recording.clip_of,
+                clip_from_seconds=None if published["clip_from_ms"] is None else published["clip_from_ms"] / 1000,
+                visibility=published["visibility"],
+                timeline=tuple(verified.timeline),
             )
         )
 

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
 
@@ -194,7 +195,8 @@ class Follower:
                 here = await asyncio.to_thread(self.spool.path(number).exists)
                 self._give_up(number, str(error) if here else "the file is gone", file_is_here=here)
                 return
-        await self._gear.shipments.note_shipped(self.stream_id, segment, size_bytes)
+        ended_at = datetime.fromtimestamp(waiting.file.written_at, UTC)
+        await self._gear.shipments.note_shipped(self.stream_id, segment, size_bytes, ended_at)
         self.spool.note_shipped(number)
         metrics.segments_shipped.inc()
         metrics.segment_lag_seconds.observe(max(0.0, time.time() - waiting.file.written_at))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from archive.media.playlist import LiveSegment
@@ -29,6 +30,7 @@ class _Row:
     stream_id: UUID
     segment: LiveSegment
     size_bytes: int
+    ended_at: datetime
     written: asyncio.Future[None]
 
 
@@ -49,13 +51,13 @@ class Shipments:
                 rows.append(self._rows.get_nowait())
             await self._write(rows)
 
-    async def note_shipped(self, stream_id: UUID, segment: LiveSegment, size_bytes: int) -> None:
-        """The segment is in the store and has this size; saying it twice changes nothing.
+    async def note_shipped(self, stream_id: UUID, segment: LiveSegment, size_bytes: int, ended_at: datetime) -> None:
+        """The segment is in the store and has this size, and was written by then; saying it twice changes nothing.
 
         Raises what Postgres raised for its batch. Needs ``run``.
         """
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        await self._rows.put(_Row(stream_id, segment, size_bytes, written))
+        await self._rows.put(_Row(stream_id, segment, size_bytes, ended_at, written))
         await written
 
     async def _write(self, rows: Sequence[_Row]) -> None:
@@ -67,6 +69,7 @@ class Shipments:
                 durations_ms=[row.segment.duration_ms for row in rows],
                 sizes_bytes=[row.size_bytes for row in rows],
                 discontinuities=[row.segment.discontinuity for row in rows],
+                ended_at=[row.ended_at for row in rows],
             )
         except SUSPECTS as error:
             for row in rows:

@@ -65,7 +65,8 @@ where stream_id = (
     select stream_id from recordings
     where settled_at is not null and status = 'pending' and finalise_due_at <= now() and deleted_at is null
     order by finalise_due_at limit 1 for update skip locked)
-returning stream_id, channel_id, ended_at, segments_expected, finalise_attempts, clip_of, traceparent;
+returning stream_id, channel_id, ended_at, segments_expected, finalise_attempts, clip_of, traceparent,
+    started_at;
 
 -- name: return_claim!
 -- Give a claimed recording back, to be tried again after a while; an attempt that met an outage is not counted.
@@ -98,12 +99,18 @@ where stream_id = :stream_id and status = 'pending' and settled_at is not null f
 -- How many segments of a stream are in the store.
 select count(*) from segments where stream_id = :stream_id;
 
--- name: publish!
--- The recording plays.
+-- name: list_segment_ends
+-- When a stream's segments had been written, as far as that is known.
+select sequence, ended_at from segments
+where stream_id = :stream_id and ended_at is not null order by sequence limit :rows_max;
+
+-- name: publish^
+-- The recording plays. Answers what is said of it besides.
 update recordings
 set status = 'processing', published_at = :published_at, duration_ms = :duration_ms, size_bytes = :size_bytes,
     partial = :partial, missing = :missing
-where stream_id = :stream_id and status = 'pending' and settled_at is not null;
+where stream_id = :stream_id and status = 'pending' and settled_at is not null
+returning visibility, clip_from_ms;
 
 -- name: complete$
 -- Every rendition is ready. Answers the channel, or nothing when it was said before.

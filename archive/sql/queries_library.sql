@@ -31,16 +31,18 @@ select stream_id from recordings
 where channel_id = :channel_id and purged_at is null and stream_id < :before
 order by stream_id desc limit :rows_max;
 
--- name: edit_recording$
--- What its owner says of a recording; null leaves as it is. Answers nothing when it is deleted.
-update recordings
-set title = coalesce(:title, title),
-    title_edited_at = case when :title::text is null then title_edited_at else now() end,
-    visibility = coalesce(:visibility, visibility),
-    preserve = coalesce(:preserve::boolean, preserve),
+-- name: edit_recording^
+-- What its owner says of a recording; null leaves as it is. Answers the channel, and whether others see it now;
+-- nothing when it is deleted.
+update recordings as r
+set title = coalesce(:title, r.title),
+    title_edited_at = case when :title::text is null then r.title_edited_at else now() end,
+    visibility = coalesce(:visibility, r.visibility),
+    preserve = coalesce(:preserve::boolean, r.preserve),
     edited_at = now()
-where stream_id = :stream_id and deleted_at is null
-returning stream_id;
+from (select stream_id, visibility from recordings where stream_id = :stream_id for update) as b
+where r.stream_id = :stream_id and b.stream_id = r.stream_id and r.deleted_at is null
+returning r.channel_id, r.visibility, r.visibility <> b.visibility as visibility_changed;
 
 -- name: mark_deleted$
 -- Nobody sees the recording any more. Answers the channel, or nothing when it is deleted already or still runs.

@@ -24,14 +24,14 @@ select sequence from segments where stream_id = :stream_id order by sequence lim
 with shipped as (
     select * from unnest(
         :stream_ids::uuid[], :sequences::integer[], :durations_ms::integer[], :sizes_bytes::bigint[],
-        :discontinuities::boolean[]
-    ) as s (stream_id, sequence, duration_ms, size_bytes, discontinuity)
+        :discontinuities::boolean[], :ended_at::timestamptz[]
+    ) as s (stream_id, sequence, duration_ms, size_bytes, discontinuity, ended_at)
 ),
 found as (
     delete from lost_segments as l using shipped as s where l.stream_id = s.stream_id and l.sequence = s.sequence
 )
-insert into segments (stream_id, sequence, duration_ms, size_bytes, discontinuity)
-select stream_id, sequence, duration_ms, size_bytes, discontinuity from shipped
+insert into segments (stream_id, sequence, duration_ms, size_bytes, discontinuity, ended_at)
+select stream_id, sequence, duration_ms, size_bytes, discontinuity, ended_at from shipped
 on conflict (stream_id, sequence) do nothing;
 
 -- name: note_segment!

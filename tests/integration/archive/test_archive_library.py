@@ -136,4 +136,18 @@ async def test_only_the_owner_may(house: House, client: HeldClient) -> None:
         ):
             answer = await client.request(method, f"/api/archives/{stream_id}{below}", token=token, json=body)
             assert answer.status == status, (method, token, answer.body)
-    assert await house.said() == []
+    assert [kind for kind, _ in await house.said()] == ["recording.visibility-changed"]
+
+
+async def test_who_sees_a_recording_is_said_when_it_changes_and_only_then(house: House, client: HeldClient) -> None:
+    stream_id = await over(house)
+    for change in ({"visibility": "private"}, {"visibility": "private"}, {"title": "Other"}, {"visibility": "public"}):
+        assert (await edit(client, stream_id, change)).status == 200
+    said = await house.said()
+    assert [(kind, event["visibility"]) for kind, event in said] == [
+        ("recording.visibility-changed", "private"),
+        ("recording.visibility-changed", "public"),
+    ]
+    await client.delete(f"/api/archives/{stream_id}", token=ADA.token)
+    assert (await edit(client, stream_id, {"visibility": "private"})).status == 409
+    assert len(await house.said()) == 3

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -53,6 +54,11 @@ async def test_a_stream_becomes_a_recording_and_a_ladder(house: House, clip: Cli
     assert published[1]["duration_seconds"] == 8.0
     assert published[1]["playback_path"] == f"/recordings/{stream_id}/master.m3u8"
     assert published[1]["channel_id"] == str(CHANNEL)
+    first_written_at = (house.hls / str(stream_id) / "0.ts").stat().st_mtime
+    begins = datetime.fromisoformat(published[1]["timeline"][0]["at"])
+    assert published[1]["timeline"][0]["at_seconds"] == 0
+    assert abs(begins.timestamp() - (first_written_at - clip.durations_ms[0] / 1000)) < 0.001
+    assert published[1]["visibility"] == "public"
     assert (completed[0], completed[1]["renditions"]) == ("recording.completed", ["source", "480p"])
 
     master = await house.text(f"{stream_id}/master.m3u8")
