@@ -57,9 +57,13 @@ class RedisCalls:
 
     async def ask(self, key: str, call: Callable[[Redis], Awaitable[Any]]) -> Any:  # noqa: ANN401  as redis-py has it
         """Call with the client of the server that has the key. A call may be made twice."""
+        return await self.bounded(call(self.redis) if self.nodes is None else _routed(self.nodes, key, call))
+
+    async def bounded(self, call: Awaitable[Any]) -> Any:  # noqa: ANN401  as redis-py has it
+        """Wait for a client's answer, not for ever."""
         try:
             async with asyncio.timeout(COMMAND_SECONDS_MAX):
-                answer = await (call(self.redis) if self.nodes is None else _routed(self.nodes, key, call))
+                answer = await call
             raise_if_cancelled()
             return answer
         except _AWAY as error:
@@ -73,18 +77,25 @@ class RedisCalls:
         """Send one command to the server that has the key."""
         return await self.ask(key, lambda client: client.execute_command(*words))  # type: ignore[no-untyped-call]  # redis-py: *args untyped
 
+    async def servers(self) -> dict[str, Redis]:
+        """A client of every server that has keys, by a name of its own."""
+        if self.nodes is None:
+            return {"": self.redis}
+        if not self.nodes.owners():
+            await self.bounded(self.nodes.look())
+        return {f"{host}:{port}": self.nodes.client((host, port)) for host, port in self.nodes.owners()}
+
     async def by_server(self, rooms: Sequence[UUID], key: Callable[[UUID], str]) -> list[list[UUID]]:
         """The rooms in groups whose keys one server has; raises BrokerUnavailable if the servers are not known."""
         if self.nodes is None:
             return [list(rooms)] if rooms else []
+        await self.servers()
         groups: dict[Server, list[UUID]] = {}
-        try:
-            if not self.nodes.owners():
-                await self.nodes.look()
-            for room in rooms:
+        for room in rooms:
+            try:
                 groups.setdefault(self.nodes.owner(key(room)), []).append(room)
-        except RedisConnectionError as error:
-            raise BrokerUnavailable(str(error)) from error
+            except RedisConnectionError as error:
+                raise BrokerUnavailable(str(error)) from error
         return list(groups.values())
 
 

@@ -3,7 +3,8 @@
 A room and the index may live on different servers of a cluster, so no step writes both. A gateway notes a room in the
 index before its first message to it, again every minute in which it publishes there, and whenever the room's epoch
 changes, since whatever changed it may have cost the index too. A room leaves the index when its spool is empty and the
-last note is ten minutes old: no gateway relies on a note that long.
+last note is ten minutes old: no gateway relies on a note that long. What the index loses all the same is found by
+`spool_redis_sweep`.
 """
 
 import time
@@ -15,6 +16,7 @@ from redis.asyncio import Redis
 from chat.errors import BrokerUnavailable
 from chat.redis_calls import RedisCalls, milliseconds, room_key
 from chat.spool import SpooledMessage
+from chat.spool_redis_sweep import SpoolSweep
 
 INDEX = "chat:spools"
 NOTE_SECONDS = 60.0
@@ -63,9 +65,12 @@ class RedisSpool:
         self._calls = RedisCalls(redis)
         self._drop_rooms = self._calls.script("drop_rooms")
         self._drop_empty = self._calls.script("drop_empty_spool")
+        self._sweep = SpoolSweep(self._calls)
         self._from = 0
 
     async def rooms(self, *, rooms_max: int) -> Sequence[UUID]:
+        for room in await self._sweep.step():
+            await self._calls.command(INDEX, "ZADD", INDEX, "NX", "0", str(room))  # a note that holds no longer
         first, last = self._from, self._from + rooms_max - 1
         noted: list[bytes] = await self._calls.ask(INDEX, lambda client: client.zrange(INDEX, first, last))
         self._from = self._from + rooms_max if len(noted) == rooms_max else 0

@@ -138,7 +138,9 @@ def empty_database(postgres_dsn: str) -> Iterator[engines.Database]:
 @pytest.fixture(scope="session")
 def redis_url(shared_engines: engines.SharedEngines) -> str:
     """The test Redis, shared: use unique ids or `redis_prefix` in every key and channel."""
-    return shared_engines.need("redis")["LIVESTREAM_REDIS_URL"]
+    url = shared_engines.need("redis")["LIVESTREAM_REDIS_URL"]
+    engines.sweep_spools(url)
+    return url
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import fcntl
 import itertools
 import os
 import re
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ import boto3
 from aiokafka.admin import AIOKafkaAdminClient
 from botocore.config import Config
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
 from deploy.local import Stack, places
 from runtime.migrations import migrate
@@ -183,6 +185,23 @@ def migrated_template(server_url: str) -> Iterator[str]:
     with fresh_database(server_url) as database:
         run_apart(lambda: migrate(database.dsn))
         yield database.name
+
+
+# --- Redis ------------------------------------------------------------------------------------------------------------
+
+
+def sweep_spools(redis_url: str) -> None:
+    """Drop chat's spools that nobody has written to for an hour: they do not expire, and a test may leave some."""
+
+    async def sweep() -> None:
+        oldest_ms = (time.time() - 3_600) * 1000
+        async with Redis.from_url(redis_url) as client:
+            async for key in client.scan_iter(match="chat:{*}:spool", count=1_000):
+                newest = await client.xrevrange(key, count=1)
+                if not newest or int(newest[0][0].split(b"-")[0]) < oldest_ms:
+                    await client.delete(key)
+
+    run_apart(sweep)
 
 
 # --- Kafka ------------------------------------------------------------------------------------------------------------

@@ -142,6 +142,15 @@ async def test_a_room_leaves_the_index_when_it_is_empty_and_long_not_noted(redis
         assert not await client.exists(f"chat:{{{empty}}}:spool"), "no key is left behind"
 
 
+async def test_what_the_index_has_lost_is_found_all_the_same(redis_url: str) -> None:
+    async with redis_world(redis_url) as world, Redis.from_url(redis_url) as client:
+        rooms = {uuid4() for _ in range(5)}
+        for room in rooms:
+            await publish(world, room, 1)
+        await client.zrem(INDEX, *map(str, rooms))
+        assert await found(world.spool, lambda seen: rooms <= seen, rooms_max=1_000)
+
+
 async def test_nothing_in_the_spool_expires(redis_url: str) -> None:
     async with redis_world(redis_url) as world, Redis.from_url(redis_url) as client:
         room = uuid4()
