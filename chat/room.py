@@ -4,8 +4,8 @@ The room keeps its own position. Live entries that continue it go to the next fl
 another epoch, a subscription that was lost and is back) stops the room until it has read what it may have missed; live
 entries wait meanwhile. What cannot be recovered is told to every member with a gap.
 
-Batching adapts: the first entry after a quiet time goes out at once, then at most one flush per `tick_seconds`; a flush
-is one piece of bytes for each audience, written to all. Joins and leaves take effect between flushes.
+Batching adapts: an entry after a quiet time goes out at once, then there is one flush per `tick_seconds` (`Pacing`); a
+flush is one piece of bytes for each audience, written to all. Joins and leaves take effect between flushes.
 
 Members sit in two lanes: moderators are told at once, the others when the room's delay is over. Without a delay both
 lanes are always at the same position and get the same bytes.
@@ -28,6 +28,7 @@ from chat.entries import Redactions, Said, is_deletion, placed, read_body, redac
 from chat.errors import BrokerUnavailable
 from chat.facts import RoomFacts
 from chat.lane import Lane
+from chat.pacing import Pacing
 from chat.signals import HeldTouched, RoomTouched, StandingTouched, read_signal
 from runtime.backoff import Backoff
 
@@ -321,14 +322,14 @@ class Room:
 
     async def run(self) -> None:
         """Flush, and read what may be missing, until cancelled."""
-        flush_at = 0.0
+        pacing = Pacing(self._limits.tick_seconds, self._clock)
         backoff = Backoff(first_seconds=0.05, ceiling_seconds=2.0)
         while True:
             await self._something_due()
             if not any(lane.has_notices for lane in self._lanes):
-                await asyncio.sleep(max(0.0, flush_at - self._clock()))
+                await asyncio.sleep(pacing.wait_seconds())
             self._wake.clear()
-            flush_at = self._clock() + self._limits.tick_seconds
+            pacing.flush()
             await self._flush()
             if self._connected and not self.available:
                 answered = await self._catch_up()
