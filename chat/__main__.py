@@ -12,9 +12,12 @@ from chat.broker_redis import RedisBroker
 from chat.channels import Channels
 from chat.composing import EntryComposer
 from chat.directory import Directory
+from chat.extras import assemble_announcements, assemble_emotes, assemble_polls, assemble_presence
 from chat.gatekeeper import RulesGatekeeper
 from chat.gateway import Gateway
+from chat.irc.part import assemble_irc
 from chat.log.part import assemble_log
+from chat.mentions import Mentions
 from chat.parts import ChatParts
 from chat.replay.part import assemble_replay
 from chat.room import RoomLimits
@@ -44,6 +47,11 @@ SCHEMA = "chat"
 PARTS: Sequence[Callable[[ChatParts], Assembly]] = (
     assemble_log,
     assemble_replay,
+    assemble_presence,
+    assemble_emotes,
+    assemble_polls,
+    assemble_announcements,
+    assemble_irc,
 )
 """What else chat does, each part put together by a function of its own."""
 
@@ -60,7 +68,11 @@ async def serve(settings: ChatSettings) -> None:
         health.watch("signing-keys", verifier.check)
         chat = await assemble(stack, settings, bus, redis, verifier, health)
         server = HttpServer(chat.apis, settings=settings, verifier=verifier, health=health)
-        await supervise([*chat.services, verifier, server], stop_grace_seconds=settings.stop_grace_seconds)
+        await supervise(
+            [*chat.services, verifier, server],
+            stop_grace_seconds=settings.stop_grace_seconds,
+            farewell=partial(server.farewell, settings.chat_drain_notice_seconds),
+        )
 
 
 async def assemble(
@@ -74,8 +86,9 @@ async def assemble(
     directory = Directory(partial(find_facts, pool), partial(find_versions, pool))
     rooms = Rooms(broker, directory, limits)
     gatekeeper = RulesGatekeeper(messages_per_minute=settings.chat_messages_per_minute)
-    speaking = Speaking(broker, OwnersAlone(), gatekeeper, EntryComposer())
-    gateway = Gateway(settings, _admission(settings), rooms, speaking, verifier)
+    speaking = Speaking(broker, OwnersAlone(), gatekeeper, EntryComposer(Mentions(pool).find))
+    admission = _admission(settings)
+    gateway = Gateway(settings, admission, rooms, speaking, verifier)
     signals = Signals(broker)
     health.watch("redis", broker.check)
     outbox = Outbox(pool, source=SCHEMA)
@@ -95,6 +108,7 @@ async def assemble(
         rooms=rooms,
         speaking=speaking,
         verifier=verifier,
+        admission=admission,
     )
     parts = [core, *(assemble_part(common) for assemble_part in PARTS)]
     return Assembly(

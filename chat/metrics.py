@@ -21,3 +21,21 @@ gaps = Counter("livestream_chat_gaps", "Times a room's members were told that me
 resyncs = Counter("livestream_chat_resyncs", "Times a room read what it may have missed.")
 slow_clients_cut = Counter("livestream_chat_slow_clients_cut", "Connections cut because they did not read.")
 broker_connected = Gauge("livestream_chat_broker_connected", "1 while this gateway hears the broker, else 0.")
+irc_connections = Gauge("livestream_chat_irc_connections", "Open IRC connections of this gateway.", ("transport",))
+irc_lines_refused = Counter("livestream_chat_irc_lines_refused", "IRC lines not taken, by reason.", ("reason",))
+irc_logins = Counter("livestream_chat_irc_logins", "IRC logins, by outcome.", ("outcome",))
+told_late = Counter("livestream_chat_told_late", "Deletions and approved messages that a room got by a second try.")
+moderated = Counter("livestream_chat_moderated", "What moderators did, by action.", ("action",))
+sends_refused = Counter(
+    "livestream_chat_sends_refused", "Sends refused by the rules of a room, by error code.", ("code",)
+)
+held = Counter("livestream_chat_held", "Messages held for a moderator, by what became of them.", ("outcome",))
+people_noted = Counter("livestream_chat_people_noted", "Times that somebody was noted as present in a room.")
+emotes_added = Counter("livestream_chat_emotes_added", "Emotes uploaded.")
+polls_started = Counter("livestream_chat_polls_started", "Polls started.")
+votes = Counter("livestream_chat_votes", "Votes cast or changed.")
+follow_notes = Counter(
+    "livestream_chat_follow_notes",
+    "New followers by whether their room was told: said, summed-up, not-said.",
+    ("outcome",),
+)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
+from chat.admission import Admission
 from chat.broker import Broker
 from chat.directory import Directory
 from chat.rooms import Rooms
@@ -33,3 +34,4 @@ class ChatParts:
     rooms: Rooms
     speaking: Speaking
     verifier: Verifier
+    admission: Admission

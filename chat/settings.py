@@ -4,12 +4,14 @@ from ipaddress import ip_network
 
 from pydantic import Field, field_validator
 
+from chat.emotes.settings import EmoteSettings
+from chat.irc.settings import IrcSettings
 from eventbus.settings import BusSettings
 from runtime.settings import HttpSettings, PublicSettings, RedisSettings, TokenSettings
 from runtime.websockets import comma_separated
 
 
-class ChatSettings(HttpSettings, RedisSettings, TokenSettings, BusSettings, PublicSettings):
+class ChatSettings(IrcSettings, EmoteSettings, HttpSettings, RedisSettings, TokenSettings, BusSettings, PublicSettings):
     """What a gateway needs, and its limits."""
 
     chat_origins: str = Field(
@@ -54,6 +56,13 @@ class ChatSettings(HttpSettings, RedisSettings, TokenSettings, BusSettings, Publ
     )
     chat_send_buffer_bytes: int = Field(
         default=65_536, ge=4_608, le=4_194_304, description="What the kernel may hold for one client (SO_SNDBUF)."
+    )
+    chat_drain_notice_seconds: float = Field(
+        default=0.5,
+        ge=0,
+        le=60,
+        description="At the end `/readyz` says so for this long before anybody is asked to leave, so that whatever "
+        "sends new clients stops doing it.",
     )
     chat_drain_seconds: float = Field(
         default=3.0, ge=0, le=60, description="At the end clients are told to reconnect, spread over this time."

@@ -1,10 +1,15 @@
 """What chat keeps in Postgres about rooms and the people it has heard of."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from chat.facts import RoomFacts
+from asyncpg import Record
+
+from chat.emotes.urls import emote_url
+from chat.entries import Said
+from chat.facts import BlockedTerm, PollOption, PollView, RoomFacts
 from chat.rules import Rules
 from runtime.postgres import Connection, Pool, load_queries
 
@@ -22,6 +27,24 @@ async def find_facts(pool: Pool, channel_id: UUID) -> RoomFacts | None:
         live_stream_id=row["live_stream_id"],
         version=row["version"],
         rules=Rules.model_validate_json(row["rules"]),
+        pinned=None if row["pinned"] is None else Said.model_validate_json(row["pinned"]),
+        poll=None if row["poll_id"] is None else poll_view(row),
+        emotes={name: emote_url(emote_id) for name, emote_id in json.loads(row["emotes"] or "{}").items()},
+        blocked_terms=tuple(BlockedTerm(term, hold) for term, hold in json.loads(row["blocked_terms"] or "{}").items()),
+    )
+
+
+def poll_view(row: Record) -> PollView:
+    """A poll from a row that has it with its ``votes``."""
+    return PollView(
+        poll_id=row["poll_id"],
+        question=row["question"],
+        options=tuple(
+            PollOption(text=text, votes=votes) for text, votes in zip(row["options"], row["votes"], strict=True)
+        ),
+        started_at=row["started_at"],
+        ends_at=row["ends_at"],
+        ended=row["ended"],
     )
 
 

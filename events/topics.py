@@ -73,7 +73,7 @@ FOLLOWS = Topic(
     partitions=6,
     retention=timedelta(days=7),
     producer="notify",
-    consumers=("notify",),
+    consumers=("notify", "chat"),
     events=(FollowCreated, FollowDeleted),
 )
 RECORDINGS = Topic(

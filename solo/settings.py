@@ -22,6 +22,9 @@ class SoloSettings(  # type: ignore[misc]  # pydantic's mypy plugin keeps a cons
     archive_object_store: Literal["s3", "disk"] = Field(
         default="disk", description="Where recordings are kept: a directory, or an S3 endpoint."
     )
+    chat_emote_store: Literal["none", "disk", "s3"] = Field(
+        default="disk", description="Where images of emotes are kept: a directory, an S3 endpoint, or nowhere."
+    )
     jwks_url: str = Field(
         default="", description="Not asked: the process that signs access tokens has the keys at hand."
     )

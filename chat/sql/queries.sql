@@ -1,8 +1,27 @@
 -- name: find_room(channel_id)^
--- A room that is known by name, with its rules.
-SELECT channel_id, channel_name, live_stream_id, version, rules::text AS rules
-FROM rooms
-WHERE channel_id = :channel_id AND channel_name IS NOT NULL;
+-- A room that is known by name, with all that gateways know of it: rules, pinned message, the poll that it shows
+-- (how many voted for each option, first to last), its emotes and blocked terms.
+SELECT r.channel_id, r.channel_name, r.live_stream_id, r.version, r.rules::text AS rules,
+    (SELECT said::text FROM pins WHERE channel_id = r.channel_id AND (ends_at IS NULL OR ends_at > now())) AS pinned,
+    (SELECT json_object_agg(name, emote_id)::text FROM emotes WHERE channel_id = r.channel_id AND state = 'ready') AS emotes,
+    (SELECT json_object_agg(term, hold)::text FROM blocked_terms WHERE channel_id = r.channel_id) AS blocked_terms,
+    p.poll_id, p.question, p.options, p.started_at, p.ends_at, p.ended,
+    CASE WHEN p.poll_id IS NOT NULL THEN ARRAY(
+        SELECT count(v.user_id)
+        FROM generate_subscripts(p.options, 1) AS o(number)
+        LEFT JOIN poll_votes v ON v.poll_id = p.poll_id AND v.option = o.number - 1
+        GROUP BY o.number
+        ORDER BY o.number
+    ) END AS votes
+FROM rooms r
+LEFT JOIN LATERAL (
+    SELECT poll_id, question, options, polls.started_at, ends_at, ended_at IS NOT NULL OR ends_at <= now() AS ended
+    FROM polls
+    WHERE polls.channel_id = r.channel_id AND shown
+    ORDER BY poll_id DESC
+    LIMIT 1
+) p ON true
+WHERE r.channel_id = :channel_id AND r.channel_name IS NOT NULL;
 
 -- name: open_room(channel_id, channel_name)!
 -- A channel exists: so does its room. A name that a stream told is newer than that of the registration.

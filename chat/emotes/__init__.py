@@ -1,0 +1,1 @@
+"""Small pictures that a channel's people put into their messages by name."""

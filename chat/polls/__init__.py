@@ -1,0 +1,1 @@
+"""Questions with a few answers that a room votes on for some minutes."""

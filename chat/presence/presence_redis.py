@@ -1,0 +1,61 @@
+"""Presence in Redis: per room a set of people by the time until which they are believed, and one by name.
+
+All keys of a room share a hash tag and every script touches one room, so a cluster works. Of roles only those that are
+not everybody's are kept.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from chat.presence.presence import BELIEVED_SECONDS, Present, PresentPage
+from chat.redis_calls import RedisCalls, milliseconds, room_key
+
+ORDINARY_ROLE = "viewer"
+
+
+class RedisPresence:
+    """Notes and lists through scripts."""
+
+    def __init__(self, redis: Redis, *, believed_seconds: float = BELIEVED_SECONDS) -> None:
+        self._calls = RedisCalls(redis)
+        self._believed_ms = milliseconds(believed_seconds)
+        self._note = self._calls.script("forget_gone_people", "note_people")
+        self._list = self._calls.script("forget_gone_people", "list_people")
+
+    async def note(self, room: UUID, people: Sequence[Present]) -> None:
+        """See the port."""
+        if not people:
+            return
+        arguments: list[str | bytes | int] = [self._believed_ms]
+        for person in people:
+            role = "" if person.role == ORDINARY_ROLE else person.role
+            arguments.extend((_place(person.username, person.user_id), role))
+        await self._calls.run(self._note, _keys(room), arguments)
+
+    async def page(
+        self, room: UUID, *, after: tuple[str, UUID] | None = None, prefix: str = "", people_max: int
+    ) -> PresentPage:
+        """See the port."""
+        first = "-" if not prefix else f"[{prefix}"
+        last: str | bytes = "+" if not prefix else f"[{prefix}".encode() + b"\xff"
+        if after is not None and _place(*after) >= prefix:
+            first = f"({_place(*after)}"
+        chatters, flat = await self._calls.run(self._list, _keys(room), [first, last, people_max])
+        people = [_present(place, role) for place, role in zip(flat[::2], flat[1::2], strict=True)]
+        return PresentPage(tuple(people), int(chatters))
+
+
+def _keys(room: UUID) -> list[str]:
+    return [room_key(room, what) for what in ("people", "people-by-name", "people-roles")]
+
+
+def _place(username: str, user_id: UUID) -> str:
+    """How somebody sorts: by name, and among those of one name by id. A space sorts before letters."""
+    return f"{username} {user_id}"
+
+
+def _present(place: bytes, role: bytes) -> Present:
+    username, _, user_id = place.decode().rpartition(" ")
+    return Present(UUID(user_id), username, role.decode() or ORDINARY_ROLE)  # type: ignore[arg-type]  # as a gateway wrote it
