@@ -87,20 +87,21 @@ async def find(executor: Executor, stream_id: UUID) -> Replay | None:
     if row is None:
         return None
     anchors = _anchors(row["timeline"], row["started_at"])
+    whole_seconds = None if row["whole_seconds"] is None else float(row["whole_seconds"])
     return Replay(
         stream_id=stream_id,
         channel_id=row["channel_id"],
         visibility=row["visibility"],
         deleted=row["deleted"],
-        timeline=Timeline(anchors, row["whole_seconds"]) if anchors else None,
-        starts_seconds=row["clip_from_seconds"] or 0.0,
+        timeline=Timeline(anchors, whole_seconds) if anchors else None,
+        starts_seconds=row["starts_seconds"] or 0.0,
         duration_seconds=row["duration_seconds"],
     )
 
 
-def _anchors(timeline: str, started_at: datetime | None) -> list[Anchor]:
+def _anchors(timeline: str | None, started_at: datetime | None) -> list[Anchor]:
     """As they were told; without any, a recording is taken to begin with its stream and to have no interruption."""
-    told: list[list[Any]] = json.loads(timeline)
+    told: list[list[Any]] = json.loads(timeline or "[]")
     if not told:
         return [] if started_at is None else [Anchor(0.0, started_at)]
     return ordered([Anchor(seconds, datetime.fromisoformat(at)) for seconds, at in told])

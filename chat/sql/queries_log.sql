@@ -183,9 +183,19 @@ INSERT INTO replays (stream_id, channel_id, deleted) VALUES (:stream_id, :channe
 ON CONFLICT (stream_id) DO UPDATE SET deleted = excluded.deleted;
 
 -- name: find_replay^
--- What a recording shows; a clip shows a part of what it was cut from.
-SELECT r.channel_id, r.visibility, r.deleted, r.clip_from_seconds, r.duration_seconds,
-       coalesce(o.timeline, r.timeline)::text AS timeline, coalesce(o.started_at, r.started_at) AS started_at,
-       coalesce(o.duration_seconds, r.duration_seconds, extract(epoch FROM r.ended_at - r.started_at)) AS whole_seconds
-FROM replays r LEFT JOIN replays o ON o.stream_id = r.clip_of
+-- What a recording shows; a clip shows a part of what it was cut from, be that a clip itself.
+WITH RECURSIVE cut AS (
+    SELECT stream_id, clip_of, coalesce(clip_from_seconds, 0) AS starts_seconds, 0 AS depth
+    FROM replays WHERE stream_id = :stream_id
+    UNION ALL
+    SELECT o.stream_id, o.clip_of, c.starts_seconds + coalesce(o.clip_from_seconds, 0), c.depth + 1
+    FROM cut c JOIN replays o ON o.stream_id = c.clip_of WHERE c.depth < 16
+), origin AS (
+    SELECT o.timeline, o.started_at, c.starts_seconds,
+           coalesce(o.duration_seconds, extract(epoch FROM o.ended_at - o.started_at)) AS whole_seconds
+    FROM cut c JOIN replays o USING (stream_id) WHERE c.clip_of IS NULL
+)
+SELECT r.channel_id, r.visibility, r.deleted, r.duration_seconds, o.starts_seconds, o.timeline::text AS timeline,
+       o.started_at, o.whole_seconds
+FROM replays r LEFT JOIN origin o ON true
 WHERE r.stream_id = :stream_id;

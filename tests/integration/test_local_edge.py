@@ -157,6 +157,8 @@ def test_what_is_between_the_services_only_is_not_found_at_the_edge(edge_with_no
         "/api/notifications/live",
         "/api/fanouts/x",
         "/api/archives",
+        f"/api/archives/{STREAM}/chat",
+        f"/api/chat/{STREAM}/messages",
         "/chat",
         f"/recordings/{STREAM}/master.m3u8",
         f"/recordings/{STREAM}/source/1.ts",
