@@ -79,9 +79,7 @@ class ClusterNodes:
             maps = [found for found in await asyncio.gather(*asked) if found is not None]
             if not maps:
                 raise RedisConnectionError("no server of the cluster answers")
-            newest = max(maps, key=lambda found: found.epoch)
-            if newest.epoch >= self._map.epoch or not any(found.epoch >= self._map.epoch for found in maps):
-                self._map = newest
+            self._map = max(maps, key=lambda found: found.epoch)
             self._looked_at = asyncio.get_running_loop().time()
 
     async def _ask(self, server: Server) -> _Map | None:

@@ -197,7 +197,7 @@ def sweep_spools(redis_url: str) -> None:
         oldest_ms = (time.time() - 3_600) * 1000
         async with Redis.from_url(redis_url) as client:
             async for key in client.scan_iter(match="chat:{*}:spool", count=1_000):
-                newest = await client.xrevrange(key, count=1)
+                newest: Any = await client.xrevrange(key, count=1)
                 if not newest or int(newest[0][0].split(b"-")[0]) < oldest_ms:
                     await client.delete(key)
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from pydantic import SecretStr
 from redis.asyncio import Redis
@@ -92,6 +92,20 @@ async def gateway_broker(url: str, *, silence_seconds: float = 5.0) -> AsyncIter
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+
+async def plain_publishing_is_heard(url: str, times: int) -> None:
+    """Whether what one client publishes reaches a subscriber over another, as the live lane of notices has it."""
+    async with redis_of(url) as here, redis_of(url) as there, there.pubsub() as pubsub:
+        channel = f"live:{uuid4()}"
+        await pubsub.subscribe(channel)
+        await pubsub.get_message(timeout=5)
+        for number in range(times):
+            await here.publish(channel, b"%d" % number)
+            heard = await pubsub.get_message(ignore_subscribe_messages=True, timeout=5)
+            assert heard is not None
+            assert heard["data"] == b"%d" % number
+            await here.connection_pool.disconnect()  # the next one goes to another server, if any will do
 
 
 class Speaker:

@@ -11,7 +11,14 @@ from redis.crc import key_slot
 
 from chat.broker_redis import RedisBroker
 from chat.spool_redis import RedisSpool
-from tests.integration.chat.followers import Follower, Speaker, gateway_broker, no_silent_hole, redis_of
+from tests.integration.chat.followers import (
+    Follower,
+    Speaker,
+    gateway_broker,
+    no_silent_hole,
+    plain_publishing_is_heard,
+    redis_of,
+)
 from tests.integration.chat.gateways import eventually
 from tests.integration.chat.redis_sets import SLOTS, ClusterSet, cluster_set
 
@@ -61,6 +68,7 @@ async def test_every_room_flows_wherever_it_lives_and_is_spooled(redis_set: Clus
             assert await spool.rooms(rooms_max=100) == []
         heard = [await server.ask("PUBSUB", "SHARDCHANNELS") for server in redis_set.servers[:3]]
         assert [len(channels) for channels in heard] == [10, 10, 10]
+    await plain_publishing_is_heard(redis_set.url, times=12)
 
 
 async def test_a_killed_server_is_followed_by_its_replica_and_the_other_rooms_notice_nothing(

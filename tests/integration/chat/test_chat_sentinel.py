@@ -8,7 +8,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.integration.chat.followers import Follower, Speaker, gateway_broker, no_silent_hole
+from tests.integration.chat.followers import (
+    Follower,
+    Speaker,
+    gateway_broker,
+    no_silent_hole,
+    plain_publishing_is_heard,
+)
 from tests.integration.chat.gateways import eventually
 from tests.integration.chat.redis_sets import FREEZE, WAKE, SentinelSet, Server, sentinel_set
 
@@ -94,6 +100,7 @@ async def test_a_failover_by_hand_costs_nobody_a_message(redis_set: SentinelSet)
         await eventually(lambda: follower.seen[-1:] == [b"last"])
         assert time.monotonic() - promoted_at < BACK_SECONDS_MAX
         no_silent_hole(follower, speaker)
+    await plain_publishing_is_heard(redis_set.url, times=2)
 
 
 async def _listeners(server: Server, room: UUID) -> int:
