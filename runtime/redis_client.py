@@ -36,7 +36,7 @@ def redis_client(settings: RedisSettings) -> Redis:
     if address.mode == "sentinel":
         sentinels = Sentinels(address.service, [_sentinel(server, address) for server in address.servers])
         kind = MasterSSLConnection if address.tls else MasterConnection
-        return SentinelRedis.of(sentinels, _pool(connection_class=kind, sentinels=sentinels, **login))
+        return SentinelRedis(sentinels, _pool(connection_class=kind, sentinels=sentinels, **login))
 
     def node(server: Server) -> Redis:
         kind = SSLConnection if address.tls else Connection

@@ -108,7 +108,10 @@ def _server(node: Sequence[Any], asked: Server) -> Server:
 class ClusterRedis(Redis):
     """A client of any server, for what a cluster does at all of them alike (PUBLISH, SUBSCRIBE), and the map."""
 
-    nodes: ClusterNodes
+    def __init__(self, nodes: ClusterNodes, pool: BlockingConnectionPool) -> None:
+        super().__init__(connection_pool=pool)
+        self.auto_close_connection_pool = True
+        self.nodes = nodes
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         """Close this client and those of the servers."""
@@ -119,9 +122,7 @@ class ClusterRedis(Redis):
 def cluster_client(nodes: ClusterNodes, new_pool: Callable[..., BlockingConnectionPool], *, tls: bool) -> ClusterRedis:
     """The client on a pool whose connections go to whoever answers."""
     kind = AnyNodeSSLConnection if tls else AnyNodeConnection
-    client: ClusterRedis = ClusterRedis.from_pool(new_pool(connection_class=kind, nodes=nodes))
-    client.nodes = nodes
-    return client
+    return ClusterRedis(nodes, new_pool(connection_class=kind, nodes=nodes))
 
 
 class AnyNodeConnection(Connection):
@@ -136,7 +137,7 @@ class AnyNodeConnection(Connection):
         for server in self._nodes.known():
             self.host, self.port = server
             try:
-                await super()._connect()
+                await super()._connect()  # type: ignore[no-untyped-call]  # redis-py: no annotations
             except OSError as error:
                 lost.append(error)
             else:

@@ -73,14 +73,10 @@ def _newest(service: str, answers: Iterable[dict[bytes, bytes]]) -> Server:
 class SentinelRedis(Redis):
     """A client of the master, and who knows which that is."""
 
-    sentinels: Sentinels
-
-    @classmethod
-    def of(cls, sentinels: Sentinels, pool: BlockingConnectionPool) -> "SentinelRedis":
-        """The client on a pool of `MasterConnection`."""
-        client: SentinelRedis = cls.from_pool(pool)
-        client.sentinels = sentinels
-        return client
+    def __init__(self, sentinels: Sentinels, pool: BlockingConnectionPool) -> None:
+        super().__init__(connection_pool=pool)
+        self.auto_close_connection_pool = True
+        self.sentinels = sentinels
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         """Close this client and the connections to the Sentinels."""
@@ -97,7 +93,7 @@ class MasterConnection(Connection):
 
     async def _connect(self) -> None:
         self.host, self.port = await self._sentinels.master()
-        await super()._connect()
+        await super()._connect()  # type: ignore[no-untyped-call]  # redis-py: no annotations
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         """Log in, and ask for the role."""
