@@ -5,11 +5,13 @@ The frames of a client are handled one after the other, so a client that sends f
 
 import asyncio
 from dataclasses import dataclass
+from uuid import UUID
 
 import structlog
 from aiohttp import WSMsgType, web
 
 from chat import frames, metrics
+from chat.admission import Admission
 from chat.audience import Seat
 from chat.broker import Position
 from chat.closecodes import CloseCode
@@ -44,6 +46,7 @@ class Connection:
         ws: web.WebSocketResponse,
         member: Member,
         *,
+        admission: Admission,
         rooms: Rooms,
         speaking: Speaking,
         verifier: Verifier,
@@ -52,6 +55,8 @@ class Connection:
         self._ws = ws
         self.member = member
         member.on_slow = self.cut
+        self._admission = admission
+        self._admitted: UUID | None = None
         self._rooms = rooms
         self._speaking = speaking
         self._verifier = verifier
@@ -77,6 +82,8 @@ class Connection:
                 self._room.leave(self._seat)
             if self._looking_up is not None:
                 self._looking_up.cancel()
+            if self._admitted is not None:
+                self._admission.release_user(self._admitted)
         await self._say_goodbye()
 
     def end(self, code: CloseCode) -> None:
@@ -166,6 +173,12 @@ class Connection:
         if not await self._ready(room):
             self.end(CloseCode.UNAVAILABLE)
             return
+        if caller is not None and self._admitted is None:
+            if not self._admission.admit_user(caller.user_id):
+                self._refuse("too-many-connections", CloseCode.TOO_MANY_OF_USER.reason)
+                self.end(CloseCode.TOO_MANY_OF_USER)
+                return
+            self._admitted = caller.user_id
         since = None if join.since is None else Position(join.since.offset, join.since.epoch)
         await self._enter(room, caller, since)
 

@@ -2,8 +2,8 @@
 
 The WebSocket layer behind it is lenient in places and takes as many frames as come. This holds a client to RFC 6455
 section 5 (masked, no reserved bits, shortest length, fragments in their order), a message to its size over all its
-fragments, and the client to a number of frames a second, control frames included. Whoever breaks one of these is read no
-further: its bytes stay in the kernel while it is told why.
+fragments, and the client to a number of frames a second, control frames included. Whoever breaks one of these is read
+no further: its bytes stay in the kernel while it is told why.
 """
 
 import asyncio
@@ -30,9 +30,9 @@ _SHORTEST = {126: 126, 127: 65_536}
 class Pace:
     """A bucket of frames that fills steadily: `take` is false when the client has used it up."""
 
-    def __init__(self, per_second: float, clock: Callable[[], float]) -> None:
+    def __init__(self, per_second: float, clock: Callable[[], float], *, burst_seconds: float = BURST_SECONDS) -> None:
         self._per_second = per_second
-        self._burst = max(1.0, per_second * BURST_SECONDS)
+        self._burst = max(1.0, per_second * burst_seconds)
         self._clock = clock
         self._left = self._burst
         self._at = clock()
@@ -151,6 +151,7 @@ class FrameGuard(asyncio.Protocol):
         self._inner = cast("asyncio.Protocol", transport.get_protocol())
         self._scan = scan
         self._report: Callable[[CloseCode], None] | None = None
+        self._stopped = False
         transport.set_protocol(self)
 
     def tell(self, report: Callable[[CloseCode], None]) -> None:
@@ -161,12 +162,13 @@ class FrameGuard(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass on what is in order."""
-        if self._scan.broken is not None:
+        if self._stopped:
             return
         passed = self._scan.take(data)
         if passed:
             self._inner.data_received(data if passed == len(data) else data[:passed])
         if self._scan.broken is not None:
+            self._stopped = True
             if not self._transport.is_closing():
                 self._transport.pause_reading()
             if self._report is not None:

@@ -172,6 +172,7 @@ ErrorCode = Literal[
     "read-only",
     "room-not-found",
     "rate-limited",
+    "too-many-connections",
     "unavailable",
     "banned",
     "timed-out",

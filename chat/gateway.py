@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 VERSION = "Sec-WebSocket-Version"
 FRAME_BYTES_MAX = 4_096
 DRAIN_STEP_SECONDS = 0.05
+DRAIN_SHARE_OF_GRACE = 0.4
 GOODBYE_SECONDS = 2.0
 """How long a client has to answer a close frame."""
 
@@ -103,20 +104,33 @@ class Gateway:
         member = Member(ws, transport, backlog_bytes_max=self._settings.chat_backlog_bytes_max)
         member.limit_send_buffer(self._settings.chat_send_buffer_bytes)
         return Connection(
-            ws, member, rooms=self._rooms, speaking=self._speaking, verifier=self._verifier, limits=self._limits
+            ws,
+            member,
+            admission=self._admission,
+            rooms=self._rooms,
+            speaking=self._speaking,
+            verifier=self._verifier,
+            limits=self._limits,
         )
 
     async def drain(self) -> None:
-        """Ask every client to reconnect, spread so that the other gateways are not stormed."""
+        """Ask every client to reconnect, spread so that the other gateways are not stormed, and see them off.
+
+        Once more does nothing: it is called when the process is asked to stop, and when its port has closed.
+        """
         self._draining = True
         leaving = list(self._connections)
-        random.shuffle(leaving)
-        seconds = min(self._settings.chat_drain_seconds, self._settings.stop_grace_seconds / 2)
-        log.info("chat_draining", connections=len(leaving), seconds=seconds)
         if not leaving:
             return
+        random.shuffle(leaving)
+        seconds = min(self._settings.chat_drain_seconds, self._settings.stop_grace_seconds * DRAIN_SHARE_OF_GRACE)
+        log.info("chat_draining", connections=len(leaving), seconds=seconds)
         steps = max(1, int(seconds / DRAIN_STEP_SECONDS))
         for step in range(steps):
             for connection in leaving[step::steps]:
                 connection.end(CloseCode.DRAINING)
+            await asyncio.sleep(DRAIN_STEP_SECONDS)
+        for _ in range(int(GOODBYE_SECONDS / DRAIN_STEP_SECONDS)):
+            if not self._connections:
+                break
             await asyncio.sleep(DRAIN_STEP_SECONDS)

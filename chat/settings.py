@@ -6,12 +6,22 @@ from pydantic import Field, field_validator
 
 from chat.emotes.settings import EmoteSettings
 from chat.irc.settings import IrcSettings
+from chat.moderation.settings import ModerationSettings
 from eventbus.settings import BusSettings
 from runtime.settings import HttpSettings, PublicSettings, RedisSettings, TokenSettings
 from runtime.websockets import comma_separated
 
 
-class ChatSettings(IrcSettings, EmoteSettings, HttpSettings, RedisSettings, TokenSettings, BusSettings, PublicSettings):
+class ChatSettings(
+    ModerationSettings,
+    IrcSettings,
+    EmoteSettings,
+    HttpSettings,
+    RedisSettings,
+    TokenSettings,
+    BusSettings,
+    PublicSettings,
+):
     """What a gateway needs, and its limits."""
 
     chat_origins: str = Field(

@@ -75,6 +75,7 @@ class HttpServer:
         self._health = health or Health()
         self._request_body_bytes_max = request_body_bytes_max
         self._listening: asyncio.Event = asyncio.Event()
+        self._leaving = False
         self.port: int | None = None
 
     async def application(self) -> web.Application:
@@ -122,6 +123,15 @@ class HttpServer:
             return f"{address} is in use: end what listens there, or choose another ({variables})"
         return f"cannot listen on {address}: {error.strerror or error} ({variables})"
 
+    async def farewell(self, notice_seconds: float) -> None:
+        """Be unready for so long, while all goes on, that nobody sends new clients; then have the APIs drain.
+
+        For `supervise`: whoever is asked to leave is still served until it has left.
+        """
+        self._leaving = True
+        await asyncio.sleep(notice_seconds)
+        await self._drain_apis()
+
     async def listening(self) -> int:
         """Wait until the port is open; the answer is its number (settings may ask for any free one)."""
         await self._listening.wait()
@@ -143,12 +153,17 @@ class HttpServer:
             application.router.add_route(endpoint.method, endpoint.path, handle)
 
     async def _drain(self, _application: web.Application) -> None:
+        await self._drain_apis()
+
+    async def _drain_apis(self) -> None:
         # At once: nobody's goodbyes wait for those of another API.
         drains = [getattr(api, "drain", None) for api in self._apis]
         await asyncio.gather(*(drain() for drain in drains if drain is not None))
 
     async def _readyz(self, _request: web.Request) -> web.Response:
         reasons = await self._health.reasons()
+        if self._leaving:
+            reasons["leaving"] = "this process is about to stop"
         unready = {name: reason for name, reason in reasons.items() if reason is not None}
         checks = {name: reason or "ready" for name, reason in reasons.items()}
         body = {"status": "unready" if unready else "ready", "checks": checks}

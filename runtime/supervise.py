@@ -1,7 +1,7 @@
 """Runs the services of one process together: the first that fails stops all of them."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from runtime.service import Service
 
@@ -33,8 +33,15 @@ class ServicesStuck(SupervisionError):
         self.stop_grace_seconds = stop_grace_seconds
 
 
-async def supervise(services: Sequence[Service], *, stop_grace_seconds: float) -> None:
+async def supervise(
+    services: Sequence[Service],
+    *,
+    stop_grace_seconds: float,
+    farewell: Callable[[], Awaitable[None]] | None = None,
+) -> None:
     """Run `services` until cancelled (then all are cancelled, and the cancellation goes on) or until the first ends.
+
+    ``farewell`` is what to do between the two when asked to stop, while everything still works; it has the grace too.
 
     Raises ServiceFailed when a service raises or returns, ServicesStuck when one swallows its cancellation.
     """
@@ -44,12 +51,22 @@ async def supervise(services: Sequence[Service], *, stop_grace_seconds: float) -
     try:
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
+        if farewell is not None:
+            await _within(stop_grace_seconds, farewell)
         await _stop(tasks, stop_grace_seconds)
         _raise_first_failure(tasks, asked=True)
         raise
     first = min(ended, key=list(tasks).index)  # several may end in one turn of the loop: the order given decides
     await _stop(tasks, stop_grace_seconds)
     _raise_first_failure({first: tasks[first]}, asked=False)
+
+
+async def _within(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await work()
+    except TimeoutError:
+        return  # the services are stopped all the same
 
 
 async def _stop(tasks: Mapping["asyncio.Task[None]", Service], stop_grace_seconds: float) -> None:

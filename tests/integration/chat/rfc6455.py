@@ -1,5 +1,6 @@
-"""WebSocket frames by the letter of RFC 6455, written apart from the gateway: what a client sends, right or wrong, and a
-reader that refuses whatever a server may not send.
+"""WebSocket frames by the letter of RFC 6455, written apart from the gateway.
+
+What a client sends, right or wrong, and a reader that refuses whatever a server may not send.
 """
 
 import os

@@ -9,7 +9,7 @@ import pytest
 
 from chat.closecodes import CloseCode
 from chat.gateway import FRAME_BYTES_MAX
-from tests.integration.chat.gateways import Person
+from tests.integration.chat.gateways import Person, eventually
 from tests.integration.chat.rfc6455 import (
     BINARY,
     CLOSE,
@@ -143,7 +143,9 @@ async def test_a_message_may_come_in_any_parts_with_pings_between(scene: Scene) 
 @pytest.mark.parametrize("split", [3, 11, 61])
 async def test_every_split_of_a_frame_over_tcp_is_one_frame(scene: Scene, split: int) -> None:
     """Each connection gets the same two frames, cut somewhere else."""
-    join = client_frame(json.dumps({"type": "join", "room": str(scene.gateway.room), "x": "é" * 70}, ensure_ascii=False))
+    join = client_frame(
+        json.dumps({"type": "join", "room": str(scene.gateway.room), "x": "é" * 70}, ensure_ascii=False)
+    )
     both = join + client_frame("{}")
 
     async def cut(at: int) -> None:
@@ -218,11 +220,11 @@ async def test_compression_and_subprotocols_are_declined(scene: Scene) -> None:
 
 async def test_frames_before_the_upgrade_is_answered_do_no_harm(scene: Scene) -> None:
     join = client_frame(json.dumps({"type": "join", "room": str(scene.gateway.room)}))
-    early = await RawClient.connect(scene.gateway.port, before=join)
+    early = await RawClient.connect(scene.gateway.port, join)
     await early.until("joined")
     await early.end()
     for before in (join[:20], b"\xff" * 5_000, client_frame("{}", unmasked=True)):
-        broken = await RawClient.connect(scene.gateway.port, before=before)
+        broken = await RawClient.connect(scene.gateway.port, before)
         broken.send(client_frame("x" * 5_000))
         with suppress(AssertionError):  # cut off in the middle of nothing that it understood
             await broken.ending()
@@ -278,9 +280,7 @@ async def test_a_join_that_never_comes_ends_in_time_for_a_thousand(scene: Scene)
     async with asyncio.timeout(JOIN_TIMEOUT_SECONDS + WAIT_SECONDS):
         codes = await asyncio.gather(*(_silent_until_the_end(client) for client in clients))
     assert set(codes) == {CloseCode.JOIN_TIMEOUT}
-    async with asyncio.timeout(WAIT_SECONDS):
-        while scene.gateway.metric("livestream_chat_connections") > 1:
-            await asyncio.sleep(0.05)
+    await eventually(lambda: scene.gateway.metric("livestream_chat_connections") <= 1)
 
 
 async def _silent_until_the_end(client: RawClient) -> int | None:
@@ -306,18 +306,16 @@ async def test_a_client_without_pongs_is_dropped_and_one_with_them_stays(scene: 
 async def test_a_client_that_neither_reads_nor_answers_leaves_nothing_behind(scene: Scene) -> None:
     """Its unsent bytes must not hold its socket open."""
     stalled = await scene.joined()
-    stalled.writer.transport.pause_reading()
+    stalled.stop_reading()
     frame = client_frame(json.dumps({"type": "send", "id": "a" * 64, "text": "x" * 500}))
     stalled.send(frame * 5)
     local = stalled.writer.get_extra_info("sockname")[1]
-    async with asyncio.timeout(WAIT_SECONDS):
-        while local in established_peers(scene.gateway.port):
-            await asyncio.sleep(0.1)
+    await eventually(lambda: local not in established_peers(scene.gateway.port))
     await stalled.end()
 
 
 def established_peers(port: int) -> set[int]:
-    """The ports of clients with an established connection to a port of 127.0.0.1, as the kernel sees the server's end."""
+    """The ports of clients that are connected to a port of 127.0.0.1, as the kernel sees the server's end."""
     peers = set()
     with open("/proc/net/tcp") as table:  # noqa: PTH123  a table of the kernel
         for line in table.readlines()[1:]:

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -51,7 +51,7 @@ class WireGateway:
 
     def metric(self, name: str) -> float:
         """One of its metrics, summed over labels."""
-        with urllib.request.urlopen(self.url("/metrics"), timeout=10) as answer:
+        with urllib.request.urlopen(self.url("/metrics"), timeout=10) as answer:  # noqa: S310  http, of our own process
             lines = answer.read().decode().splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
@@ -73,7 +73,7 @@ def published_keys(accounts: Accounts) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(json.dumps(accounts.key_set()).encode())
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *_: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Keys)
@@ -98,7 +98,9 @@ def make_room(database: engines.Database, name: str) -> UUID:
     return room
 
 
-def start_gateway(environment: dict[str, str], log: Path, port: int | None = None) -> tuple[int, subprocess.Popen[bytes]]:
+def start_gateway(
+    environment: dict[str, str], log: Path, port: int | None = None
+) -> tuple[int, subprocess.Popen[bytes]]:
     """A gateway that may not be ready yet."""
     port = port or free_port()
     with log.open("ab") as output:
@@ -168,7 +170,7 @@ class RawClient:
         self._parser = ServerFrames()
 
     @classmethod
-    async def connect(cls, port: int, *, before: bytes = b"", **headers: str | None) -> "RawClient":
+    async def connect(cls, port: int, before: bytes = b"", /, **headers: str | None) -> "RawClient":
         """Connect and upgrade; ``before`` is sent in one piece with the request."""
         client = await cls.open(port)
         client.writer.write(handshake(**headers) + before)
@@ -188,6 +190,11 @@ class RawClient:
         except (asyncio.IncompleteReadError, ConnectionError):
             return 0
         return int(self.head.split()[1])
+
+    def stop_reading(self) -> None:
+        """From now on what comes in stays in the kernel."""
+        self.answers_pings = False
+        cast("asyncio.Transport", self.writer.transport).pause_reading()
 
     def send(self, *frames: bytes) -> None:
         """Write, whatever it is."""
@@ -285,7 +292,7 @@ class Scene:
         self.messages_expected = True
 
     async def connect(self, **headers: str | None) -> RawClient:
-        return await RawClient.connect(self.gateway.port, **headers)
+        return await RawClient.connect(self.gateway.port, b"", **headers)
 
     async def joined(self, person: Person | None = None) -> RawClient:
         client = await self.connect()
