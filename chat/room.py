@@ -331,12 +331,12 @@ class Room:
             self._wake.clear()
             pacing.flush()
             await self._flush()
+            answered = True
             if self._connected and not self.available:
                 answered = await self._catch_up()
-            else:
-                answered = True
+                self._tell_status()
+                await self._flush()
             self._tell_status()
-            await self._flush()
             if answered:
                 backoff.reset()
             else:
