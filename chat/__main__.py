@@ -18,6 +18,9 @@ from chat.gateway import Gateway
 from chat.irc.part import assemble_irc
 from chat.log.part import assemble_log
 from chat.mentions import Mentions
+from chat.moderation.held import HeldMessages
+from chat.moderation.part import assemble_moderation
+from chat.moderation.people import PostgresPeople
 from chat.parts import ChatParts
 from chat.replay.part import assemble_replay
 from chat.room import RoomLimits
@@ -25,7 +28,7 @@ from chat.rooms import Rooms
 from chat.settings import ChatSettings
 from chat.signals import Signals
 from chat.speaking import Speaking
-from chat.standing import OwnersAlone
+from chat.standing import PostgresStandings
 from chat.store import find_facts, find_versions
 from eventbus.bus import EventBus
 from eventbus.bus_configured import open_bus
@@ -45,6 +48,7 @@ from runtime.websockets import AllowedOrigins, comma_separated
 SCHEMA = "chat"
 
 PARTS: Sequence[Callable[[ChatParts], Assembly]] = (
+    assemble_moderation,
     assemble_log,
     assemble_replay,
     assemble_presence,
@@ -85,13 +89,19 @@ async def assemble(
     limits = RoomLimits(tick_seconds=settings.chat_tick_seconds, recovery_seconds_max=settings.chat_history_seconds)
     directory = Directory(partial(find_facts, pool), partial(find_versions, pool))
     rooms = Rooms(broker, directory, limits)
-    gatekeeper = RulesGatekeeper(messages_per_minute=settings.chat_messages_per_minute)
-    speaking = Speaking(broker, OwnersAlone(), gatekeeper, EntryComposer(Mentions(pool).find))
+    signals = Signals(broker)
+    outbox = Outbox(pool, source=SCHEMA)
+    standings, composer = PostgresStandings(pool), EntryComposer(Mentions(pool).find)
+    gatekeeper = RulesGatekeeper(
+        messages_per_minute=settings.chat_messages_per_minute,
+        standings=standings,
+        holding=HeldMessages(outbox, signals, held_seconds=settings.chat_held_seconds),
+        people=PostgresPeople(pool),
+    )
+    speaking = Speaking(broker, standings, gatekeeper, composer)
     admission = _admission(settings)
     gateway = Gateway(settings, admission, rooms, speaking, verifier)
-    signals = Signals(broker)
     health.watch("redis", broker.check)
-    outbox = Outbox(pool, source=SCHEMA)
     channels = ConsumeLoop(bus, outbox, Channels(signals).subscription(), health=health)
     relay = bus.relay(settings.postgres_dsn, outbox, schema=SCHEMA, health=health)
     core = Assembly(apis=[gateway], services=[broker, rooms, signals, channels, relay])
@@ -107,6 +117,8 @@ async def assemble(
         directory=directory,
         rooms=rooms,
         speaking=speaking,
+        composer=composer,
+        standings=standings,
         verifier=verifier,
         admission=admission,
     )

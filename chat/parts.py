@@ -10,7 +10,8 @@ from chat.directory import Directory
 from chat.rooms import Rooms
 from chat.settings import ChatSettings
 from chat.signals import Signals
-from chat.speaking import Speaking
+from chat.speaking import Composer, Speaking
+from chat.standing import Standings
 from eventbus.bus import EventBus
 from eventbus.outbox import Outbox
 from runtime.health import Health
@@ -33,5 +34,7 @@ class ChatParts:
     directory: Directory
     rooms: Rooms
     speaking: Speaking
+    composer: Composer
+    standings: Standings
     verifier: Verifier
     admission: Admission

@@ -139,7 +139,7 @@ class Moderation:
             await access.require(connection, channel_id, caller, streamer=True)
             if user_id == channel_id:
                 raise AlreadyModerates("the streamer may everything in this room")
-            await QUERIES.lock_room(connection, channel_id=channel_id)
+            await QUERIES.moderate_alone(connection, channel_id=channel_id)
             if await QUERIES.is_moderator(connection, channel_id=channel_id, user_id=user_id):
                 return
             if not await QUERIES.add_moderator(

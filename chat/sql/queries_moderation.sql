@@ -36,7 +36,7 @@ SELECT rules::text FROM rooms WHERE channel_id = :channel_id FOR UPDATE;
 -- A room's rules are these now.
 UPDATE rooms SET rules = :rules::jsonb WHERE channel_id = :channel_id;
 
--- name: lock_room(channel_id)!
+-- name: moderate_alone(channel_id)!
 -- One at a time from here: for what is counted before it is added.
 SELECT FROM rooms WHERE channel_id = :channel_id FOR UPDATE;
 
