@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 
 from chat.emotes.settings import EmoteSettings
 from chat.irc.settings import IrcSettings
+from chat.log.settings import LogSettings
 from chat.moderation.settings import ModerationSettings
 from eventbus.settings import BusSettings
 from runtime.settings import HttpSettings, PublicSettings, RedisSettings, TokenSettings
@@ -16,6 +17,7 @@ class ChatSettings(
     ModerationSettings,
     IrcSettings,
     EmoteSettings,
+    LogSettings,
     HttpSettings,
     RedisSettings,
     TokenSettings,

@@ -2,6 +2,7 @@
 
 from chat.log.api import HistoryApi
 from chat.log.eraser import Eraser
+from chat.log.retention import LogRetention
 from chat.log.store import QUERIES
 from chat.log.writer import LogWriter
 from chat.parts import ChatParts
@@ -24,6 +25,7 @@ def assemble_log(parts: ChatParts) -> Assembly:
         services=[
             LogWriter(parts.outbox, RedisSpool(parts.redis)),
             Eraser(parts.pool),
+            LogRetention(parts.pool, log_days=parts.settings.chat_log_days),
             MonthlyPartitions(parts.pool, make_message_months),
         ],
     )

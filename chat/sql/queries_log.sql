@@ -199,3 +199,45 @@ SELECT r.channel_id, r.visibility, r.deleted, r.duration_seconds, o.starts_secon
        o.started_at, o.whole_seconds
 FROM replays r LEFT JOIN origin o ON true
 WHERE r.stream_id = :stream_id;
+
+-- name: list_ages
+-- Of a page of rooms: from when on messages may go, how many are older (counted so far at most), and whether a hold keeps them.
+SELECT r.channel_id, d.due_before, d.held, c.messages, c.size_bytes
+FROM (SELECT channel_id, rules FROM rooms WHERE channel_id > :after ORDER BY channel_id LIMIT :rooms_max) AS r
+CROSS JOIN LATERAL (
+    SELECT :now::timestamptz - make_interval(days => coalesce((r.rules ->> 'log_days')::integer, :log_days::integer)) AS due_before,
+           EXISTS (SELECT FROM log_holds h WHERE h.released_at IS NULL
+                   AND (h.channel_id IS NULL OR h.channel_id = r.channel_id)) AS held
+) AS d
+CROSS JOIN LATERAL (
+    SELECT count(*) AS messages, coalesce(sum(old.size_bytes), 0)::bigint AS size_bytes
+    FROM (SELECT pg_column_size(m.*) AS size_bytes FROM messages m
+          WHERE m.channel_id = r.channel_id AND m.message_id < uuid7_floor(d.due_before)
+          LIMIT :messages_max) AS old
+) AS c
+ORDER BY r.channel_id;
+
+-- name: delete_due_messages!
+-- Remove some of a room's oldest messages, unless a hold keeps them.
+DELETE FROM messages m
+WHERE m.channel_id = :channel_id AND m.message_id = ANY(
+    SELECT message_id FROM messages
+    WHERE channel_id = :channel_id AND message_id < uuid7_floor(:due_before)
+    ORDER BY message_id LIMIT :messages_max)
+  AND NOT EXISTS (SELECT FROM log_holds h WHERE h.released_at IS NULL
+                  AND (h.channel_id IS NULL OR h.channel_id = :channel_id));
+
+-- name: drop_message_months$
+-- Drop the months in which no room keeps anything any more, unless there is any hold; answers how many.
+SELECT CASE WHEN EXISTS (SELECT FROM log_holds WHERE released_at IS NULL) THEN 0
+            ELSE drop_message_months(:now::timestamptz - make_interval(days => greatest(
+                     :log_days::integer, (SELECT max((rules ->> 'log_days')::integer) FROM rooms)))) END;
+
+-- name: place_log_hold!
+-- Keep everything, or one channel's messages, whatever their age.
+INSERT INTO log_holds (hold_id, channel_id, reason, placed_by) VALUES (:hold_id, :channel_id, :reason, :placed_by)
+ON CONFLICT DO NOTHING;
+
+-- name: release_log_hold!
+-- Let go of what a hold keeps.
+UPDATE log_holds SET released_by = :released_by, released_at = now() WHERE hold_id = :hold_id AND released_at IS NULL;

@@ -12,23 +12,27 @@ from rich.table import Table
 
 from archive.retention import store as retention_store
 from archive.retention.plan import Hold, Scope
+from chat.log import retention as message_retention
 from console.endings import USED_WRONGLY, fail
-from console.retention.opened import ByOption, JsonOption, uuid_of, whoever, with_pool
+from console.retention.opened import ByOption, JsonOption, uuid_of, whoever, with_both_pools, with_pool
 from runtime.postgres import Pool
 
 
 def hold(
     reason: Annotated[str, typer.Option(help="Why; whoever finds the hold later reads it.")],
-    everything: Annotated[bool, typer.Option("--everything", help="All recordings, and all objects.")] = False,
-    channel: Annotated[str | None, typer.Option(metavar="ID", help="The recordings of one channel.")] = None,
+    everything: Annotated[bool, typer.Option("--everything", help="All recordings, all objects, all chat.")] = False,
+    channel: Annotated[
+        str | None, typer.Option(metavar="ID", help="The recordings and the chat of one channel.")
+    ] = None,
     recording: Annotated[str | None, typer.Option(metavar="ID", help="One recording.")] = None,
     by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Keep everything, a channel's recordings or one recording: not cooled, purged, swept or deleted for its age.
+    """Keep everything, what is a channel's or one recording: not cooled, purged, swept or deleted for its age.
 
-    Owners may still delete theirs, which hides them; their objects stay until the hold is released. Waits for what is
-    being deleted at this moment. Exit 0: it stands; 1: not; 2: used wrongly.
+    That is recordings and their objects, and what was said in chat. Owners may still delete recordings of theirs, which
+    hides them; their objects stay until the hold is released. Waits for what is being deleted at this moment.
+    Exit 0: it stands; 1: not; 2: used wrongly.
 
     Examples:
 
@@ -42,12 +46,15 @@ def hold(
     subject_id = uuid_of(f"--{scope}", channel or recording)
     placed_by = whoever(by)
 
-    async def work(pool: Pool) -> UUID:
-        return await retention_store.place_hold(
+    async def work(pool: Pool, messages: Pool) -> UUID:
+        placed = await retention_store.place_hold(
             pool, scope=scope, subject_id=subject_id, reason=reason.strip(), placed_by=placed_by
         )
+        if scope != "recording":
+            await message_retention.place_hold(messages, placed, subject_id, reason=reason.strip(), placed_by=placed_by)
+        return placed
 
-    hold_id = with_pool(work, what="placing the hold", quiet=as_json)
+    hold_id = with_both_pools(work, what="placing the hold", quiet=as_json)
     typer.echo(json.dumps({"hold_id": str(hold_id)}) if as_json else f"hold {hold_id} stands")
 
 
@@ -66,10 +73,13 @@ def release(
     """
     wanted, released_by = uuid_of("ID", hold_id), whoever(by)
 
-    async def work(pool: Pool) -> bool:
-        return wanted is not None and await retention_store.release_hold(pool, wanted, released_by=released_by)
+    async def work(pool: Pool, messages: Pool) -> bool:
+        if wanted is None:
+            return False
+        of_messages = await message_retention.release_hold(messages, wanted, released_by=released_by)
+        return await retention_store.release_hold(pool, wanted, released_by=released_by) or of_messages
 
-    if not with_pool(work, what="releasing the hold", quiet=as_json):
+    if not with_both_pools(work, what="releasing the hold", quiet=as_json):
         raise fail(f"there is no hold {hold_id} in force; `livestream retention holds` shows those that are")
     typer.echo(json.dumps({"released": hold_id}) if as_json else f"hold {hold_id} is released")
 

@@ -13,6 +13,7 @@ import typer
 
 from console.endings import USED_WRONGLY, fail
 from console.progress import waiting
+from console.retention.messages import MessageRetentionSettings, open_messages, open_messages_pool
 from console.retention.port import RetentionPlan
 from console.retention.recordings import SCHEMA, RecordingRetentionSettings, open_recordings
 from console.server_settings import load_for
@@ -31,11 +32,11 @@ ByOption = Annotated[str | None, typer.Option("--by", help="Who says so; you, if
 
 def with_services(work: Callable[[list[RetentionPlan]], Awaitable[T]], *, sweeps: bool, what: str, quiet: bool) -> T:
     """Do something with every service that has retention."""
-    settings = load_for(RecordingRetentionSettings)
+    settings, chat_settings = load_for(RecordingRetentionSettings), load_for(MessageRetentionSettings)
 
     async def opened() -> T:
-        async with open_recordings(settings, sweeps=sweeps) as recordings:
-            return await work([recordings])
+        async with open_recordings(settings, sweeps=sweeps) as recordings, open_messages(chat_settings) as messages:
+            return await work([recordings, messages])
 
     return _run(opened, what=what, quiet=quiet)
 
@@ -48,6 +49,18 @@ def with_pool(work: Callable[[Pool], Awaitable[T]], *, what: str, quiet: bool) -
         async with open_pool(settings, schema=SCHEMA) as pool:
             await require_migrated(pool, schema=SCHEMA)
             return await work(pool)
+
+    return _run(opened, what=what, quiet=quiet)
+
+
+def with_both_pools(work: Callable[[Pool, Pool], Awaitable[T]], *, what: str, quiet: bool) -> T:
+    """Do something with the archive's database and with chat's."""
+    settings = load_for(PostgresSettings)
+
+    async def opened() -> T:
+        async with open_pool(settings, schema=SCHEMA) as pool, open_messages_pool(settings) as messages:
+            await require_migrated(pool, schema=SCHEMA)
+            return await work(pool, messages)
 
     return _run(opened, what=what, quiet=quiet)
 

@@ -15,11 +15,11 @@ CREATE TABLE messages (
     stream_id   uuid,                -- the stream that was live
     deleted_at  timestamptz,
     deleted_by  uuid,
-    -- serves: list_messages, list_replayed, list_due_messages, delete_due_messages, blank_messages
+    -- serves: list_messages, list_replayed, list_ages, delete_due_messages, blank_messages
     PRIMARY KEY (channel_id, message_id),
     CHECK (deleted_at IS NULL OR text = '')
 ) PARTITION BY RANGE (message_id);
--- serves: list_messages_of (one person in one room); blank_messages_of
+-- serves: list_messages_of, blank_messages_of (one person in one room)
 CREATE INDEX messages_by_person ON messages (channel_id, user_id, message_id DESC);
 -- serves: search_messages. The room is a word as well, so that one look-up finds words in a room.
 CREATE INDEX messages_by_words ON messages USING gin (

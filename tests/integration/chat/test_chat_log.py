@@ -15,13 +15,14 @@ from chat.entries import RepliedTo, Said, message_body, to_body
 from chat.log import store
 from chat.log.api import HistoryApi
 from chat.log.eraser import Eraser
+from chat.log.retention import LogRetention, place_hold, release_hold
 from chat.log.store import Wanted
 from chat.log.writer import LogWriter
 from chat.spool import SpooledMessage
 from chat.spool_memory import MemorySpool
 from eventbus.outbox import Outbox
 from runtime.http_server import HttpServer
-from runtime.ids import uuid7
+from runtime.ids import uuid7, uuid7_floor
 from runtime.postgres import Pool, open_pool
 from runtime.settings import HttpSettings, PostgresSettings
 from tests.contract.held_client import HeldClient, held_client
@@ -268,3 +269,53 @@ async def test_history_pages_newest_first_and_finds_words_people_and_times(place
     other = f"/api/chat/{uuid7()}/messages"
     assert (await client.get(other, params={"q": "number"})).body["items"] == []
     assert (await client.get(base, params={"limit": "101"})).status == 422
+
+
+async def test_messages_go_when_their_room_keeps_them_no_longer_and_no_hold_does(place: Place) -> None:
+    now = datetime.now(UTC)
+
+    async def old(days: int) -> None:
+        aged = UUID(int=uuid7_floor(now - timedelta(days=days)).int | uuid7().int & ((1 << 80) - 1))
+        body = message_body(aged, ADA, "ada", f"{days} days", now - timedelta(days=days))
+        await place.publish(aged, body)
+
+    for days in (40, 20, 5):
+        await old(days)
+    await place.writer().round()
+    retention = LogRetention(place.pool, log_days=30)
+    hold_id = uuid7()
+    await place_hold(place.pool, hold_id, place.room, reason="case 7", placed_by="ada")
+
+    async def due() -> list[tuple[int, bool]]:
+        return [(room.messages, room.held) async for room in retention.due(now) if room.channel_id == place.room]
+
+    assert await due() == [(1, True)]
+    assert await retention.round(now) == []
+    assert await place.history() == ["40 days", "20 days", "5 days"]
+    assert await release_hold(place.pool, hold_id, released_by="ada")
+    assert await due() == [(1, False)]
+    assert [room.messages for room in await retention.round(now)] == [1]
+    assert await place.history() == ["20 days", "5 days"]
+    await place.pool.execute("UPDATE rooms SET rules = '{\"log_days\": 10}' WHERE channel_id = $1", place.room)
+    await retention.round(now)
+    assert await place.history() == ["5 days"]
+
+
+async def test_a_month_that_no_room_keeps_is_dropped_whole(place: Place) -> None:
+    first, last = (uuid7_floor(datetime(2020, month, 1, tzinfo=UTC)) for month in (1, 2))
+    await place.pool.execute(
+        f"CREATE TABLE messages_2020_01 PARTITION OF messages FOR VALUES FROM ('{first}') TO ('{last}')"
+    )
+    hold_id = uuid7()
+    await place_hold(place.pool, hold_id, None, reason="a backup is restored", placed_by="ada")
+
+    async def is_there() -> bool:
+        await LogRetention(place.pool, log_days=30).round(datetime.now(UTC))
+        return await place.pool.fetchval("SELECT to_regclass('messages_2020_01')") is not None
+
+    assert await is_there()
+    await release_hold(place.pool, hold_id, released_by="ada")
+    await place.pool.execute("UPDATE rooms SET rules = '{\"log_days\": 3650}' WHERE channel_id = $1", place.room)
+    assert await is_there()
+    await place.pool.execute("UPDATE rooms SET rules = '{}' WHERE channel_id = $1", place.room)
+    assert not await is_there()
