@@ -119,6 +119,12 @@ class SentinelSet:
         port = max(ports, key=ports.count)
         return next(server for server in self.servers if server.port == port)
 
+    async def agreed(self) -> bool:
+        """Whether all Sentinels have the same configuration. While one leads a failover it still has the old one."""
+        said = [await sentinel.ask("SENTINEL", "MASTER", SERVICE) for sentinel in self.sentinels]
+        facts = [dict(zip(flat[::2], flat[1::2], strict=True)) for flat in said]
+        return len({(fact[b"port"], fact[b"config-epoch"]) for fact in facts}) == 1
+
     async def promoted(self, before: Server) -> Server:
         """Wait for a master other than the one of before, which knows that it is."""
 

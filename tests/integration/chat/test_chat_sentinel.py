@@ -100,6 +100,7 @@ async def test_a_failover_by_hand_costs_nobody_a_message(redis_set: SentinelSet)
         await eventually(lambda: follower.seen[-1:] == [b"last"])
         assert time.monotonic() - promoted_at < BACK_SECONDS_MAX
         no_silent_hole(follower, speaker)
+    await eventually(redis_set.agreed)
     await plain_publishing_is_heard(redis_set.url, times=2)
 
 
