@@ -2,10 +2,10 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from chat.errors import RoomNotFound, RoomsUnavailable
-from chat.frames import CLIENT_ID_CHARACTERS_MAX, TEXT_CHARACTERS_MAX, printable
+from chat.frames import CLIENT_ID_CHARACTERS_MAX, TEXT_CHARACTERS_MAX, one_line
 from chat.moderation import access, audit
 from chat.problems import NotAModerator
 from chat.roompath import ChannelPath, RoomMissing
@@ -14,7 +14,7 @@ from chat.speaking import Refused, Saying, Speaker, Speaking
 from runtime.endpoints import endpoint
 from runtime.ids import uuid7
 from runtime.postgres import Pool
-from runtime.problems import Conflict, TooManyRequests, Unavailable, ValidationFailed
+from runtime.problems import Conflict, TooManyRequests, Unavailable
 from runtime.tokens import Caller
 
 
@@ -33,6 +33,7 @@ class NewAnnouncement(BaseModel):
     text: Annotated[
         str,
         StringConstraints(strip_whitespace=True, min_length=1, max_length=TEXT_CHARACTERS_MAX),
+        AfterValidator(one_line),
         Field(description="At most 500 characters, none of them a control character; shown as plain text."),
     ]
     id: Annotated[str, StringConstraints(pattern=rf"^[A-Za-z0-9_.:-]{{1,{CLIENT_ID_CHARACTERS_MAX}}}$")] | None = Field(
@@ -67,9 +68,6 @@ class AnnouncementApi:
     )
     async def announce(self, caller: Caller, path: ChannelPath, body: NewAnnouncement) -> AnnouncedView:
         """Announce something in a room: a message that stands out. For the streamer and moderators."""
-        if not printable(body.text):
-            message = "control characters are not allowed"
-            raise ValidationFailed(message, errors=[{"field": "body.text", "message": message}])
         channel_id = path.channel_id
         async with self._pool.acquire() as connection, connection.transaction():
             await access.require(connection, channel_id, caller)

@@ -309,6 +309,13 @@ def printable(text: str) -> bool:
     return text.isprintable() or not any(character < " " or "\x7f" <= character <= "\x9f" for character in text)
 
 
+def one_line(text: str) -> str:
+    """The text itself, for fields of other models; raises ValueError."""
+    if not printable(text):
+        raise ValueError("control characters are not allowed")
+    return text
+
+
 def _bad_frame(error: ValidationError) -> BadFrame:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"] if part not in ("join", "send"))

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from chat.directory import Directory
 from chat.facts import PollView
-from chat.frames import printable
+from chat.frames import one_line
 from chat.polls.problems import PollIsOver, PollNotFound, PollRuns, SilencedHere
 from chat.polls.store import Polls
 from chat.problems import NotAModerator
@@ -25,12 +25,6 @@ POLL_SECONDS_MAX = 1_800
 LAST_ID = UUID(int=(1 << 128) - 1)
 
 
-def _one_line(text: str) -> str:
-    if not printable(text):
-        raise ValueError("control characters are not allowed")
-    return text
-
-
 def _different(options: list[str]) -> list[str]:
     if len({option.casefold() for option in options}) != len(options):
         raise ValueError("the options must be different")
@@ -40,7 +34,7 @@ def _different(options: list[str]) -> list[str]:
 Option = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=OPTION_CHARACTERS_MAX),
-    AfterValidator(_one_line),
+    AfterValidator(one_line),
 ]
 
 
@@ -52,7 +46,7 @@ class NewPoll(BaseModel):
     question: Annotated[
         str,
         StringConstraints(strip_whitespace=True, min_length=1, max_length=QUESTION_CHARACTERS_MAX),
-        AfterValidator(_one_line),
+        AfterValidator(one_line),
     ]
     options: Annotated[list[Option], Field(min_length=OPTIONS_MIN, max_length=OPTIONS_MAX), AfterValidator(_different)]
     seconds: int = Field(

@@ -26,6 +26,7 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: Any
+    content: bytes = b""
 
     @property
     def problem(self) -> str:
@@ -58,7 +59,7 @@ class HeldClient:
         async with self._client.request(method, path, headers=sent, allow_redirects=False, **rest) as response:
             content = await response.read()
             is_json = response.content_type.endswith("json") and content
-            answer = Answer(response.status, response.headers, json.loads(content) if is_json else None)
+            answer = Answer(response.status, response.headers, json.loads(content) if is_json else None, content)
         assert re.fullmatch("[0-9a-f]{32}", answer.headers[TRACE_HEADER]), "every answer names its trace"
         self._hold(method, path, answer, response.content_type)
         return answer

@@ -47,7 +47,7 @@ CREATE TABLE polls (
 );
 COMMENT ON COLUMN polls.told_at IS 'When gateways were last told that there are new votes.';
 COMMENT ON COLUMN polls.shown IS 'Whether the room shows it: while it runs, and for seconds after its end.';
--- One poll runs at a time. Serves: start_poll, pass_deadlines
+-- serves: start_poll, pass_deadlines. One poll runs at a time.
 CREATE UNIQUE INDEX polls_running ON polls (channel_id) WHERE ended_at IS NULL;
 -- serves: find_room, pass_deadlines
 CREATE INDEX polls_shown ON polls (channel_id, poll_id DESC) WHERE shown;
