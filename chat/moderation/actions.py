@@ -17,10 +17,11 @@ from chat.log.store import mark_deleted
 from chat.moderation import access, audit
 from chat.moderation.audit import Target
 from chat.moderation.telling import Telling
+from chat.pins import unpin_gone
 from chat.problems import AlreadyModerates, NotTheStreamer, NotToBeModerated, TooManyModerators
 from chat.rules import Rules
 from chat.signals import HeldTouched, RoomTouched, Signals, StandingTouched
-from eventbus.outbox import Outbox
+from eventbus.outbox import Outbox, Transaction
 from runtime.postgres import Connection, load_queries
 from runtime.tokens import Caller
 
@@ -56,6 +57,7 @@ class Moderation:
             await mark_deleted(
                 connection, channel_id, message_id=message_id, before=datetime.now(UTC), by=caller.user_id
             )
+            await self._unpin(transaction, channel_id, message_id=message_id)
             untold = await self._telling.note(connection, channel_id, to_body(Deleted(message_id=message_id)))
         await self._telling.tell(untold)
         metrics.moderated.labels("delete-message").inc()
@@ -68,6 +70,7 @@ class Moderation:
             await audit.append(connection, channel_id, caller, "clear", reason=reason)
             now = datetime.now(UTC)
             await mark_deleted(connection, channel_id, before=now, by=caller.user_id)
+            await self._unpin(transaction, channel_id)
             untold = await self._telling.note(connection, channel_id, to_body(Cleared(cleared_at=now)))
         await self._telling.tell(untold)
         metrics.moderated.labels("clear").inc()
@@ -105,6 +108,7 @@ class Moderation:
             )
             now = datetime.now(UTC)
             await mark_deleted(connection, channel_id, user_id=user_id, before=now, by=caller.user_id)
+            await self._unpin(transaction, channel_id, user_id=user_id)
             if await QUERIES.drop_held_of(
                 connection, channel_id=channel_id, user_id=user_id, decided_by=caller.user_id
             ):
@@ -194,6 +198,12 @@ class Moderation:
     async def followers_only(self, caller: Caller, channel_id: UUID, minutes: int | None) -> Rules:
         """Let only those write who have followed for so long (0: any follower); None: everybody."""
         return await self.change_rules(caller, channel_id, {"followers_only_minutes": minutes})
+
+    async def _unpin(
+        self, transaction: Transaction, channel_id: UUID, *, message_id: UUID | None = None, user_id: UUID | None = None
+    ) -> None:
+        if await unpin_gone(transaction.connection, channel_id, message_id=message_id, user_id=user_id):
+            transaction.after_commit(lambda: self._signals.touch(channel_id, RoomTouched()))
 
     async def _check_target(
         self, connection: Connection, channel_id: UUID, caller: Caller, rank: access.Rank, user_id: UUID

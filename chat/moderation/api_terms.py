@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from chat.frames import printable
 from chat.moderation.access import require
 from chat.moderation.terms import TERM_CHARACTERS_MAX, normal_term
 from chat.moderation.terms_store import BlockedTerms, list_terms
@@ -17,19 +18,26 @@ from runtime.postgres import Pool
 from runtime.tokens import Caller
 
 
+def _usable(term: str) -> str:
+    if not printable(term):
+        raise ValueError("control characters are not allowed")
+    normal_term(term)
+    return term.strip()
+
+
 class NewTerm(BaseModel):
     """A term that is not to be said."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    term: Annotated[
-        str, StringConstraints(min_length=1, max_length=TERM_CHARACTERS_MAX), AfterValidator(normal_term)
-    ] = Field(description="Whole words, in this order; a * at the beginning or end stands for the rest of a word.")
+    term: Annotated[str, StringConstraints(min_length=1, max_length=TERM_CHARACTERS_MAX), AfterValidator(_usable)] = (
+        Field(description="Whole words, in this order; a * at the beginning or end stands for the rest of a word.")
+    )
     hold: bool = Field(default=False, description="Messages with it wait for a moderator instead of being refused.")
 
 
 class TermView(BaseModel):
-    """A term on a room's list, as it is compared."""
+    """A term on a room's list."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -70,7 +78,7 @@ class BlockedTermsApi:
         shown = found[: query.limit]
         return TermsView(
             items=[TermView.model_validate(one) for one in shown],
-            next_cursor=encode_cursor(shown[-1].term) if len(found) > query.limit else None,
+            next_cursor=encode_cursor(shown[-1].folded) if len(found) > query.limit else None,
         )
 
     @endpoint(

@@ -23,7 +23,7 @@ class TermNotUsable(ValueError):
 
 
 def normal_term(term: str) -> str:
-    """A term as it is stored and compared; raises TermNotUsable."""
+    """A term as it is compared; raises TermNotUsable."""
     stripped = term.strip()
     before, after = stripped.startswith("*"), stripped.endswith("*") and len(stripped) > 1
     inner = stripped.strip("*")
@@ -47,7 +47,7 @@ class Terms:
 
     @classmethod
     def of(cls, blocked: Sequence[BlockedTerm]) -> "Terms":
-        """Terms as they are stored (`normal_term`)."""
+        """Make terms ready that `normal_term` takes."""
         return cls(
             refused=tuple((_wanted(one.term), one.term) for one in blocked if not one.hold),
             held=tuple((_wanted(one.term), one.term) for one in blocked if one.hold),
@@ -64,7 +64,7 @@ class Terms:
 
 
 class TermsOfRooms:
-    """Keeps what was made ready for as long as a room's list is the same object."""
+    """Keeps what was made ready for as long as a room's list is the same."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[UUID, tuple[Sequence[BlockedTerm], Terms]] = OrderedDict()
@@ -73,7 +73,9 @@ class TermsOfRooms:
         """A room's terms."""
         kept = self._kept.get(channel_id)
         if kept is None or kept[0] is not blocked:
-            kept = self._kept[channel_id] = (blocked, Terms.of(blocked))
+            # Facts are read anew for any change of the room; most of them leave its terms as they were.
+            same = kept is not None and kept[0] == blocked
+            kept = self._kept[channel_id] = (blocked, kept[1] if kept is not None and same else Terms.of(blocked))
             if len(self._kept) > ROOMS_KEPT_MAX:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(channel_id)
@@ -81,4 +83,5 @@ class TermsOfRooms:
 
 
 def _wanted(term: str) -> str:
-    return f"{'' if term.startswith('*') else ' '}{term.strip('*')}{'' if term.endswith('*') else ' '}"
+    normal = normal_term(term)
+    return f"{'' if normal.startswith('*') else ' '}{normal.strip('*')}{'' if normal.endswith('*') else ' '}"

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from chat import store
 from chat.moderation import access, audit
-from chat.moderation.terms import TERMS_MAX
+from chat.moderation.terms import TERMS_MAX, normal_term
 from chat.problems import BlockedTermNotFound, TooManyBlockedTerms
 from chat.signals import RoomTouched, Signals
 from eventbus.outbox import Outbox
@@ -23,6 +23,7 @@ class ListedTerm:
 
     term_id: UUID
     term: str
+    folded: str
     hold: bool
     added_at: datetime
 
@@ -41,10 +42,11 @@ class BlockedTerms:
         self._signals = signals
 
     async def add(self, caller: Caller, channel_id: UUID, term: str, *, hold: bool) -> ListedTerm:
-        """Block a term (`normal_term`); one that is blocked already is refused or held as said now.
+        """Block a term; one that is blocked already is refused or held as said now.
 
-        Raises TooManyBlockedTerms.
+        Raises TooManyBlockedTerms, and TermNotUsable for one that `normal_term` does not take.
         """
+        folded = normal_term(term)
         async with self._outbox.transaction() as transaction:
             connection = transaction.connection
             await access.require(connection, channel_id, caller)
@@ -54,6 +56,7 @@ class BlockedTerms:
                 term_id=uuid7(),
                 channel_id=channel_id,
                 term=term,
+                folded=folded,
                 hold=hold,
                 added_by=caller.user_id,
                 terms_max=TERMS_MAX,
@@ -63,7 +66,7 @@ class BlockedTerms:
             await store.touch_room(connection, channel_id)
             await audit.append(connection, channel_id, caller, "block-term", particulars={"term": term, "hold": hold})
             transaction.after_commit(lambda: self._signals.touch(channel_id, RoomTouched()))
-        return ListedTerm(**row)
+        return ListedTerm(folded=folded, **row)
 
     async def remove(self, caller: Caller, channel_id: UUID, term_id: UUID) -> None:
         """Let a term be said again; raises BlockedTermNotFound."""

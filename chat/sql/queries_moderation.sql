@@ -88,12 +88,12 @@ WHERE b.channel_id = :channel_id
 ORDER BY b.banned_at DESC, b.user_id DESC
 LIMIT :items_max;
 
--- name: add_blocked_term(term_id, channel_id, term, hold, added_by, terms_max)<!
--- A term may not be said; if it is known already it is refused or held as said last. Null: the room has as many as it may.
-INSERT INTO blocked_terms (term_id, channel_id, term, hold, added_by)
-SELECT :term_id, :channel_id, :term, :hold, :added_by
-WHERE (SELECT count(*) FROM blocked_terms WHERE channel_id = :channel_id AND term <> :term) < :terms_max::bigint
-ON CONFLICT (channel_id, term) DO UPDATE SET hold = excluded.hold, added_by = excluded.added_by
+-- name: add_blocked_term(term_id, channel_id, term, folded, hold, added_by, terms_max)<!
+-- A term may not be said; if it is known already it is as said last. Null: the room has as many as it may.
+INSERT INTO blocked_terms (term_id, channel_id, term, folded, hold, added_by)
+SELECT :term_id, :channel_id, :term, :folded, :hold, :added_by
+WHERE (SELECT count(*) FROM blocked_terms WHERE channel_id = :channel_id AND folded <> :folded) < :terms_max::bigint
+ON CONFLICT (channel_id, folded) DO UPDATE SET term = excluded.term, hold = excluded.hold, added_by = excluded.added_by
 RETURNING term_id, term, hold, added_at;
 
 -- name: remove_blocked_term(channel_id, term_id)$
@@ -102,10 +102,10 @@ DELETE FROM blocked_terms WHERE channel_id = :channel_id AND term_id = :term_id 
 
 -- name: list_blocked_terms(channel_id, after, items_max)
 -- What may not be said in a room, in the order of the alphabet.
-SELECT term_id, term, hold, added_at
+SELECT term_id, term, folded, hold, added_at
 FROM blocked_terms
-WHERE channel_id = :channel_id AND term > :after
-ORDER BY term
+WHERE channel_id = :channel_id AND folded > :after
+ORDER BY folded
 LIMIT :items_max;
 
 -- name: find_hold(channel_id, user_id, send_id)^

@@ -51,13 +51,15 @@ CREATE TABLE blocked_terms (
     term_id    uuid PRIMARY KEY,
     channel_id uuid NOT NULL REFERENCES rooms,
     term       text NOT NULL,
+    folded     text NOT NULL,
     hold       boolean NOT NULL,
     added_by   uuid NOT NULL,
     added_at   timestamptz NOT NULL DEFAULT now(),
     -- serves: find_room, list_blocked_terms
-    UNIQUE (channel_id, term)
+    UNIQUE (channel_id, folded)
 );
-COMMENT ON COLUMN blocked_terms.term IS 'As it is compared (chat/moderation/folding.py), with a * at either end or none.';
+COMMENT ON COLUMN blocked_terms.term IS 'As a moderator wrote it.';
+COMMENT ON COLUMN blocked_terms.folded IS 'As it is compared (chat/moderation/terms.py): two that are the same here are one.';
 COMMENT ON COLUMN blocked_terms.hold IS 'Messages with it wait for a moderator; otherwise they are refused.';
 
 -- Messages that wait for a moderator, and for a day those that were decided.

@@ -80,11 +80,11 @@ class Gateway:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def ready(self, session: aiohttp.ClientSession) -> None:
+    async def ready(self, session: aiohttp.ClientSession, path: str = "/readyz") -> None:
         async def answers() -> bool:
             assert self.process.returncode is None, self.log.read_text()[-4_000:]
             with suppress(aiohttp.ClientError):
-                async with session.get(f"{self.url}/readyz") as answer:
+                async with session.get(self.url + path) as answer:
                     return answer.status == 200
             return False
 
@@ -110,8 +110,8 @@ class Site:
         self._logs = logs
         self._gateways: list[Gateway] = []
 
-    async def start(self, port: int | None = None) -> Gateway:
-        """One more gateway, ready."""
+    async def start(self, port: int | None = None, *, ready: bool = True) -> Gateway:
+        """One more gateway, ready or at least there."""
         port = port or free_port()
         log = self._logs / f"chat-{port}-{len(self._gateways)}.log"
         with log.open("w") as output:
@@ -121,7 +121,7 @@ class Site:
             )  # fmt: skip
         gateway = Gateway(port, process, log)
         self._gateways.append(gateway)
-        await gateway.ready(self.session)
+        await gateway.ready(self.session, "/readyz" if ready else "/livez")
         return gateway
 
     async def close(self) -> None:
@@ -135,7 +135,9 @@ class Site:
 
 
 class Client:
-    """A chat client that keeps its position over reconnects. ``seen`` has texts, and GAP where it was told of one."""
+    """A chat client that keeps its position over reconnects. ``seen`` has texts, the kinds of
+    other entries as ``<kind>``, and GAP where it was told of one.
+    """
 
     GAP = "<gap>"
 
@@ -217,9 +219,10 @@ class Client:
 
     def _messages(self, messages: list[dict[str, Any]], epoch: str) -> None:
         for message in messages:
-            self.seen.append(message["text"])
+            text = message.get("text", f"<{message['kind']}>")
+            self.seen.append(text)
             self.offsets.append(message["offset"])
-            self.arrived[message["text"]] = time.monotonic()
+            self.arrived[text] = time.monotonic()
             self._position = {"offset": message["offset"], "epoch": epoch}
 
     def assert_no_silent_hole(self) -> None:
