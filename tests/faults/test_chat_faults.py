@@ -70,7 +70,7 @@ class Redis7:
     def start(self) -> None:
         self.process = subprocess.Popen(
             ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory),
- "--save", "", "--appendonly", "yes", "--loglevel", "warning"],
+             "--save", "", "--appendonly", "yes", "--loglevel", "warning"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         )  # fmt: skip
 

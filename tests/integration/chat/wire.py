@@ -206,6 +206,8 @@ class RawClient:
         connection: socket.socket = self.writer.get_extra_info("socket")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in frame:
+            if self.writer.is_closing():
+                return
             self.send(bytes([byte]))
             await asyncio.sleep(0)
 

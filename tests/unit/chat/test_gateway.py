@@ -340,6 +340,47 @@ async def test_connections_are_limited_per_process_and_address() -> None:
         await _eventually_connects(site)
 
 
+async def test_an_address_is_that_of_the_nearest_who_is_no_proxy() -> None:
+    async with site_of(chat_connections_per_address_max=1) as site:
+        await site.connect(address="10.0.0.1, 127.0.0.1")
+        for same in ("10.0.0.1", "::ffff:10.0.0.1", "10.9.9.9, 10.0.0.1", "10.0.0.1, 127.0.0.1,127.0.0.1"):
+            with pytest.raises(WSServerHandshakeError):
+                await site.connect(address=same)
+        await site.connect(address="2001:db8:0:1::1")
+        with pytest.raises(WSServerHandshakeError):
+            await site.connect(address="2001:db8:0:1:ffff::2")
+        await site.connect(address="2001:db8:0:2::1")
+        await site.connect(address="10.0.0.1, nonsense")
+
+
+async def test_connections_of_one_account_are_limited() -> None:
+    async with site_of(chat_connections_per_user_max=2) as site:
+        first, _ = await site.join("ann")
+        await site.join("ann")
+        third = await site.connect()
+        await third.send_json({"type": "join", "room": str(ROOM), "token": "ann"})
+        assert (await read(third, "error"))["code"] == "too-many-connections"
+        assert await closed(third) == CloseCode.TOO_MANY_OF_USER
+        await site.join("bob")
+        await site.join()
+        await first.close()
+
+        async def joins() -> bool:
+            again = await site.connect()
+            await again.send_json({"type": "join", "room": str(ROOM), "token": "ann"})
+            return (await again.receive_json(timeout=5))["type"] == "joined"
+
+        async with asyncio.timeout(5):
+            while not await joins():
+                await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("proxies", ["edge", "10.0.0.1,10.0.0.0/99"])
+def test_a_proxy_is_an_address_or_a_network(proxies: str) -> None:
+    with pytest.raises(ValueError, match="does not appear to be"):
+        settings(chat_trusted_proxies=proxies)
+
+
 async def _eventually_connects(site: Site) -> None:
     async with asyncio.timeout(5):
         while True:
