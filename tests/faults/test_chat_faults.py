@@ -33,6 +33,8 @@ PAUSE_SECONDS = 0.5
 SETTLE_SECONDS = 60.0
 BACKLOG_BYTES, SEND_BUFFER_BYTES = 65_536, 32_768
 TURNS_MAX = 3
+IDLE_BYTES_MAX = 40 * 1024
+"""Of a gateway's memory for each idle reader; with some gateways a crowd is not spread evenly."""
 TICK_SECONDS = 0.1
 KERNEL_BYTES_OTHERS, GROWN_BYTES_OTHERS = 16 * 1024 * 1024, 24 * 1024 * 1024
 """What the sockets of others on the machine, and what is not for each client, may take."""
@@ -298,6 +300,28 @@ def test_a_tenth_that_never_reads_costs_the_others_little(site: Site, size: Size
             if ratios[-1] <= 2:
                 break
     assert min(ratios) <= 2, ratios
+
+
+def test_idle_readers_cost_little_and_hear_at_once(site: Site, fault_plan: FaultPlan, size: Size) -> None:
+    """Anonymous ones in a quiet room: their memory is bounded and given back, and one message reaches all of them."""
+    idle = 300 if size is SAMPLE else 9_000
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        grown, seconds = runner.run(_idle(site, Size(idle, 0, 0), random.Random(fault_plan.seed)))
+    told = f"{idle} idle: {grown / idle * GATEWAYS / 1024:.1f} KiB a socket, all told after {seconds:.2f} s"
+    print(told)  # noqa: T201  a report of the fault run
+    assert grown <= 8 * 1024 * 1024 + idle / GATEWAYS * IDLE_BYTES_MAX, told
+    assert seconds < 5, told
+
+
+async def _idle(site: Site, size: Size, chance: random.Random) -> tuple[int, float]:
+    before = site.rss_bytes()
+    async with _crowd(site, size, chance) as crowd:
+        grown = site.rss_bytes() - before
+        began = asyncio.get_running_loop().time()
+        await crowd.speak(0.01, 0.01)
+        await crowd.until(crowd.caught_up, SETTLE_SECONDS)
+        assert judge(crowd.histories(), crowd.sent, crowd.acknowledged).faults() == {}
+        return grown, asyncio.get_running_loop().time() - began
 
 
 async def _measured(site: Site, size: Size, chance: random.Random, deaf: int, seconds: float) -> Measured:

@@ -36,7 +36,7 @@ async def test_readiness_goes_first_then_the_clients_a_few_at_a_time(wire_gatewa
     assert CloseCode.DRAINING in RECONNECT_RANGE
     first, last = ended[0][0], ended[-1][0]
     assert last - first > 1.0, "spread over seconds"
-    assert ["still here"] * CLIENTS == [texts[0] for _, texts, _ in ended if texts], "rooms run until the last has left"
+    assert [texts[0] for _, texts, _ in ended if texts] == ["still here"] * CLIENTS, "rooms run until the last has left"
     async with asyncio.timeout(WAIT_SECONDS):
         assert await asyncio.to_thread(wire_gateway.process.wait) == 0
     await asyncio.gather(speaker.end(), late.end())

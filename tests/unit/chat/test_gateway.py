@@ -33,6 +33,7 @@ from chat.standing import OwnersAlone
 from runtime.http_server import HttpServer
 from runtime.tokens import Caller, InvalidToken
 from runtime.websockets import AllowedOrigins
+from tests.integration.chat.gateways import eventually
 
 ROOM, STREAM = uuid4(), uuid4()
 ANN, BOB = Caller(uuid4(), "ann"), Caller(uuid4(), "bob")
@@ -368,11 +369,9 @@ async def test_connections_of_one_account_are_limited() -> None:
         async def joins() -> bool:
             again = await site.connect()
             await again.send_json({"type": "join", "room": str(ROOM), "token": "ann"})
-            return (await again.receive_json(timeout=5))["type"] == "joined"
+            return bool((await again.receive_json(timeout=5))["type"] == "joined")
 
-        async with asyncio.timeout(5):
-            while not await joins():
-                await asyncio.sleep(0.02)
+        await eventually(joins)
 
 
 @pytest.mark.parametrize("proxies", ["edge", "10.0.0.1,10.0.0.0/99"])
