@@ -51,7 +51,7 @@ class Seat:
     touched: Callable[[], None] = field(default=lambda: None)
     """Told when what this person may do has changed."""
     said: set[UUID] = field(default_factory=set)
-    """Messages that this very member is saying, for encodings that do not tell them again; each leaves when it passes."""
+    """What this very member is saying, for encodings that do not tell it again; an id leaves as it passes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +97,7 @@ class Audience:
             parts.append(self.encoding.messages(epoch, entries))
         return b"".join(parts)
 
-    def encode_without(
-        self, said: Set[UUID], epoch: str, notices: Sequence[Notice], entries: Sequence[Entry]
-    ) -> bytes:
+    def encode_without(self, said: Set[UUID], epoch: str, notices: Sequence[Notice], entries: Sequence[Entry]) -> bytes:
         """The same without these messages."""
         parts = [self._notice(notice) for notice in notices]
         parts.append(self.encoding.messages(epoch, entries, leave_out=said))

@@ -141,10 +141,6 @@ class IrcConnection:
         except TimeoutError:
             self._silent()
             return []
-        except BadLine as bad:
-            self._refuse_line("unreadable", str(bad))
-            self.end(endings.LINE_TOO_LONG)
-            return []
         finally:
             self._receiving = None
         self._pinged = False

@@ -29,4 +29,3 @@ LOGIN_TIMEOUT: Final = Ending(CloseCode.JOIN_TIMEOUT, "you did not log in in tim
 LOGIN_REFUSED: Final = Ending(CloseCode.TOO_MANY_BAD_FRAMES, "the login was refused")
 PASSWORD_GONE: Final = Ending(CloseCode.TOO_MANY_BAD_FRAMES, "the password was deleted")
 TOO_MANY_LINES: Final = Ending(CloseCode.TOO_MANY_FRAMES, "too many lines in too short a time")
-LINE_TOO_LONG: Final = Ending(CloseCode.MESSAGE_TOO_BIG, "a line is too long")

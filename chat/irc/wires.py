@@ -1,17 +1,19 @@
 """What carries the lines of one IRC client: a plain connection, or the text frames of a WebSocket."""
 
 import asyncio
+from contextlib import suppress
 from typing import Final, Literal, Protocol
 
 from aiohttp import WSMsgType, web
 
 from chat.irc.encoding import Wrap, bare, framed
 from chat.irc.endings import TOO_SLOW, Ending
-from chat.irc.lines import LINE_BYTES_MAX, TAGS_BYTES_MAX, BadLine
+from chat.irc.lines import LINE_BYTES_MAX, TAGS_BYTES_MAX
 from chat.member import Member
 
 PIECE_BYTES_MAX: Final = 8_192
-UNREAD_LINE_BYTES_MAX: Final = LINE_BYTES_MAX + TAGS_BYTES_MAX + 2
+GOODBYE_SECONDS: Final = 1.0
+UNREAD_LINE_BYTES_MAX: Final = LINE_BYTES_MAX + TAGS_BYTES_MAX
 
 
 class Wire(Protocol):
@@ -33,7 +35,7 @@ class Wire(Protocol):
         ...
 
     async def receive(self) -> list[bytes] | None:
-        """The next lines, without their ends; None when the client is gone. Raises BadLine: no more can be read."""
+        """The next lines, without their ends; None when the client is gone. One that is too long may be cut."""
         ...
 
     async def close(self, ending: Ending | None) -> None:
@@ -62,8 +64,8 @@ class TcpWire:
         if not piece:
             return None
         *lines, self._unread = (self._unread + piece).split(b"\n")
-        if len(self._unread) > UNREAD_LINE_BYTES_MAX:
-            raise BadLine("the line is too long")
+        # No more of it is kept than tells that it is too long.
+        self._unread = self._unread[: UNREAD_LINE_BYTES_MAX + 1]
         return [one.rstrip(b"\r") for one in lines]
 
     async def close(self, ending: Ending | None) -> None:
@@ -72,6 +74,13 @@ class TcpWire:
             self.member.give_up_unsent()
             self.member.abort()
             return
+        if ending is not None and self._writer.can_write_eof():
+            # Closed with something unread, the kernel would reset the connection, and the last line be lost.
+            with suppress(OSError):
+                self._writer.write_eof()
+                async with asyncio.timeout(GOODBYE_SECONDS):
+                    while await self._reader.read(PIECE_BYTES_MAX):
+                        pass
         self._writer.close()
 
 
@@ -88,11 +97,13 @@ class SocketWire:
     async def receive(self) -> list[bytes] | None:
         """See Wire."""
         received = await self._ws.receive()
-        if received.type is not WSMsgType.TEXT:
-            if received.type is WSMsgType.BINARY:
-                raise BadLine("lines come in text frames")
+        if received.type is WSMsgType.TEXT:
+            piece = str(received.data).encode()
+        elif received.type is WSMsgType.BINARY:
+            piece = bytes(received.data)
+        else:
             return None
-        return [one.rstrip(b"\r") for one in str(received.data).encode().split(b"\n")]
+        return [one.rstrip(b"\r") for one in piece.split(b"\n")]
 
     async def close(self, ending: Ending | None) -> None:
         """See Wire."""

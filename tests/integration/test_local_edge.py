@@ -160,6 +160,7 @@ def test_what_is_between_the_services_only_is_not_found_at_the_edge(edge_with_no
         f"/api/archives/{STREAM}/chat",
         f"/api/chat/{STREAM}/messages",
         "/chat",
+        "/chat/irc",
         f"/recordings/{STREAM}/master.m3u8",
         f"/recordings/{STREAM}/source/1.ts",
     ],
@@ -170,6 +171,15 @@ def test_a_service_that_is_down_is_a_problem_document(edge_with_nothing_behind: 
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["retry-after"] == "2"
     assert json.loads(answer.body)["status"] == 502
+
+
+@pytest.mark.parametrize(
+    ("protocols", "status"), [("irc", 502), ("chat, irc", 502), ("ircx", 200), ("x-irc", 200), ("", 200)]
+)
+def test_irc_clients_may_knock_at_the_root(edge_with_nothing_behind: int, protocols: str, status: int) -> None:
+    asking = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Protocol": protocols}
+    assert ask(edge_with_nothing_behind, "/", headers=asking).status == status
+    assert ask(edge_with_nothing_behind, "/", headers={"Sec-WebSocket-Protocol": protocols}).status == 200
 
 
 @pytest.mark.parametrize(
