@@ -26,7 +26,8 @@ RECONNECT_FIRST_SECONDS = 0.1
 RECONNECT_CEILING_SECONDS = 2.0
 CHANNELS_PER_COMMAND_MAX = 500
 CONNECT_SECONDS_MAX = 5.0
-DOUBT_SECONDS = 1.5
+DOUBT_SECONDS = 0.5
+"""For so long a master that was deposed and does not know it may still be written to: what it takes is lost."""
 
 
 class RedisLink:

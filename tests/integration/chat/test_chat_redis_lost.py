@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from redis.asyncio import Redis
 
 from deploy.local import Stack
 from tests.integration.chat.gateways import Accounts, Client, Person, Site, chat_environment, eventually
+
+BACK_SECONDS_MAX = 5.0
 
 
 @pytest.fixture
@@ -47,10 +50,12 @@ def _statuses(client: Client) -> list[str]:
 
 
 async def _comes_back(clients: list[Client], attempt: str) -> None:
-    """Chat works again for everybody, without anybody having reconnected."""
+    """Chat works again for everybody in time, without anybody having reconnected."""
+    since = time.monotonic()
     await eventually(lambda: all(_statuses(client)[-1:] == ["available"] for client in clients))
     assert (await clients[0].say(attempt, attempt))["type"] == "accepted"
     await eventually(lambda: all(attempt in client.seen for client in clients))
+    assert time.monotonic() - since < BACK_SECONDS_MAX
     for client in clients:
         assert not client.gone
         client.assert_no_silent_hole()
@@ -113,3 +118,20 @@ async def test_a_subscription_that_is_killed_again_and_again_loses_nothing(
     await eventually(lambda: all(len(client.offsets) == accepted for client in clients))
     for client in clients:
         assert client.offsets == list(range(1, accepted + 1))
+
+
+async def test_a_gateway_starts_without_redis_says_so_and_works_when_it_is_there(
+    fragile_site: Site, streamer: Person, stack: Stack
+) -> None:
+    stack.kill("redis")
+    gateway = await fragile_site.start(ready=False)
+    early = fragile_site.client(streamer.user_id, Person("early"))
+    joining = asyncio.create_task(early.join(gateway))
+    await eventually(lambda: _statuses(early) == ["unavailable"])
+    await asyncio.to_thread(stack.start, "redis")
+    since = time.monotonic()
+    await joining
+    assert (await early.say("first", "first"))["type"] == "accepted"
+    await eventually(lambda: early.seen == ["first"])
+    assert time.monotonic() - since < BACK_SECONDS_MAX
+    await gateway.ready(fragile_site.session)
