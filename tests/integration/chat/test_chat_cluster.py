@@ -117,6 +117,7 @@ async def test_a_slot_that_moves_takes_its_room_along(redis_set: ClusterSet) -> 
         assert time.monotonic() - moved_at < BACK_SECONDS_MAX
         no_silent_hole(follower, speaker)
         assert Follower.GAP not in follower.seen
+        assert speaker.refused == 0, "who is sent elsewhere goes there"
         listening = [await server.ask("PUBSUB", "SHARDNUMSUB", f"chat:{{{room}}}") for server in redis_set.servers]
         assert [answer[1] for answer in listening] == [0, 0, 1, 0]
 
