@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 
 from chat import metrics
-from chat.broker import Broker, Conditions, Position
+from chat.broker import Allowance, Broker, Conditions, Position
 from chat.errors import BrokerUnavailable, RoomsUnavailable, SentBefore, SentTooOften
 from chat.facts import RoomFacts
 from chat.frames import ErrorCode
@@ -51,8 +51,8 @@ class Speaker:
     """None while it could not be looked up."""
     looked_up_at: float = float("-inf")
     looked_up_resyncs: int = -1
-    paced_until: dict[str, float] = field(default_factory=dict)
-    """Until when an allowance is known to be used up, by its name."""
+    paced_until: dict[Allowance, float] = field(default_factory=dict)
+    """Until when an allowance is known to be used up; other rules are other allowances."""
 
 
 class Gatekeeper(Protocol):
@@ -101,19 +101,14 @@ class Speaking:
         """Say it; the same ``send_id`` again is answered with the same place. Raises Refused."""
         if not self._broker.connected:
             raise Refused("unavailable", "chat is not available now; repeat with the same id")
-        self._check_pace(speaker)
         standing = await self._standing(room, speaker)
         conditions = await self._gatekeeper.admit(room.facts, speaker.caller, standing, saying)
+        _check_pace(speaker, conditions)
         body = await self._composer.compose(room, speaker.caller, standing, saying)
         with metrics.publish_seconds.time():
             position = await self._publish(room.room_id, speaker, saying, body, conditions)
         metrics.published.inc()
         return position
-
-    def _check_pace(self, speaker: Speaker) -> None:
-        for name, until in speaker.paced_until.items():
-            if _now() < until:
-                raise _too_often(name, until - _now())
 
     async def _standing(self, room: Room, speaker: Speaker) -> Standing:
         old = _now() - speaker.looked_up_at > STANDING_BELIEVED_SECONDS or speaker.looked_up_resyncs != room.resyncs
@@ -129,13 +124,22 @@ class Speaking:
         try:
             return (await self._broker.publish(room_id, message_id, body, conditions)).position
         except SentTooOften as error:
-            speaker.paced_until = {error.allowance_name: _now() + error.retry_after_seconds}
+            used_up = next(one for one in conditions.allowances if one.name == error.allowance_name)
+            speaker.paced_until = {used_up: _now() + error.retry_after_seconds}
             raise _too_often(error.allowance_name, error.retry_after_seconds) from error
         except SentBefore as error:
             raise Refused("said-before", "this room wants every message to be different") from error
         except BrokerUnavailable as error:
             log.warning("chat_publish_failed", reason=str(error))
             raise Refused("unavailable", "chat is not available now; repeat with the same id") from error
+
+
+def _check_pace(speaker: Speaker, conditions: Conditions) -> None:
+    """Refuse what is known to be too early without asking the broker."""
+    for allowance in conditions.allowances:
+        until = speaker.paced_until.get(allowance, 0.0)
+        if _now() < until:
+            raise _too_often(allowance.name, until - _now())
 
 
 def _too_often(allowance_name: str, seconds: float) -> Refused:

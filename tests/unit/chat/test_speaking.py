@@ -1,0 +1,108 @@
+"""Speaking: what is known to be refused costs the broker nothing, and other rules are other allowances."""
+
+from uuid import uuid4
+
+import pytest
+
+from chat.broker import Allowance, Conditions, Retention
+from chat.broker_memory import MemoryBroker, MemoryServer
+from chat.composing import EntryComposer
+from chat.errors import RoomsUnavailable
+from chat.facts import RoomFacts
+from chat.room import Room, RoomLimits
+from chat.speaking import Refused, Saying, Speaking
+from chat.standing import Standing
+from runtime.tokens import Caller
+
+ANN = Caller(uuid4(), "ann")
+
+
+class Gate:
+    """Lets everything in, under these conditions."""
+
+    def __init__(self, conditions: Conditions) -> None:
+        self.conditions = conditions
+
+    async def admit(self, facts: RoomFacts, speaker: Caller, standing: Standing, saying: Saying) -> Conditions:
+        return self.conditions
+
+
+class People:
+    """Standings that can be away, and are counted."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.looked_up = 0
+
+    async def find(self, room: object, user: object) -> Standing:
+        if self.away:
+            raise RoomsUnavailable("the tables are away")
+        self.looked_up += 1
+        return Standing()
+
+
+def slow(seconds: float) -> Conditions:
+    return Conditions((Allowance("slow-mode", str(ANN.user_id), 1, seconds),))
+
+
+class Scene:
+    """A room, somebody in it, and a broker that counts what it is asked."""
+
+    def __init__(self, conditions: Conditions) -> None:
+        self.server = MemoryServer(Retention())
+        self.broker = MemoryBroker(self.server)
+        self.people = People()
+        self.gate = Gate(conditions)
+        self.room = Room(uuid4(), self.broker, RoomLimits())
+        self.speaking = Speaking(self.broker, self.people, self.gate, EntryComposer())
+
+    def said(self) -> int:
+        return len(self.server.room(self.room.room_id).entries)
+
+
+async def test_slow_mode_that_ends_lets_people_speak_at_once() -> None:
+    scene = Scene(slow(60))
+    ann = await scene.speaking.introduce(scene.room, ANN)
+    await scene.speaking.say(scene.room, ann, Saying("1", "one"))
+    for send_id in ("2", "3"):
+        with pytest.raises(Refused) as refused:
+            await scene.speaking.say(scene.room, ann, Saying(send_id, "too early"))
+        assert refused.value.code == "slow-mode"
+        assert 55 < (refused.value.retry_after_seconds or 0) <= 60
+    scene.gate.conditions = Conditions()
+    await scene.speaking.say(scene.room, ann, Saying("4", "two"))
+    assert scene.said() == 2
+
+
+async def test_a_standing_is_looked_up_again_after_a_time_in_which_nothing_was_heard() -> None:
+    scene = Scene(Conditions())
+    ann = await scene.speaking.introduce(scene.room, ANN)
+    await scene.speaking.say(scene.room, ann, Saying("1", "one"))
+    assert scene.people.looked_up == 1
+    scene.room.resyncs += 1
+    await scene.speaking.say(scene.room, ann, Saying("2", "two"))
+    assert scene.people.looked_up == 2
+
+
+async def test_who_is_known_speaks_on_while_the_tables_are_away_and_strangers_wait() -> None:
+    scene = Scene(Conditions())
+    ann = await scene.speaking.introduce(scene.room, ANN)
+    scene.people.away = True
+    scene.room.resyncs += 1
+    await scene.speaking.say(scene.room, ann, Saying("1", "one"))
+    stranger = await scene.speaking.introduce(scene.room, Caller(uuid4(), "bob"))
+    with pytest.raises(Refused) as refused:
+        await scene.speaking.say(scene.room, stranger, Saying("1", "hello"))
+    assert refused.value.code == "unavailable"
+    scene.people.away = False
+    await scene.speaking.say(scene.room, stranger, Saying("1", "hello"))
+    assert scene.said() == 2
+
+
+async def test_an_answer_to_what_is_not_there_is_refused() -> None:
+    scene = Scene(Conditions())
+    ann = await scene.speaking.introduce(scene.room, ANN)
+    with pytest.raises(Refused) as refused:
+        await scene.speaking.say(scene.room, ann, Saying("1", "what?", reply_to=uuid4()))
+    assert refused.value.code == "reply-not-found"
+    assert scene.said() == 0
