@@ -51,9 +51,11 @@ async def supervise(
     try:
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
-        if farewell is not None:
-            await _within(stop_grace_seconds, farewell)
-        await _stop(tasks, stop_grace_seconds)
+        try:
+            if farewell is not None:
+                await _within(stop_grace_seconds, farewell)
+        finally:
+            await _stop(tasks, stop_grace_seconds)
         _raise_first_failure(tasks, asked=True)
         raise
     first = min(ended, key=list(tasks).index)  # several may end in one turn of the loop: the order given decides

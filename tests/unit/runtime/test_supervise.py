@@ -85,6 +85,23 @@ async def test_cancellation_stops_all_and_goes_on() -> None:
     assert all(service.stopped for service in services)
 
 
+@pytest.mark.parametrize("endless", [False, True])
+async def test_a_farewell_is_said_while_everything_still_runs_and_within_the_grace(endless: bool) -> None:
+    service, said = Steady(), list[bool]()
+
+    async def farewell() -> None:
+        said.append(service.stopped)
+        if endless:
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(supervise([service], stop_grace_seconds=0.05, farewell=farewell))
+    await service.started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (said, service.stopped) == ([False], True)
+
+
 async def test_who_swallows_the_cancellation_is_named_after_the_grace() -> None:
     stubborn, steady = Stubborn(), Steady()
     task = asyncio.create_task(supervise([stubborn, steady], stop_grace_seconds=0.05))
