@@ -277,6 +277,8 @@ static void take_frame(Client *client, int opcode, const char *payload, size_t s
         end_client(client, payload + 2, (int)size);
     else if (client->state == JOINING && find(payload, end, is_peer ? "\"connect\":{" : "\"type\":\"joined\""))
         take_joined(client, payload, end);
+    else if (is_peer && size == 2 && !memcmp(payload, "{}", 2))
+        send_frame(client, 1, "{}", 2); /* its ping */
     else if (is_peer)
         take_peer(client, payload, end, now_us);
     else if (size > 18 && !memcmp(payload, "{\"type\":\"messages\"", 18))

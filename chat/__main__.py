@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
+import structlog
 from redis.asyncio import Redis
 
 from chat.admission import Admission
@@ -13,6 +14,7 @@ from chat.channels import Channels
 from chat.composing import EntryComposer
 from chat.directory import Directory
 from chat.extras import assemble_announcements, assemble_emotes, assemble_polls, assemble_presence
+from chat.fanout import SEND_LOOP
 from chat.gatekeeper import RulesGatekeeper
 from chat.gateway import Gateway
 from chat.irc.part import assemble_irc
@@ -44,6 +46,8 @@ from runtime.redis_client import redis_client
 from runtime.supervise import supervise
 from runtime.tokens import TokenVerifier, Verifier
 from runtime.websockets import AllowedOrigins, comma_separated
+
+log = structlog.get_logger(__name__)
 
 SCHEMA = "chat"
 
@@ -83,6 +87,7 @@ async def assemble(
     stack: AsyncExitStack, settings: ChatSettings, bus: EventBus, redis: Redis, verifier: Verifier, health: Health
 ) -> Assembly:
     """Put the gateway and what keeps its rooms together; ``stack`` closes what it opens."""
+    log.info("chat_send_loop", language=SEND_LOOP)
     pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
     await wait_until_migrated(pool, schema=SCHEMA)
     broker = RedisBroker(redis, Retention(entry_seconds=settings.chat_history_seconds))

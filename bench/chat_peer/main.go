@@ -1,6 +1,7 @@
 // A chat server on centrifuge, the engine that ours is compared with: one channel a client, with history and recovery.
 //
-// A client names its room when it connects and may publish there. Positions are on, JSON is spoken, pings are off.
+// A client names its room when it connects and may publish there. Positions are on, JSON is spoken, clients are
+// pinged as often as ours.
 // CHAT_PEER_REDIS_URL is the Redis that carries messages; without it they stay in this process.
 package main
 
@@ -19,6 +20,7 @@ import (
 const (
 	historySize    = 300
 	historySeconds = 300
+	pingSeconds    = 25
 )
 
 type options struct {
@@ -44,7 +46,7 @@ func main() {
 		ReadBufferSize:             512,
 		UseWriteBufferPool:         true,
 		ProcessCommandsOffReadLoop: true,
-		PingPongConfig:             centrifuge.PingPongConfig{PingInterval: -1, PongTimeout: -1},
+		PingPongConfig:             centrifuge.PingPongConfig{PingInterval: pingSeconds * time.Second, PongTimeout: pingSeconds / 2 * time.Second},
 	}))
 	http.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	log.Fatal(http.ListenAndServe(chosen.listen, nil))
