@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -172,7 +172,16 @@ class Redactions:
             or entry.offset <= self.cleared_users.get(body["user_id"], -1)
             or entry.offset <= self.cleared_through
         )
-        return tombstone(entry.offset, UUID(body["message_id"])) if gone else entry
+        if gone:
+            return tombstone(entry.offset, UUID(body["message_id"]))
+        return self._without_quote(entry, body) if "reply_to" in body else entry
+
+    def _without_quote(self, entry: Entry, body: dict[str, Any]) -> Entry:
+        """An answer outlives what it answers to, whose words it has in front: they go."""
+        quoted = body["reply_to"]
+        if quoted["message_id"] in self.message_ids or entry.offset <= self.cleared_users.get(quoted["user_id"], -1):
+            return Entry(entry.offset, json.dumps({**body, "reply_to": {**quoted, "text": ""}}).encode())
+        return entry
 
 
 def tombstone(offset: int, message_id: UUID) -> Entry:

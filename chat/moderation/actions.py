@@ -51,8 +51,11 @@ class Moderation:
         async with self._outbox.transaction() as transaction:
             connection = transaction.connection
             await access.require(connection, channel_id, caller)
+            # The record names the author if the log has the message by now.
+            said = await QUERIES.find_logged_message(connection, channel_id=channel_id, message_id=message_id)
+            author = (None, None) if said is None else (said["user_id"], said["username"])
             await audit.append(
-                connection, channel_id, caller, "delete-message", Target(message_id=message_id), reason=reason
+                connection, channel_id, caller, "delete-message", Target(*author, message_id), reason=reason
             )
             await mark_deleted(
                 connection, channel_id, message_id=message_id, before=datetime.now(UTC), by=caller.user_id
