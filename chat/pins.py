@@ -1,14 +1,15 @@
 """The one message that is pinned above the others of a room, for a while or until it is taken down."""
 
+import json
 from datetime import datetime
-from typing import Annotated, ClassVar, Protocol
+from typing import Annotated, ClassVar
 from uuid import UUID
 
-import structlog
+from asyncpg import Record
 from pydantic import BaseModel, ConfigDict, Field
 
 from chat.broker import Broker
-from chat.entries import Said, is_deletion, read_body, redacted
+from chat.entries import Said, read_body, redacted
 from chat.errors import BrokerUnavailable
 from chat.moderation import access, audit
 from chat.moderation.audit import Target
@@ -20,8 +21,6 @@ from runtime.endpoints import endpoint
 from runtime.postgres import Connection, Pool
 from runtime.problems import NotFound, Unavailable
 from runtime.tokens import Caller
-
-log = structlog.get_logger(__name__)
 
 PIN_SECONDS_MIN = 10
 PIN_SECONDS_MAX = 30 * 86_400
@@ -64,19 +63,6 @@ class PinView(BaseModel):
     ends_at: datetime | None = Field(description="When it comes down by itself; null: it does not.")
 
 
-class Log(Protocol):
-    """Where older messages are found."""
-
-    async def __call__(self, channel_id: UUID, message_id: UUID) -> Said | None:
-        """The message, unless it is deleted or not kept."""
-        ...
-
-
-async def nothing_logged(channel_id: UUID, message_id: UUID) -> Said | None:
-    """A log without messages."""
-    return None
-
-
 async def unpin_gone(
     connection: Connection, channel_id: UUID, *, message_id: UUID | None = None, user_id: UUID | None = None
 ) -> bool:
@@ -98,11 +84,10 @@ class PinApi:
 
     tag: ClassVar[str] = "chat"
 
-    def __init__(self, pool: Pool, broker: Broker, signals: Signals, log: Log = nothing_logged) -> None:
+    def __init__(self, pool: Pool, broker: Broker, signals: Signals) -> None:
         self._pool = pool
         self._broker = broker
         self._signals = signals
-        self._log = log
 
     @endpoint("PUT", "/api/chat/{channel_id}/pin", problems=(RoomMissing, NotAModerator, MessageNotFound))
     async def pin_message(self, caller: Caller, path: ChannelPath, body: NewPin) -> PinView:
@@ -140,18 +125,27 @@ class PinApi:
         self._signals.touch(channel_id, RoomTouched())
 
     async def _find(self, channel_id: UUID, message_id: UUID) -> Said:
-        """The message; raises MessageNotFound, Unavailable."""
-        logged = await self._log(channel_id, message_id)
-        if logged is not None:
-            return logged
+        """The message, from the newest or from the log; raises MessageNotFound, Unavailable."""
+        away: BrokerUnavailable | None = None
         try:
             reading = await self._broker.read(channel_id, None, entries_max=NEWEST_MESSAGES_MAX)
         except BrokerUnavailable as error:
-            raise Unavailable("the newest messages cannot be read now") from error
-        for entry in reversed(redacted(reading.entries)):
-            if is_deletion(entry.body):
-                continue
-            said = read_body(entry.body)
-            if isinstance(said, Said) and said.message_id == message_id:
-                return said
+            away = error
+        else:
+            for body in (read_body(entry.body) for entry in redacted(reading.entries)):
+                if isinstance(body, Said) and body.message_id == message_id:
+                    return body
+        row = await QUERIES.find_logged_message(self._pool, channel_id=channel_id, message_id=message_id)
+        if row is not None:
+            return _logged(row)
+        if away is not None:
+            raise Unavailable("the newest messages cannot be read now") from away
         raise MessageNotFound("message_id: no such message in this room")
+
+
+def _logged(row: Record) -> Said:
+    """A message of the log, without the words that it answers to: they belong to another one, which may be gone."""
+    kept = dict(row)
+    particulars = json.loads(kept.pop("particulars"))
+    particulars.pop("reply_to", None)
+    return Said(**particulars, **kept)

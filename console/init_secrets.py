@@ -88,6 +88,9 @@ def write_secrets(directory: Path, *, postgres: str, redis: str) -> list[str]:
         "livestream_postgres_dsn": f"postgresql://livestream:{known['engines/postgres_password']}@{postgres}",
         "livestream_redis_url": f"redis://:{known['engines/redis_password']}@{redis}",
         "livestream_edge_hook_secret": known["livestream_streaming_ingest_secret"],
+        # One store for both in these containers, each with a bucket of its own.
+        "livestream_chat_emote_s3_access_key_id": known["livestream_archive_s3_access_key_id"],
+        "livestream_chat_emote_s3_secret_access_key": known["livestream_archive_s3_secret_access_key"],
         "engines/redis.conf": f"requirepass {known['engines/redis_password']}\n",
         "engines/minio.env": (
             f"MINIO_ROOT_USER={known['livestream_archive_s3_access_key_id']}\n"

@@ -5,6 +5,7 @@ an entry, which is told right after the commit; while the broker is away it wait
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -53,9 +54,9 @@ class Moderation:
             await access.require(connection, channel_id, caller)
             # The record names the author if the log has the message by now.
             said = await QUERIES.find_logged_message(connection, channel_id=channel_id, message_id=message_id)
-            author = (None, None) if said is None else (said["user_id"], said["username"])
+            author = Target() if said is None else Target(said["user_id"], said["username"])
             await audit.append(
-                connection, channel_id, caller, "delete-message", Target(*author, message_id), reason=reason
+                connection, channel_id, caller, "delete-message", replace(author, message_id=message_id), reason=reason
             )
             await mark_deleted(
                 connection, channel_id, message_id=message_id, before=datetime.now(UTC), by=caller.user_id

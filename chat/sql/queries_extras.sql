@@ -192,3 +192,10 @@ SELECT DISTINCT ON (username) username, user_id
 FROM people
 WHERE username = ANY(:usernames::text[])
 ORDER BY username, user_id DESC;
+
+-- name: find_logged_message(channel_id, message_id)^
+-- A message of the permanent log that was not taken back.
+SELECT m.message_id, m.user_id, m.username, m.text, m.kind, m.sent_at, m.particulars::text AS particulars
+FROM messages m
+WHERE m.channel_id = :channel_id AND m.message_id = :message_id AND m.deleted_at IS NULL
+  AND NOT is_taken_back(m.channel_id, m.message_id, m.user_id, m.sent_at);

@@ -126,6 +126,11 @@ class Place:
         return self._made("recordings")
 
     @property
+    def emotes_directory(self) -> Path:
+        """Where images of emotes are kept, when they are files."""
+        return self._made("emotes")
+
+    @property
     def work_directory(self) -> Path:
         """Where pieces of media lie while they are worked on."""
         return self._made("archive-work")

@@ -67,6 +67,8 @@ def _on_postgres_and_disk(place: Place) -> dict[str, str]:
         "LIVESTREAM_BUS_BACKEND": "postgres",
         "LIVESTREAM_ARCHIVE_OBJECT_STORE": "disk",
         "LIVESTREAM_ARCHIVE_DISK_DIRECTORY": str(place.recordings_directory),
+        "LIVESTREAM_CHAT_EMOTE_STORE": "disk",
+        "LIVESTREAM_CHAT_EMOTE_DIRECTORY": str(place.emotes_directory),
     }
 
 
@@ -78,6 +80,10 @@ def _on_kafka_and_s3(place: Place) -> dict[str, str]:
         "LIVESTREAM_ARCHIVE_S3_BUCKET": S3_BUCKET,
         "LIVESTREAM_ARCHIVE_S3_ACCESS_KEY_ID": place.credentials.s3_access_key_id,
         "LIVESTREAM_ARCHIVE_S3_SECRET_ACCESS_KEY": place.credentials.s3_secret_access_key,
+        "LIVESTREAM_CHAT_EMOTE_STORE": "s3",
+        "LIVESTREAM_CHAT_EMOTE_S3_ENDPOINT_URL": place.url("minio"),
+        "LIVESTREAM_CHAT_EMOTE_S3_ACCESS_KEY_ID": place.credentials.s3_access_key_id,
+        "LIVESTREAM_CHAT_EMOTE_S3_SECRET_ACCESS_KEY": place.credentials.s3_secret_access_key,
     }
 
 

@@ -12,7 +12,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from chat.broker import Conditions
-from chat.entries import Deleted, message_body, to_body
+from chat.entries import Deleted, Mention, RepliedTo, Said, message_body, to_body
+from chat.log import store as log_store
+from chat.log.store import LoggedMessage
 from chat.pins import unpin_gone
 from chat.presence.presence import Present
 from chat.speaking import Saying, Speaker
@@ -122,6 +124,34 @@ async def test_moderators_pin_one_message_and_take_it_down(world: World) -> None
     assert (await world.client.delete(path, token=token_of(world.moderator))).status == 204
     assert await pinned(world) is None
     assert (await world.client.delete(path, token=token_of(world.moderator))).problem == "nothing-pinned"
+
+
+async def test_a_message_of_the_log_is_pinned_without_what_it_answered(world: World) -> None:
+    room, old = world.owner.user_id, uuid7()
+    replied = RepliedTo(message_id=uuid7(), user_id=uuid7(), username="ann", text="a secret")
+    mention = Mention(user_id=uuid7(), username="ann")
+    said = Said(
+        message_id=old, user_id=world.viewer.user_id, username="viewer", text="long ago", sent_at=datetime.now(UTC),
+        reply_to=replied, mentions=(mention,),
+    )  # fmt: skip
+    async with world.pool.acquire() as connection:
+        await log_store.insert(connection, [LoggedMessage(room, "e1", 1, said, None)])
+    body = {"message_id": str(old)}
+    for away in (False, True):
+        if away:
+            world.server.go_away()
+        answer = await world.client.put(f"{world.path}/pin", token=token_of(world.owner), json=body)
+        assert (answer.status, answer.body["message"]["text"]) == (200, "long ago")
+        assert (answer.body["message"]["reply_to"], len(answer.body["message"]["mentions"])) == (None, 1)
+    unknown = await world.client.put(
+        f"{world.path}/pin", token=token_of(world.owner), json={"message_id": str(uuid4())}
+    )
+    assert unknown.status == 503
+    async with world.pool.acquire() as connection:
+        await log_store.mark_deleted(connection, room, message_id=old, before=datetime.now(UTC), by=room)
+    world.server.come_back()
+    gone = await world.client.put(f"{world.path}/pin", token=token_of(world.owner), json=body)
+    assert gone.problem == "message-not-found"
 
 
 async def test_a_pin_comes_down_at_its_time_by_itself(world: World) -> None:

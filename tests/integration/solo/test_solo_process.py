@@ -39,6 +39,7 @@ def settings(empty_database: Database, redis_url: str, tmp_path: Path) -> dict[s
         "LIVESTREAM_HTTP_PORT": "0",
         "LIVESTREAM_NOTIFY_REDIS_PREFIX": empty_database.name,
         "LIVESTREAM_ARCHIVE_DISK_DIRECTORY": str(tmp_path / "recordings"),
+        "LIVESTREAM_CHAT_EMOTE_DIRECTORY": str(tmp_path / "emotes"),
         "LIVESTREAM_ARCHIVE_WORK_DIRECTORY": str(tmp_path / "work"),
         "LIVESTREAM_ARCHIVE_HLS_DIRECTORY": str(_made(tmp_path / "hls")),
     }
