@@ -100,10 +100,24 @@ def last_kind(kind: str) -> Callable[[Client], bool]:
     return lambda client: client.seen[-1:] == [f"<{kind}>"]
 
 
-async def test_what_moderators_do_reaches_everybody_and_stays(site: Site, pool: Pool) -> None:
+@pytest.fixture
+async def wide_site(
+    chat_variables: tuple[dict[str, str], Accounts], redis_url: str, tmp_path: Path
+) -> AsyncIterator[Site]:
+    """Gateways that take a raid from one address."""
+    variables, accounts = chat_variables
+    changes = {"LIVESTREAM_REDIS_URL": redis_url, "LIVESTREAM_CHAT_CONNECTIONS_PER_ADDRESS_MAX": "5000"}
+    made = Site(chat_environment(variables, **changes), accounts, tmp_path)
+    await made.session.close()
+    made.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+    yield made
+    await made.close()
+
+
+async def test_what_moderators_do_reaches_everybody_and_stays(wide_site: Site, pool: Pool) -> None:
     """One pair of gateways for all of it, a room for each: most of the time goes into starting them."""
-    one, other = await asyncio.gather(site.start(), site.start())
-    scenes = [Scene(site, Person(f"streamer{number}"), one, other) for number in range(3)]
+    one, other = await asyncio.gather(wide_site.start(), wide_site.start())
+    scenes = [Scene(wide_site, Person(f"streamer{number}"), one, other) for number in range(4)]
     for scene in scenes:
         await pool.execute(
             "INSERT INTO rooms (channel_id, channel_name) VALUES ($1, $2)", scene.room, scene.streamer.name
@@ -112,6 +126,7 @@ async def test_what_moderators_do_reaches_everybody_and_stays(site: Site, pool: 
     await _deleted_is_gone_everywhere_and_never_comes_again(scenes[0])
     await _bans_rules_and_moderators_change_what_people_may_at_once(scenes[1])
     await _held_messages_come_when_a_moderator_lets_them(scenes[2])
+    await _a_raid_of_a_thousand_fresh_accounts_is_kept_out(scenes[3], pool)
 
 
 async def _deleted_is_gone_everywhere_and_never_comes_again(scene: Scene) -> None:
@@ -215,36 +230,24 @@ async def _held_messages_come_when_a_moderator_lets_them(scene: Scene) -> None:
     assert all(client.seen.count("maybe 0") <= 1 and "maybe 1" not in client.seen for client in scene.clients)
 
 
-async def test_a_raid_of_a_thousand_fresh_accounts_is_kept_out(
-    chat_variables: tuple[dict[str, str], Accounts], redis_url: str, tmp_path: Path, streamer: Person, pool: Pool
-) -> None:
-    variables, accounts = chat_variables
-    changes = {"LIVESTREAM_REDIS_URL": redis_url, "LIVESTREAM_CHAT_CONNECTIONS_PER_ADDRESS_MAX": "5000"}
-    site = Site(chat_environment(variables, **changes), accounts, tmp_path)
-    await site.session.close()
-    site.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-    try:
-        scene = Scene(site, streamer, *await asyncio.gather(site.start(), site.start()))
-        await scene.start()
-        regulars = await _regulars(pool, scene.room)
-        raid = Raid(scene, [Person(f"raider{number}") for number in range(RAIDERS)], regulars)
-        await raid.come()
-        await scene.moderate("PATCH", "/settings", json={"account_age_minutes": 60})
-        await scene.everybody(lambda client: "rules" in client.kinds())
-        assert await raid.storm("age") == {"account-too-young"}
+async def _a_raid_of_a_thousand_fresh_accounts_is_kept_out(scene: Scene, pool: Pool) -> None:
+    regulars = await _regulars(pool, scene.room)
+    raid = Raid(scene, [Person(f"raider{number}") for number in range(RAIDERS)], regulars)
+    await raid.come()
+    await scene.moderate("PATCH", "/settings", json={"account_age_minutes": 60})
+    await scene.everybody(lambda client: "rules" in client.kinds())
+    assert await raid.storm("age") == {"account-too-young"}
 
-        await scene.moderate("PATCH", "/settings", json={"account_age_minutes": 0})
-        await scene.everybody(lambda client: client.kinds().count("rules") == 2)
-        begun = time.monotonic()
-        await scene.moderate("POST", "/followers-only")
-        await scene.everybody(lambda client: client.kinds().count("rules") == 3)
-        assert time.monotonic() - begun < EFFECT_SECONDS_MAX
-        assert await raid.storm("follow") == {"followers-only"}
-        await raid.go()
-        seen = [text for text in scene.clients[2].seen if not text.startswith("<")]
-        assert sorted(seen) == sorted(f"{wave} {one.name}" for wave in ("age", "follow") for one in regulars)
-    finally:
-        await site.close()
+    await scene.moderate("PATCH", "/settings", json={"account_age_minutes": 0})
+    await scene.everybody(lambda client: client.kinds().count("rules") == 2)
+    begun = time.monotonic()
+    await scene.moderate("POST", "/followers-only")
+    await scene.everybody(lambda client: client.kinds().count("rules") == 3)
+    assert time.monotonic() - begun < EFFECT_SECONDS_MAX
+    assert await raid.storm("follow") == {"followers-only"}
+    await raid.go()
+    seen = [text for text in scene.clients[2].seen if not text.startswith("<")]
+    assert sorted(seen) == sorted(f"{wave} {one.name}" for wave in ("age", "follow") for one in regulars)
 
 
 class Raid:
