@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -20,7 +21,7 @@ from chat.log.store import Wanted
 from chat.log.writer import LogWriter
 from chat.spool import SpooledMessage
 from chat.spool_memory import MemorySpool
-from eventbus.outbox import Outbox
+from eventbus.outbox import Outbox, Transaction
 from runtime.http_server import HttpServer
 from runtime.ids import uuid7, uuid7_floor
 from runtime.postgres import Pool, open_pool
@@ -160,6 +161,24 @@ async def test_a_writer_that_loses_its_transaction_has_done_nothing(place: Place
     assert await place.said() == numbers(3) == await place.history()
 
 
+async def test_nothing_leaves_the_spool_before_the_commit_that_has_it(place: Place) -> None:
+    class Torn(Outbox):
+        """Its connection is lost before the commit."""
+
+        @asynccontextmanager
+        async def transaction(self) -> AsyncIterator[Transaction]:
+            async with super().transaction() as transaction:
+                yield transaction
+                raise ConnectionResetError("lost")
+
+    await say_all(place, numbers(3))
+    with pytest.raises(ConnectionResetError):
+        await LogWriter(Torn(place.pool, source="chat"), MemorySpool(place.server)).round()
+    assert await MemorySpool(place.server).depth(place.room) == 3
+    await place.writer().round()
+    assert await place.said() == numbers(3)
+
+
 async def test_a_room_without_a_log_is_said_and_not_kept(place: Place) -> None:
     await place.pool.execute("UPDATE rooms SET rules = '{\"permanent_log\": false}' WHERE channel_id = $1", place.room)
     await say_all(place, numbers(2))
@@ -207,6 +226,21 @@ async def test_what_is_taken_back_is_seen_by_nobody_whenever_it_is_written_down(
     assert not any("secret" in text for text in await place.texts())
     assert await place.history() == ["kept"]
     assert place.room in {row["channel_id"] for row in await place.pool.fetch("SELECT channel_id FROM log_deletions")}
+
+
+async def test_a_deletion_that_was_applied_long_ago_covers_what_is_written_down_only_now(place: Place) -> None:
+    late, kept = await place.say("late secret"), await place.say("kept", BOB)
+    await place.take_back(late)
+    await place.take_back(user_id=ADA)
+    while await Eraser(place.pool, settled_seconds=0).erase():
+        pass
+    await place.writer().round()
+    assert await place.history() == ["kept"]
+    assert not any("secret" in text for text in await place.texts())
+    assert await place.said() == ["late secret", "kept"]
+    found = await place.pool.fetchrow("SELECT deleted_by FROM messages WHERE message_id = $1", late)
+    assert found is not None and found["deleted_by"] == MODERATOR
+    assert await place.pool.fetchval("SELECT deleted_at FROM messages WHERE message_id = $1", kept) is None
 
 
 async def test_a_clear_reaches_what_was_said_before_it_and_nothing_else(place: Place) -> None:
