@@ -55,13 +55,15 @@ class NoticeListener:
 
 
 class ChatViewer:
-    """A viewer in a chat room. ``texts`` holds what arrived, in order; ``offsets`` their places in the room."""
+    """A viewer in a chat room. ``entries`` holds what arrived, in order; ``offsets`` their places in the room."""
 
     def __init__(self, origin: Origin, person: Person, room: UUID) -> None:
         self.person = person
-        self.texts: list[str] = []
+        self.entries: list[dict[str, Any]] = []
+        self.errors: list[dict[str, Any]] = []
         self.offsets: list[int] = []
         self.accepted = 0
+        self._newest: dict[str, dict[str, Any]] = {}
         self._origin = origin
         self._room = room
         self._socket: aiohttp.ClientWebSocketResponse | None = None
@@ -77,6 +79,15 @@ class ChatViewer:
         if joined.get("type") != "joined":
             raise StepFailed("a joined frame", joined)
         self._reader = asyncio.create_task(self._read(self._socket), name=f"chat-{self.person.username}")
+
+    @property
+    def texts(self) -> list[str]:
+        """What people said, in order."""
+        return [entry["text"] for entry in self.entries if entry["kind"] == "message"]
+
+    def newest(self, frame_type: str) -> dict[str, Any] | None:
+        """The last frame of a type that is not messages."""
+        return self._newest.get(frame_type)
 
     async def say(self, client_id: str, text: str) -> None:
         """Send one message; its acceptance is counted when it arrives."""
@@ -96,8 +107,12 @@ class ChatViewer:
                 self._take(json.loads(message.data))
 
     def _take(self, frame: dict[str, Any]) -> None:
-        if frame["type"] == "accepted":
+        if frame["type"] == "messages":
+            self.entries += frame["messages"]
+            self.offsets += [entry["offset"] for entry in frame["messages"]]
+        elif frame["type"] == "accepted":
             self.accepted += 1
-        for message in frame.get("messages", []):
-            self.offsets.append(message["offset"])
-            self.texts.append(message["text"])
+        elif frame["type"] == "error":
+            self.errors.append(frame)
+        else:
+            self._newest[frame["type"]] = frame

@@ -29,6 +29,9 @@ class DemoReport(BaseModel):
     chat_sent: int | None = None
     chat_delivered: int | None = None
     chat_lost: int | None = None
+    chat_moderation_ms: int | None = None
+    chat_votes: int | None = None
+    chat_replayed: int | None = None
     streams_created: int | None = None
     end_to_recording_playable_ms: int | None = None
     recording_seconds: float | None = None

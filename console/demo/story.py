@@ -14,6 +14,7 @@ import aiohttp
 import asyncpg
 
 from console.demo.cast import BROWSERS, Cast
+from console.demo.chatting import Chatting
 from console.demo.keeping import Keeping
 from console.demo.media import CLIP_SECONDS, FRAMES_PER_SECOND, Publisher, make_clip, play, play_live, publishing
 from console.demo.outside import Outside
@@ -112,6 +113,7 @@ class Story:
         stream = await self._see_it_live()
         await asyncio.gather(self._see_it_play(), self._notice(stream), self._push(stream))
         await self._chat()
+        await self._moderate()
         async with self._steps.step(f"the publisher's connection is cut for {DROP_SECONDS:g} s"):
             await first.until(DROP_AT_CLIP_SECONDS)
             first.cut()
@@ -195,10 +197,23 @@ class Story:
             self._report.chat_lost = sum(len(set(sent) - set(viewer.texts)) for viewer in viewers)
             for viewer in viewers:
                 check(sorted(viewer.texts) == sorted(sent), "every message once", viewer.texts)
-                check(viewer.offsets == viewers[0].offsets, "one order for all", viewer.offsets)
+                check(viewer.texts == viewers[0].texts, "one order for all", viewer.texts)
             accepted = sum(viewer.accepted for viewer in viewers)
             check(accepted == len(sent), f"{len(sent)} acceptances", accepted)
             remarks.append(f"{self._report.chat_delivered} deliveries")
+
+    async def _moderate(self) -> None:
+        chatting = self._chatting = Chatting(self._origin, self._cast)
+        async with self._steps.step("a moderator deletes a message and silences a spammer; all see it") as remarks:
+            self._report.chat_moderation_ms = await chatting.moderate()
+            remarks.append(f"within {self._report.chat_moderation_ms} ms")
+        async with self._steps.step("slow mode holds back the eager; viewers vote in a poll") as remarks:
+            await chatting.slow_down()
+            self._report.chat_votes = await chatting.poll()
+            remarks.append(f"{self._report.chat_votes} votes")
+        async with self._steps.step("a bot comes in by IRC, hears and is heard"):
+            await chatting.irc()
+        self.told.secrets += chatting.secrets
 
     async def _see_it_resume(self, publisher: Publisher) -> None:
         async with self._steps.step("the publisher comes back: the same stream, no second notice") as remarks:
@@ -246,6 +261,10 @@ class Story:
             check(lower.height == 480, "480 lines", lower)
             check(lower.frames == played.frames, f"{played.frames} frames", lower)
             remarks.append(f"after {self._report.end_to_ladder_ms} ms")
+
+        async with self._steps.step("the chat plays beside the recording, without what was deleted") as remarks:
+            self._report.chat_replayed = await self._chatting.log(stream_id)
+            remarks.append(f"{self._report.chat_replayed} messages")
 
     async def _tell_of_the_recording(self) -> None:
         async with self._steps.step(
