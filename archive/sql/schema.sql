@@ -556,6 +556,7 @@ CREATE TABLE segments (
     size_bytes bigint NOT NULL,
     discontinuity boolean NOT NULL,
     shipped_at timestamp with time zone DEFAULT now() NOT NULL,
+    ended_at timestamp with time zone,
     CONSTRAINT segments_duration_ms_check CHECK ((duration_ms >= 0)),
     CONSTRAINT segments_sequence_check CHECK ((sequence >= 0)),
     CONSTRAINT segments_size_bytes_check CHECK ((size_bytes > 0))
@@ -569,6 +570,7 @@ CREATE TABLE segments_default (
     size_bytes bigint NOT NULL,
     discontinuity boolean NOT NULL,
     shipped_at timestamp with time zone DEFAULT now() NOT NULL,
+    ended_at timestamp with time zone,
     CONSTRAINT segments_duration_ms_check CHECK ((duration_ms >= 0)),
     CONSTRAINT segments_sequence_check CHECK ((sequence >= 0)),
     CONSTRAINT segments_size_bytes_check CHECK ((size_bytes > 0))

@@ -1,6 +1,46 @@
 -- Generated from the migrations by `livestream generate`; read it, do not edit it.
 -- Tables of the bus (outbox, inbox, …) come from eventbus/sql/migrations; partitions of dates are left out.
 
+CREATE FUNCTION drop_audit_months(ended_before timestamp with time zone) RETURNS integer
+    LANGUAGE plpgsql
+    AS $_$
+DECLARE
+    partition text;
+    dropped   integer := 0;
+BEGIN
+    FOR partition IN
+        SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+         WHERE i.inhparent = 'audit_log'::regclass AND c.relname ~ '^audit_log_\d{4}_\d{2}$'
+           AND (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month') AT TIME ZONE 'UTC' <= ended_before
+         ORDER BY c.relname
+    LOOP
+        EXECUTE format('DROP TABLE %I', partition);
+        dropped := dropped + 1;
+    END LOOP;
+    RETURN dropped;
+END
+$_$;
+
+CREATE FUNCTION drop_message_months(ended_before timestamp with time zone) RETURNS integer
+    LANGUAGE plpgsql
+    AS $_$
+DECLARE
+    partition text;
+    dropped   integer := 0;
+BEGIN
+    FOR partition IN
+        SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+         WHERE i.inhparent = 'messages'::regclass AND c.relname ~ '^messages_\d{4}_\d{2}$'
+           AND (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month') AT TIME ZONE 'UTC' <= ended_before
+         ORDER BY c.relname
+    LOOP
+        EXECUTE format('DROP TABLE %I', partition);
+        dropped := dropped + 1;
+    END LOOP;
+    RETURN dropped;
+END
+$_$;
+
 CREATE FUNCTION drop_old_inbox_partitions(inbox_keep interval) RETURNS integer
     LANGUAGE plpgsql
     AS $_$
@@ -69,6 +109,45 @@ BEGIN
 END
 $_$;
 
+CREATE FUNCTION is_taken_back(room uuid, message uuid, person uuid, said_at timestamp with time zone) RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT EXISTS (
+        SELECT FROM log_deletions d
+         WHERE d.channel_id = room AND d.applied_at IS NULL
+           AND (d.message_id = message
+                OR (d.message_id IS NULL AND (d.user_id IS NULL OR d.user_id = person)
+                    AND said_at >= d.since AND said_at < d.before)))
+$$;
+
+CREATE FUNCTION make_audit_months(months_ahead integer) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    month     timestamp;
+    partition text;
+    made      integer := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('make_audit_months', 0));
+    FOR n IN 0 .. months_ahead LOOP
+        month := date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => n);
+        partition := 'audit_log_' || to_char(month, 'YYYY_MM');
+        CONTINUE WHEN to_regclass(partition) IS NOT NULL;
+        BEGIN
+            EXECUTE format(
+                'CREATE TABLE %I PARTITION OF audit_log FOR VALUES FROM (%L) TO (%L)',
+                partition,
+                uuid7_floor(month AT TIME ZONE 'UTC'),
+                uuid7_floor((month + interval '1 month') AT TIME ZONE 'UTC')
+            );
+            made := made + 1;
+        EXCEPTION WHEN check_violation THEN NULL;
+        END;
+    END LOOP;
+    RETURN made;
+END
+$$;
+
 CREATE FUNCTION make_bus_partitions(days_ahead integer, weeks_ahead integer) RETURNS integer
     LANGUAGE plpgsql
     AS $$
@@ -107,6 +186,34 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION make_message_months(months_ahead integer) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    month     timestamp;
+    partition text;
+    made      integer := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('make_message_months', 0));
+    FOR n IN 0 .. months_ahead LOOP
+        month := date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => n);
+        partition := 'messages_' || to_char(month, 'YYYY_MM');
+        CONTINUE WHEN to_regclass(partition) IS NOT NULL;
+        BEGIN
+            EXECUTE format(
+                'CREATE TABLE %I PARTITION OF messages FOR VALUES FROM (%L) TO (%L)',
+                partition,
+                uuid7_floor(month AT TIME ZONE 'UTC'),
+                uuid7_floor((month + interval '1 month') AT TIME ZONE 'UTC')
+            );
+            made := made + 1;
+        EXCEPTION WHEN check_violation THEN NULL;
+        END;
+    END LOOP;
+    RETURN made;
+END
+$$;
+
 CREATE FUNCTION next_outbox_id() RETURNS bigint
     LANGUAGE plpgsql
     AS $$
@@ -120,6 +227,108 @@ CREATE FUNCTION uuid7_floor(moment timestamp with time zone) RETURNS uuid
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$ SELECT (lpad(to_hex(floor(extract(epoch FROM moment) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid $$;
 
+CREATE TABLE audit_log (
+    channel_id uuid NOT NULL,
+    audit_id uuid NOT NULL,
+    actor_id uuid NOT NULL,
+    actor_name text NOT NULL,
+    action text NOT NULL,
+    target_id uuid,
+    target_name text,
+    message_id uuid,
+    reason text,
+    particulars jsonb DEFAULT '{}'::jsonb NOT NULL,
+    acted_at timestamp with time zone DEFAULT now() NOT NULL
+)
+PARTITION BY RANGE (audit_id);
+
+CREATE TABLE audit_log_other_months (
+    channel_id uuid NOT NULL,
+    audit_id uuid NOT NULL,
+    actor_id uuid NOT NULL,
+    actor_name text NOT NULL,
+    action text NOT NULL,
+    target_id uuid,
+    target_name text,
+    message_id uuid,
+    reason text,
+    particulars jsonb DEFAULT '{}'::jsonb NOT NULL,
+    acted_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE bans (
+    channel_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    until timestamp with time zone,
+    reason text,
+    banned_by uuid NOT NULL,
+    banned_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT streamers_are_not_banned CHECK ((channel_id <> user_id))
+);
+
+COMMENT ON COLUMN bans.until IS 'The end of a timeout; null: a ban.';
+
+CREATE TABLE blocked_terms (
+    term_id uuid NOT NULL,
+    channel_id uuid NOT NULL,
+    term text NOT NULL,
+    folded text NOT NULL,
+    hold boolean NOT NULL,
+    added_by uuid NOT NULL,
+    added_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+COMMENT ON COLUMN blocked_terms.term IS 'As a moderator wrote it.';
+
+COMMENT ON COLUMN blocked_terms.folded IS 'As it is compared (chat/moderation/terms.py): two that are the same here are one.';
+
+COMMENT ON COLUMN blocked_terms.hold IS 'Messages with it wait for a moderator; otherwise they are refused.';
+
+CREATE TABLE emotes (
+    emote_id uuid NOT NULL,
+    channel_id uuid NOT NULL,
+    name text NOT NULL,
+    state text DEFAULT 'storing'::text NOT NULL,
+    content_type text NOT NULL,
+    size_bytes integer NOT NULL,
+    width_px integer NOT NULL,
+    height_px integer NOT NULL,
+    animated boolean NOT NULL,
+    added_by uuid NOT NULL,
+    state_since timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT emotes_state_check CHECK ((state = ANY (ARRAY['storing'::text, 'ready'::text, 'removing'::text])))
+);
+
+COMMENT ON COLUMN emotes.state IS 'Its image is being stored, is there, or is to be removed: no image is without a row.';
+
+CREATE TABLE followers (
+    channel_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    followed_at timestamp with time zone,
+    left_at timestamp with time zone,
+    CONSTRAINT followers_check CHECK (((followed_at IS NOT NULL) OR (left_at IS NOT NULL)))
+);
+
+CREATE TABLE held_messages (
+    held_id uuid NOT NULL,
+    channel_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    username text NOT NULL,
+    send_id text NOT NULL,
+    kind text NOT NULL,
+    text text NOT NULL,
+    reply_to uuid,
+    term text NOT NULL,
+    held_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    decision text,
+    decided_by uuid,
+    decided_at timestamp with time zone,
+    CONSTRAINT held_messages_check CHECK (((decision IS NULL) = (decided_at IS NULL))),
+    CONSTRAINT held_messages_decision_check CHECK ((decision = ANY (ARRAY['approved'::text, 'denied'::text, 'expired'::text]))),
+    CONSTRAINT held_messages_kind_check CHECK ((kind = ANY (ARRAY['message'::text, 'action'::text])))
+);
+
 CREATE TABLE inbox (
     consumer text NOT NULL,
     event_id uuid NOT NULL,
@@ -131,6 +340,101 @@ CREATE TABLE inbox_default (
     consumer text NOT NULL,
     event_id uuid NOT NULL,
     processed_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE irc_passwords (
+    password_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    name text NOT NULL,
+    password_hash bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_used_at timestamp with time zone,
+    CONSTRAINT irc_passwords_password_hash_check CHECK ((octet_length(password_hash) = 32))
+);
+
+CREATE TABLE log_deletions (
+    deletion_id bigint NOT NULL,
+    channel_id uuid NOT NULL,
+    message_id uuid,
+    user_id uuid,
+    since timestamp with time zone NOT NULL,
+    before timestamp with time zone NOT NULL,
+    deleted_by uuid NOT NULL,
+    noted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    applied_at timestamp with time zone,
+    CONSTRAINT log_deletions_check CHECK (((message_id IS NULL) OR (user_id IS NULL)))
+);
+
+ALTER TABLE log_deletions ALTER COLUMN deletion_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME log_deletions_deletion_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE log_holds (
+    hold_id uuid NOT NULL,
+    channel_id uuid,
+    reason text NOT NULL,
+    placed_by text NOT NULL,
+    placed_at timestamp with time zone DEFAULT now() NOT NULL,
+    released_by text,
+    released_at timestamp with time zone,
+    CONSTRAINT log_holds_reason_check CHECK ((reason <> ''::text))
+);
+
+CREATE TABLE log_tails (
+    channel_id uuid NOT NULL,
+    epoch text NOT NULL,
+    last_offset bigint NOT NULL,
+    moved_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE messages (
+    channel_id uuid NOT NULL,
+    message_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    username text NOT NULL,
+    text text NOT NULL,
+    kind text NOT NULL,
+    particulars jsonb DEFAULT '{}'::jsonb NOT NULL,
+    epoch text NOT NULL,
+    "offset" bigint NOT NULL,
+    sent_at timestamp with time zone NOT NULL,
+    stream_id uuid,
+    deleted_at timestamp with time zone,
+    deleted_by uuid,
+    CONSTRAINT messages_check CHECK (((deleted_at IS NULL) OR (text = ''::text))),
+    CONSTRAINT messages_kind_check CHECK ((kind = ANY (ARRAY['message'::text, 'action'::text, 'announcement'::text, 'system'::text])))
+)
+PARTITION BY RANGE (message_id);
+
+CREATE TABLE messages_other_months (
+    channel_id uuid NOT NULL,
+    message_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    username text NOT NULL,
+    text text NOT NULL,
+    kind text NOT NULL,
+    particulars jsonb DEFAULT '{}'::jsonb NOT NULL,
+    epoch text NOT NULL,
+    "offset" bigint NOT NULL,
+    sent_at timestamp with time zone NOT NULL,
+    stream_id uuid,
+    deleted_at timestamp with time zone,
+    deleted_by uuid,
+    CONSTRAINT messages_check CHECK (((deleted_at IS NULL) OR (text = ''::text))),
+    CONSTRAINT messages_kind_check CHECK ((kind = ANY (ARRAY['message'::text, 'action'::text, 'announcement'::text, 'system'::text])))
+);
+
+CREATE TABLE moderators (
+    channel_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    added_by uuid NOT NULL,
+    added_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT streamers_are_not_their_moderators CHECK ((channel_id <> user_id))
 );
 
 CREATE TABLE outbox (
@@ -171,6 +475,63 @@ CREATE SEQUENCE outbox_id
     NO MAXVALUE
     CACHE 1;
 
+CREATE TABLE people (
+    user_id uuid NOT NULL,
+    username text NOT NULL,
+    registered_at timestamp with time zone
+);
+
+COMMENT ON COLUMN people.registered_at IS 'Unknown while only their token was seen.';
+
+CREATE TABLE pins (
+    channel_id uuid NOT NULL,
+    message_id uuid NOT NULL,
+    said jsonb NOT NULL,
+    pinned_by uuid NOT NULL,
+    pinned_at timestamp with time zone DEFAULT now() NOT NULL,
+    ends_at timestamp with time zone
+);
+
+COMMENT ON COLUMN pins.said IS 'The message as it was said (chat/entries.py).';
+
+CREATE TABLE poll_votes (
+    poll_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    option smallint NOT NULL,
+    voted_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE polls (
+    poll_id uuid NOT NULL,
+    channel_id uuid NOT NULL,
+    question text NOT NULL,
+    options text[] NOT NULL,
+    started_by uuid NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    told_at timestamp with time zone DEFAULT now() NOT NULL,
+    shown boolean DEFAULT true NOT NULL
+);
+
+COMMENT ON COLUMN polls.told_at IS 'When gateways were last told that there are new votes.';
+
+COMMENT ON COLUMN polls.shown IS 'Whether the room shows it: while it runs, and for seconds after its end.';
+
+CREATE TABLE replays (
+    stream_id uuid NOT NULL,
+    channel_id uuid NOT NULL,
+    started_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    duration_seconds double precision,
+    timeline jsonb DEFAULT '[]'::jsonb NOT NULL,
+    visibility text DEFAULT 'public'::text NOT NULL,
+    deleted boolean DEFAULT false NOT NULL,
+    clip_of uuid,
+    clip_from_seconds double precision,
+    CONSTRAINT replays_visibility_check CHECK ((visibility = ANY (ARRAY['public'::text, 'unlisted'::text, 'private'::text])))
+);
+
 CREATE TABLE rooms (
     channel_id uuid NOT NULL,
     channel_name text,
@@ -182,13 +543,65 @@ CASE
     WHEN (ended_at IS NULL) THEN stream_id
     ELSE NULL::uuid
 END) STORED,
+    version bigint DEFAULT 0 NOT NULL,
+    rules jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT rooms_check CHECK (((stream_id IS NULL) = (started_at IS NULL))),
     CONSTRAINT rooms_check1 CHECK (((ended_at IS NULL) OR (stream_id IS NOT NULL)))
 );
 
+COMMENT ON COLUMN rooms.rules IS 'What differs from the defaults of chat/rules.py.';
+
+CREATE TABLE subscribers (
+    channel_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    subscribed_until timestamp with time zone NOT NULL
+);
+
+CREATE TABLE untold_entries (
+    entry_id uuid NOT NULL,
+    channel_id uuid NOT NULL,
+    message_id text NOT NULL,
+    body text NOT NULL,
+    spooled boolean NOT NULL,
+    noted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+COMMENT ON COLUMN untold_entries.message_id IS 'Under which it is published: the same again is published once.';
+
+ALTER TABLE ONLY audit_log ATTACH PARTITION audit_log_other_months DEFAULT;
+
 ALTER TABLE ONLY inbox ATTACH PARTITION inbox_default DEFAULT;
 
+ALTER TABLE ONLY messages ATTACH PARTITION messages_other_months DEFAULT;
+
 ALTER TABLE ONLY outbox ATTACH PARTITION outbox_default DEFAULT;
+
+ALTER TABLE ONLY audit_log
+    ADD CONSTRAINT audit_log_pkey PRIMARY KEY (channel_id, audit_id);
+
+ALTER TABLE ONLY audit_log_other_months
+    ADD CONSTRAINT audit_log_other_months_pkey PRIMARY KEY (channel_id, audit_id);
+
+ALTER TABLE ONLY bans
+    ADD CONSTRAINT bans_pkey PRIMARY KEY (channel_id, user_id);
+
+ALTER TABLE ONLY blocked_terms
+    ADD CONSTRAINT blocked_terms_channel_id_folded_key UNIQUE (channel_id, folded);
+
+ALTER TABLE ONLY blocked_terms
+    ADD CONSTRAINT blocked_terms_pkey PRIMARY KEY (term_id);
+
+ALTER TABLE ONLY emotes
+    ADD CONSTRAINT emotes_pkey PRIMARY KEY (emote_id);
+
+ALTER TABLE ONLY followers
+    ADD CONSTRAINT followers_pkey PRIMARY KEY (channel_id, user_id);
+
+ALTER TABLE ONLY held_messages
+    ADD CONSTRAINT held_messages_channel_id_user_id_send_id_key UNIQUE (channel_id, user_id, send_id);
+
+ALTER TABLE ONLY held_messages
+    ADD CONSTRAINT held_messages_pkey PRIMARY KEY (held_id);
 
 ALTER TABLE ONLY inbox
     ADD CONSTRAINT inbox_pkey PRIMARY KEY (consumer, event_id);
@@ -196,16 +609,143 @@ ALTER TABLE ONLY inbox
 ALTER TABLE ONLY inbox_default
     ADD CONSTRAINT inbox_default_pkey PRIMARY KEY (consumer, event_id);
 
+ALTER TABLE ONLY irc_passwords
+    ADD CONSTRAINT irc_passwords_pkey PRIMARY KEY (password_id);
+
+ALTER TABLE ONLY log_deletions
+    ADD CONSTRAINT log_deletions_pkey PRIMARY KEY (deletion_id);
+
+ALTER TABLE ONLY log_holds
+    ADD CONSTRAINT log_holds_pkey PRIMARY KEY (hold_id);
+
+ALTER TABLE ONLY log_tails
+    ADD CONSTRAINT log_tails_pkey PRIMARY KEY (channel_id, epoch);
+
+ALTER TABLE ONLY messages
+    ADD CONSTRAINT messages_pkey PRIMARY KEY (channel_id, message_id);
+
+ALTER TABLE ONLY messages_other_months
+    ADD CONSTRAINT messages_other_months_pkey PRIMARY KEY (channel_id, message_id);
+
+ALTER TABLE ONLY moderators
+    ADD CONSTRAINT moderators_pkey PRIMARY KEY (channel_id, user_id);
+
 ALTER TABLE ONLY outbox_cursor
     ADD CONSTRAINT outbox_cursor_pkey PRIMARY KEY (single);
 
+ALTER TABLE ONLY people
+    ADD CONSTRAINT people_pkey PRIMARY KEY (user_id);
+
+ALTER TABLE ONLY pins
+    ADD CONSTRAINT pins_pkey PRIMARY KEY (channel_id);
+
+ALTER TABLE ONLY poll_votes
+    ADD CONSTRAINT poll_votes_pkey PRIMARY KEY (poll_id, user_id);
+
+ALTER TABLE ONLY polls
+    ADD CONSTRAINT polls_pkey PRIMARY KEY (poll_id);
+
+ALTER TABLE ONLY replays
+    ADD CONSTRAINT replays_pkey PRIMARY KEY (stream_id);
+
 ALTER TABLE ONLY rooms
     ADD CONSTRAINT rooms_pkey PRIMARY KEY (channel_id);
+
+ALTER TABLE ONLY subscribers
+    ADD CONSTRAINT subscribers_pkey PRIMARY KEY (channel_id, user_id);
+
+ALTER TABLE ONLY untold_entries
+    ADD CONSTRAINT untold_entries_pkey PRIMARY KEY (entry_id);
+
+CREATE INDEX bans_newest_first ON bans USING btree (channel_id, banned_at DESC, user_id DESC);
+
+CREATE INDEX bans_that_end ON bans USING btree (until) WHERE (until IS NOT NULL);
+
+CREATE INDEX emotes_by_channel ON emotes USING btree (channel_id);
+
+CREATE UNIQUE INDEX emotes_by_name ON emotes USING btree (channel_id, name) WHERE (state = 'ready'::text);
+
+CREATE INDEX emotes_unsettled ON emotes USING btree (state_since) WHERE (state <> 'ready'::text);
+
+CREATE INDEX followers_left ON followers USING btree (left_at) WHERE (left_at IS NOT NULL);
+
+CREATE INDEX held_decided ON held_messages USING btree (decided_at) WHERE (decision IS NOT NULL);
+
+CREATE INDEX held_that_expire ON held_messages USING btree (expires_at) WHERE (decision IS NULL);
+
+CREATE INDEX held_waiting ON held_messages USING btree (channel_id, held_id) WHERE (decision IS NULL);
+
+CREATE UNIQUE INDEX irc_passwords_hash ON irc_passwords USING btree (password_hash);
+
+CREATE INDEX irc_passwords_user_id ON irc_passwords USING btree (user_id, password_id);
+
+CREATE INDEX log_deletions_of ON log_deletions USING btree (channel_id, noted_at);
+
+CREATE INDEX log_deletions_open ON log_deletions USING btree (channel_id, deletion_id) WHERE (applied_at IS NULL);
+
+CREATE INDEX messages_by_person ON ONLY messages USING btree (channel_id, user_id, message_id DESC);
+
+CREATE INDEX messages_by_words ON ONLY messages USING gin (((to_tsvector('simple'::regconfig, text) || array_to_tsvector(ARRAY[('#'::text || (channel_id)::text)])))) WHERE (deleted_at IS NULL);
+
+CREATE INDEX messages_other_months_channel_id_user_id_message_id_idx ON messages_other_months USING btree (channel_id, user_id, message_id DESC);
+
+CREATE INDEX messages_other_months_expr_idx ON messages_other_months USING gin (((to_tsvector('simple'::regconfig, text) || array_to_tsvector(ARRAY[('#'::text || (channel_id)::text)])))) WHERE (deleted_at IS NULL);
 
 CREATE INDEX outbox_order ON ONLY outbox USING btree (id);
 
 CREATE INDEX outbox_default_id_idx ON outbox_default USING btree (id);
 
+CREATE INDEX people_by_name ON people USING btree (username, user_id DESC);
+
+CREATE INDEX pins_that_end ON pins USING btree (ends_at) WHERE (ends_at IS NOT NULL);
+
+CREATE INDEX poll_votes_newest ON poll_votes USING btree (poll_id, voted_at DESC);
+
+CREATE INDEX polls_by_channel ON polls USING btree (channel_id, poll_id DESC);
+
+CREATE UNIQUE INDEX polls_running ON polls USING btree (channel_id) WHERE (ended_at IS NULL);
+
+CREATE INDEX polls_shown ON polls USING btree (channel_id, poll_id DESC) WHERE shown;
+
+CREATE INDEX rooms_by_name ON rooms USING btree (channel_name, channel_id DESC);
+
+CREATE INDEX untold_by_age ON untold_entries USING btree (noted_at);
+
+ALTER INDEX audit_log_pkey ATTACH PARTITION audit_log_other_months_pkey;
+
 ALTER INDEX inbox_pkey ATTACH PARTITION inbox_default_pkey;
 
+ALTER INDEX messages_by_person ATTACH PARTITION messages_other_months_channel_id_user_id_message_id_idx;
+
+ALTER INDEX messages_by_words ATTACH PARTITION messages_other_months_expr_idx;
+
+ALTER INDEX messages_pkey ATTACH PARTITION messages_other_months_pkey;
+
 ALTER INDEX outbox_order ATTACH PARTITION outbox_default_id_idx;
+
+ALTER TABLE ONLY bans
+    ADD CONSTRAINT bans_channel_id_fkey FOREIGN KEY (channel_id) REFERENCES rooms(channel_id);
+
+ALTER TABLE ONLY blocked_terms
+    ADD CONSTRAINT blocked_terms_channel_id_fkey FOREIGN KEY (channel_id) REFERENCES rooms(channel_id);
+
+ALTER TABLE ONLY emotes
+    ADD CONSTRAINT emotes_channel_id_fkey FOREIGN KEY (channel_id) REFERENCES rooms(channel_id);
+
+ALTER TABLE ONLY held_messages
+    ADD CONSTRAINT held_messages_channel_id_fkey FOREIGN KEY (channel_id) REFERENCES rooms(channel_id);
+
+ALTER TABLE ONLY irc_passwords
+    ADD CONSTRAINT irc_passwords_user_id_fkey FOREIGN KEY (user_id) REFERENCES people(user_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY moderators
+    ADD CONSTRAINT moderators_channel_id_fkey FOREIGN KEY (channel_id) REFERENCES rooms(channel_id);
+
+ALTER TABLE ONLY pins
+    ADD CONSTRAINT pins_channel_id_fkey FOREIGN KEY (channel_id) REFERENCES rooms(channel_id);
+
+ALTER TABLE ONLY poll_votes
+    ADD CONSTRAINT poll_votes_poll_id_fkey FOREIGN KEY (poll_id) REFERENCES polls(poll_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY polls
+    ADD CONSTRAINT polls_channel_id_fkey FOREIGN KEY (channel_id) REFERENCES rooms(channel_id);
