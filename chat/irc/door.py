@@ -25,6 +25,7 @@ SUBPROTOCOL = "irc"
 SOCKET_SILENT_SECONDS = 240.0
 """WebSockets have pings of their own; this one is for bots that reconnect when the server says nothing for long."""
 DRAIN_STEP_SECONDS = 0.05
+DRAIN_SHARE_OF_GRACE = 0.4
 GOODBYE_SECONDS = 2.0
 
 
@@ -94,18 +95,25 @@ class IrcDoor:
         await self._serve(connection, wire)
 
     async def drain(self) -> None:
-        """Ask every client to reconnect, spread so that the other gateways are not stormed."""
+        """Ask every client to reconnect, spread so that the other gateways are not stormed, and see them off.
+
+        Once more does nothing: it is called when the process is asked to stop, and when its ports have closed.
+        """
         self.draining = True
         leaving = list(self._connections)
-        random.shuffle(leaving)
-        seconds = min(self._settings.chat_drain_seconds, self._settings.stop_grace_seconds / 2)
-        log.info("irc_draining", connections=len(leaving), seconds=seconds)
         if not leaving:
             return
+        random.shuffle(leaving)
+        seconds = min(self._settings.chat_drain_seconds, self._settings.stop_grace_seconds * DRAIN_SHARE_OF_GRACE)
+        log.info("irc_draining", connections=len(leaving), seconds=seconds)
         steps = max(1, int(seconds / DRAIN_STEP_SECONDS))
         for step in range(steps):
             for connection in leaving[step::steps]:
                 connection.end(endings.DRAINING)
+            await asyncio.sleep(DRAIN_STEP_SECONDS)
+        for _ in range(int(GOODBYE_SECONDS / DRAIN_STEP_SECONDS)):
+            if not self._connections:
+                break
             await asyncio.sleep(DRAIN_STEP_SECONDS)
 
     def _guard(self, transport: asyncio.Transport) -> FrameGuard:

@@ -90,7 +90,7 @@ class IrcListener:
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str) -> None:
         if self._door.draining:
-            return
+            raise TooManyConnections("this gateway is going away", retry_after_seconds=1)
         transport = cast("asyncio.Transport", writer.transport)  # it reads, too
         member = Member(None, transport, backlog_bytes_max=self._settings.chat_backlog_bytes_max)
         member.limit_send_buffer(self._settings.chat_send_buffer_bytes)

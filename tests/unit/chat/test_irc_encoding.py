@@ -99,6 +99,11 @@ def test_announcements_and_what_the_system_says() -> None:
             Cleared(cleared_at=NOON, user_id=BOB, username="bob", seconds=0),
             f"@room-id={ROOM};tmi-sent-ts=1767355200250;target-user-id={BOB} :tmi.twitch.tv CLEARCHAT #ann :bob",
         ),
+        (
+            Cleared(cleared_at=NOON, user_id=BOB, username="bob"),
+            f"@ban-duration=1;room-id={ROOM};tmi-sent-ts=1767355200250;target-user-id={BOB}"
+            " :tmi.twitch.tv CLEARCHAT #ann :bob",
+        ),
     ],
 )
 def test_cleared_rooms_timeouts_and_bans(cleared: Cleared, expected: str) -> None:
