@@ -1,9 +1,11 @@
 """What a recording shows when, over interruptions, lost segments and clocks that drift."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from archive.ladder.ladder import SourceSegment
 from archive.publishing.timeline import ANCHORS_MAX, find_timeline
+from events import TimelineAnchor
 
 START = datetime(2026, 5, 4, 18, 0, tzinfo=UTC)
 
@@ -16,7 +18,7 @@ def ends(*seconds: float) -> dict[int, datetime]:
     return {number: START + timedelta(seconds=after) for number, after in enumerate(seconds)}
 
 
-def shown(made: list) -> list[tuple[float, float]]:  # type: ignore[type-arg]  # anchors
+def shown(made: Sequence[TimelineAnchor]) -> list[tuple[float, float]]:
     return [(anchor.at_seconds, (anchor.at - START).total_seconds()) for anchor in made]
 
 
