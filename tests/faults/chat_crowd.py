@@ -21,6 +21,8 @@ from tests.integration.chat.wire import handshake
 
 RECONNECT_SECONDS_MAX = 1.0
 ANSWER_SECONDS = 5.0
+ARRIVALS_AT_ONCE, ARRIVAL_PAUSE_SECONDS = 100, 0.05
+GATHER_SECONDS_MAX = 180.0
 REPEAT_SECONDS = 0.3
 DEAF_RECEIVE_BYTES = 4_096
 PADDING_CHARACTERS = 300
@@ -73,9 +75,11 @@ class Crowd:
         """Have everybody join; the speakers are those with tokens."""
         self.readers = [Reader(self, deaf=number < deaf) for number in range(readers)]
         self.speakers = [Speaker(self, token, f"s{number}") for number, token in enumerate(tokens)]
-        for client in [*self.readers, *self.speakers]:
+        for number, client in enumerate([*self.readers, *self.speakers]):
             self.start(client.stay())
-        await self.until(lambda: all(client.joined for client in [*self.readers, *self.speakers]), 60)
+            if number % ARRIVALS_AT_ONCE == 0:
+                await asyncio.sleep(ARRIVAL_PAUSE_SECONDS)
+        await self.until(lambda: all(client.joined for client in [*self.readers, *self.speakers]), GATHER_SECONDS_MAX)
 
     async def speak(self, seconds: float, pause_seconds: float) -> None:
         """All speakers talk for so long, each with pauses, and then until what they have said is acknowledged."""

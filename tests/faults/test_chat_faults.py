@@ -133,7 +133,7 @@ def site(postgres_dsn: str, migrated_template: str, tmp_path_factory: pytest.Tem
                 "LIVESTREAM_JWKS_URL": keys,
                 "LIVESTREAM_PUBLIC_URL": "http://edge.test",
                 "LIVESTREAM_CHAT_MESSAGES_PER_MINUTE": "6000",
-                "LIVESTREAM_CHAT_CONNECTIONS_PER_ADDRESS_MAX": "10000",
+                "LIVESTREAM_CHAT_CONNECTIONS_PER_ADDRESS_MAX": "12000",
                 "LIVESTREAM_CHAT_BACKLOG_BYTES_MAX": str(BACKLOG_BYTES),
                 "LIVESTREAM_CHAT_SEND_BUFFER_BYTES": str(SEND_BUFFER_BYTES),
             }
@@ -304,7 +304,7 @@ def test_a_tenth_that_never_reads_costs_the_others_little(site: Site, size: Size
 
 def test_idle_readers_cost_little_and_hear_at_once(site: Site, fault_plan: FaultPlan, size: Size) -> None:
     """Anonymous ones in a quiet room: their memory is bounded and given back, and one message reaches all of them."""
-    idle = 300 if size is SAMPLE else 9_000
+    idle = 300 if size is SAMPLE else 10_000
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         grown, seconds = runner.run(_idle(site, Size(idle, 0, 0), random.Random(fault_plan.seed)))
     told = f"{idle} idle: {grown / idle * GATEWAYS / 1024:.1f} KiB a socket, all told after {seconds:.2f} s"

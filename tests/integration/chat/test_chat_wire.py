@@ -308,14 +308,27 @@ async def test_a_client_without_pongs_is_dropped_and_one_with_them_stays(scene: 
 
 
 async def test_a_client_that_neither_reads_nor_answers_leaves_nothing_behind(scene: Scene) -> None:
-    """Its unsent bytes must not hold its socket open."""
-    stalled = await scene.joined()
+    """Its unsent bytes must not hold its socket open: more than the kernel takes, less than makes it slow."""
+    stalled = await RawClient.open(scene.gateway.port, receive_bytes=4_096)
+    stalled.send(handshake())
+    assert await stalled.read_head() == 101
+    await stalled.join(scene.gateway.room)
     stalled.stop_reading()
-    frame = client_frame(json.dumps({"type": "send", "id": "a" * 64, "text": "x" * 500}))
-    stalled.send(frame * 5)
+    scene.bystander_may_see_messages()
+    await asyncio.gather(*(_ten_long_messages(scene, number) for number in range(12)))
     local = stalled.writer.get_extra_info("sockname")[1]
+    assert local in established_peers(scene.gateway.port)
     await eventually(lambda: local not in established_peers(scene.gateway.port))
     await stalled.end()
+
+
+async def _ten_long_messages(scene: Scene, number: int) -> None:
+    client = await scene.joined(Person(f"talker{number}"))
+    for message in range(10):
+        text = json.dumps({"type": "send", "id": f"m{message}", "text": "\U0001f600" * 500}, ensure_ascii=False)
+        client.send(client_frame(text))
+        await client.until("accepted")
+    await client.end()
 
 
 def established_peers(port: int) -> set[int]:

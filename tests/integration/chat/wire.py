@@ -178,9 +178,14 @@ class RawClient:
         return client
 
     @classmethod
-    async def open(cls, port: int) -> "RawClient":
-        """Only TCP."""
-        return cls(*await asyncio.open_connection("127.0.0.1", port))
+    async def open(cls, port: int, *, receive_bytes: int | None = None) -> "RawClient":
+        """Only TCP; the kernel may be told to hold little of what comes in."""
+        connection = socket.socket()
+        connection.setblocking(False)
+        if receive_bytes is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+        return cls(*await asyncio.open_connection(sock=connection))
 
     async def read_head(self) -> int:
         """The status of the answer to the upgrade; 0 if the connection ended instead."""
