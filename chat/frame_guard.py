@@ -30,6 +30,8 @@ _SHORTEST = {126: 126, 127: 65_536}
 class Pace:
     """A bucket of frames that fills steadily: `take` is false when the client has used it up."""
 
+    __slots__ = ("_at", "_burst", "_clock", "_left", "_per_second")  # one for each connection
+
     def __init__(self, per_second: float, clock: Callable[[], float], *, burst_seconds: float = BURST_SECONDS) -> None:
         self._per_second = per_second
         self._burst = max(1.0, per_second * burst_seconds)
@@ -50,6 +52,19 @@ class Pace:
 
 class FrameScan:
     """Follows the frame headers in a client's bytes, in whatever pieces they come."""
+
+    __slots__ = (
+        "_code",
+        "_code_left",
+        "_code_mask",
+        "_header",
+        "_header_bytes",
+        "_message_bytes",
+        "_message_bytes_max",
+        "_pace",
+        "_payload_left",
+        "broken",
+    )
 
     def __init__(self, message_bytes_max: int, pace: Pace) -> None:
         self._message_bytes_max = message_bytes_max
@@ -145,6 +160,8 @@ class FrameGuard(asyncio.Protocol):
     Put it in place before the upgrade is answered: until then a client may send no frame (RFC 6455 section 4.1), and
     what one sends nevertheless is not watched.
     """
+
+    __slots__ = ("_inner", "_report", "_scan", "_stopped", "_transport")
 
     def __init__(self, transport: asyncio.Transport, scan: FrameScan) -> None:
         self._transport = transport

@@ -2,9 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 
 # version 00 exactly; later versions may append fields after the flags (https://www.w3.org/TR/trace-context/#versioning)
@@ -12,7 +10,7 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})(
 _TRACEPARENT_CHARACTERS_MAX = 128
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Trace:
     """Where we are: the journey (`trace_id`, 32 hex digits) and our own step of it (`span_id`, 16)."""
 
@@ -34,15 +32,30 @@ def current_trace() -> Trace | None:
     return _current.get()
 
 
-@contextmanager
-def trace_scope(traceparent: str | None = None) -> Iterator[Trace]:
+class TraceScope:
+    """Makes a trace the current one, for the length of a `with`.
+
+    A class and no generator, because there is one for each open WebSocket: 60 bytes instead of 600.
+    """
+
+    __slots__ = ("_token", "_trace")
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._token: Token[Trace | None] | None = None
+
+    def __enter__(self) -> Trace:
+        self._token = _current.set(self._trace)
+        return self._trace
+
+    def __exit__(self, *_: object) -> None:
+        if self._token is not None:
+            _current.reset(self._token)
+
+
+def trace_scope(traceparent: str | None = None) -> TraceScope:
     """Continue the trace of `traceparent` with a span of our own; None or a malformed value starts a new trace."""
-    trace = _continued(traceparent) or Trace(secrets.token_hex(16), secrets.token_hex(8))
-    token = _current.set(trace)
-    try:
-        yield trace
-    finally:
-        _current.reset(token)
+    return TraceScope(_continued(traceparent) or Trace(secrets.token_hex(16), secrets.token_hex(8)))
 
 
 def _continued(traceparent: str | None) -> Trace | None:
