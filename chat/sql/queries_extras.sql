@@ -126,13 +126,13 @@ RETURNING poll_id;
 -- name: find_poll(channel_id, poll_id)^
 -- A poll with its votes.
 SELECT p.poll_id, p.question, p.options, p.started_at, p.ends_at, p.ended_at IS NOT NULL OR p.ends_at <= now() AS ended,
-    ARRAY(
+    coalesce(p.result, ARRAY(
         SELECT count(v.user_id)
         FROM generate_subscripts(p.options, 1) AS o(number)
         LEFT JOIN poll_votes v ON v.poll_id = p.poll_id AND v.option = o.number - 1
         GROUP BY o.number
         ORDER BY o.number
-    ) AS votes
+    )) AS votes
 FROM polls p
 WHERE p.poll_id = :poll_id AND p.channel_id = :channel_id;
 
@@ -143,27 +143,33 @@ SELECT option FROM poll_votes WHERE poll_id = :poll_id AND user_id = :user_id;
 -- name: list_polls(channel_id, before, rows_max)
 -- A room's polls with their votes, newest first.
 SELECT p.poll_id, p.question, p.options, p.started_at, p.ends_at, p.ended_at IS NOT NULL OR p.ends_at <= now() AS ended,
-    ARRAY(
+    coalesce(p.result, ARRAY(
         SELECT count(v.user_id)
         FROM generate_subscripts(p.options, 1) AS o(number)
         LEFT JOIN poll_votes v ON v.poll_id = p.poll_id AND v.option = o.number - 1
         GROUP BY o.number
         ORDER BY o.number
-    ) AS votes
+    )) AS votes
 FROM polls p
 WHERE p.channel_id = :channel_id AND p.poll_id < :before
 ORDER BY p.poll_id DESC
 LIMIT :rows_max;
 
 -- name: pass_deadlines(shown_seconds, told_seconds, overlap_seconds)
--- What happens by the clock: polls end, ended ones are shown no more, new votes are told of, pins end. Answers the rooms
--- that changed. Of several processes that look at once, one finds each change. A vote may have been cast before the last
+-- What happens by the clock: polls end, ended ones are counted and shown no more, new votes are told of, pins end.
+-- Answers the rooms that changed. Of several processes that look at once, one finds each change. A vote may have been cast before the last
 -- telling and be committed after it, so votes of a little before that are told of again.
 WITH ended AS (
     UPDATE polls SET ended_at = ends_at WHERE ended_at IS NULL AND ends_at <= now()
     RETURNING channel_id
 ), hidden AS (
-    UPDATE polls SET shown = false
+    UPDATE polls SET shown = false, result = ARRAY(
+        SELECT count(v.user_id)
+        FROM generate_subscripts(polls.options, 1) AS o(number)
+        LEFT JOIN poll_votes v ON v.poll_id = polls.poll_id AND v.option = o.number - 1
+        GROUP BY o.number
+        ORDER BY o.number
+    )
     WHERE shown AND ended_at IS NOT NULL AND ended_at <= now() - make_interval(secs => :shown_seconds)
     RETURNING channel_id
 ), told AS (

@@ -511,12 +511,16 @@ CREATE TABLE polls (
     ends_at timestamp with time zone NOT NULL,
     ended_at timestamp with time zone,
     told_at timestamp with time zone DEFAULT now() NOT NULL,
-    shown boolean DEFAULT true NOT NULL
+    shown boolean DEFAULT true NOT NULL,
+    result bigint[],
+    CONSTRAINT polls_check CHECK ((shown OR (result IS NOT NULL)))
 );
 
 COMMENT ON COLUMN polls.told_at IS 'When gateways were last told that there are new votes.';
 
 COMMENT ON COLUMN polls.shown IS 'Whether the room shows it: while it runs, and for seconds after its end.';
+
+COMMENT ON COLUMN polls.result IS 'Votes for each option, counted once when it is shown no more.';
 
 CREATE TABLE replays (
     stream_id uuid NOT NULL,

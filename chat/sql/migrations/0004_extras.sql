@@ -43,10 +43,13 @@ CREATE TABLE polls (
     ends_at    timestamptz NOT NULL,
     ended_at   timestamptz,
     told_at    timestamptz NOT NULL DEFAULT now(),
-    shown      boolean NOT NULL DEFAULT true
+    shown      boolean NOT NULL DEFAULT true,
+    result     bigint[],
+    CHECK (shown OR result IS NOT NULL)
 );
 COMMENT ON COLUMN polls.told_at IS 'When gateways were last told that there are new votes.';
 COMMENT ON COLUMN polls.shown IS 'Whether the room shows it: while it runs, and for seconds after its end.';
+COMMENT ON COLUMN polls.result IS 'Votes for each option, counted once when it is shown no more.';
 -- serves: start_poll, pass_deadlines. One poll runs at a time.
 CREATE UNIQUE INDEX polls_running ON polls (channel_id) WHERE ended_at IS NULL;
 -- serves: find_room, pass_deadlines

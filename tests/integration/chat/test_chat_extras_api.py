@@ -251,6 +251,8 @@ async def test_one_poll_runs_at_a_time_and_the_next_may_follow_its_end_at_once(w
 async def test_a_poll_ends_and_goes_by_the_clock_of_the_database_alone(world: World) -> None:
     poll = (await world.client.post(f"{world.path}/polls", token=token_of(world.owner), json=POLL)).body
     assert await world.deadlines.look() == 0
+    votes = f"{world.path}/polls/{poll['poll_id']}/votes"
+    assert (await world.client.put(votes, token=token_of(world.viewer), json={"option": 1})).status == 204
     await world.pool.execute("UPDATE polls SET ends_at = now()")
     assert await world.deadlines.look() == 1
     shown = (await world.facts()).poll
@@ -259,7 +261,10 @@ async def test_a_poll_ends_and_goes_by_the_clock_of_the_database_alone(world: Wo
     await world.pool.execute("UPDATE polls SET ended_at = now() - interval '15 s'")
     assert await world.deadlines.look() == 1
     assert (await world.facts()).poll is None
-    assert (await world.client.get(f"{world.path}/polls")).body["items"][0]["poll_id"] == poll["poll_id"]
+    (kept,) = (await world.client.get(f"{world.path}/polls")).body["items"]
+    assert kept["poll_id"] == poll["poll_id"]
+    assert [option["votes"] for option in kept["options"]] == [0, 1, 0]
+    assert await world.pool.fetchval("SELECT result FROM polls") == [0, 1, 0]
 
 
 async def test_however_many_vote_rooms_are_told_once_a_second_and_of_all(world: World) -> None:
