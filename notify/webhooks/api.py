@@ -16,7 +16,7 @@ from notify.webhooks.errors import (
     WebhookNotFound,
     WebhooksOff,
 )
-from notify.webhooks.payloads import EVENT_PATTERNS
+from notify.webhooks.payloads import EVENT_PATTERNS, USUAL_PATTERNS
 from notify.webhooks.presets import PRESET_EVENTS, Preset
 from notify.webhooks.urls import EndpointUrl, UrlWrong, parse_url
 from notify.webhooks.webhooks import Webhooks
@@ -72,7 +72,7 @@ class NewWebhook(_Body):
 
     url: Url = Field(description=URL_IS)
     events: Events | None = Field(
-        default=None, description=f"{EVENTS_ARE} Default: all; with a preset those that it announces."
+        default=None, description=f"{EVENTS_ARE} Default: all but chat; with a preset those that it announces."
     )
     description: Description = Field(default="", description="Your own words.")
     preset: PresetName | None = Field(
@@ -156,7 +156,7 @@ class WebhooksApi:
         preset = Preset(body.preset) if body.preset else None
         if preset is Preset.MATRIX and body.authorization is None:
             raise _wrong("authorization", "Matrix wants an access token: Bearer <access token>")
-        events = body.events or (list(PRESET_EVENTS) if preset else [one for one in EVENT_PATTERNS if "*" in one])
+        events = body.events or (list(PRESET_EVENTS) if preset else list(USUAL_PATTERNS))
         wanted = NewEndpoint(
             url=await self._checked(body.url, preset),
             events=_suitable(events, preset),

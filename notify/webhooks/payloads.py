@@ -65,6 +65,11 @@ EVENT_PATTERNS: Sequence[str] = tuple(
 )
 """Everything that may be asked for."""
 
+USUAL_PATTERNS: Sequence[str] = tuple(
+    pattern for pattern in EVENT_PATTERNS if "*" in pattern and pattern not in patterns_of(ChatMessageSent.type)
+)
+"""What an endpoint gets that asks for nothing itself: all but chat, of which there may be hundreds a second."""
+
 
 def event_body(envelope: Envelope[ChannelEvent]) -> str:
     """What is posted of an event. The data are the event's own fields (docs/events.md)."""

@@ -12,7 +12,7 @@ from aiohttp import web
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from eventbus.bus_memory import MemoryBus
-from events import Envelope, FollowCreated, RecordingPublished
+from events import ChatMessageSent, Envelope, FollowCreated, RecordingPublished, SaidAs
 from notify.webhooks.channel import SCHEDULE
 from notify.webhooks.sweeper import WebhookLogSweeper
 from runtime.ids import uuid7
@@ -356,3 +356,34 @@ async def test_what_was_kept_for_long_enough_is_forgotten_in_batches(
         str(one) for one in reversed(message_ids[3:])
     ]
     assert await pool.fetchval("SELECT count(*) FROM webhook_attempts") == 2
+
+
+def chatted(channel: Person, text: str) -> ChatMessageSent:
+    return ChatMessageSent(
+        channel_id=channel.user_id,
+        message_id=uuid7(),
+        user_id=EVE.user_id,
+        username="eve",
+        text=text,
+        kind=SaidAs.MESSAGE,
+        sent_at=datetime.now(UTC),
+        offset=1,
+        epoch="e",
+        stream_id=None,
+    )
+
+
+async def test_chat_is_heard_by_those_who_asked_for_it_alone(webhooks: Webhooks, sink: Sink) -> None:
+    await webhooks.create(ADA, f"{sink.url}/200/bot", events=["chat-message.sent"])
+    await webhooks.create(ADA, f"{sink.url}/200/other", events=["stream.*"])
+    await webhooks.create(ADA, f"{sink.url}/200/usual")
+    await webhooks.create(EVE, f"{sink.url}/200/eve", events=["chat-message.*"])
+    await webhooks.say(chatted(ADA, "!dice"), started(ADA))
+    await sink.wait_for(3)
+    posts = {post.path: json.loads(post.body) for post in sink.posts}
+    assert {path: body["type"] for path, body in posts.items()} == {
+        "/200/bot": "chat-message.sent",
+        "/200/other": "stream.started",
+        "/200/usual": "stream.started",
+    }
+    assert posts["/200/bot"]["data"]["text"] == "!dice"
