@@ -304,6 +304,10 @@ class Room:
             for lane in self._lanes:
                 lane.redact(redactions)
             self._recent = deque(((at, redactions.apply(told)) for at, told in self._recent), self._recent.maxlen)
+            # Whose messages are gone has mostly been silenced. A signal could be lost; the entry cannot.
+            for user in redactions.cleared_users:
+                for seat in list(self._seats_of.get(UUID(user), ())):
+                    seat.touched()
         for lane in self._lanes:
             lane.wait(entry)
 

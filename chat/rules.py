@@ -1,5 +1,6 @@
 """What a room allows: the streamer's and moderators' settings of one room, stored as one JSON object."""
 
+import json
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -54,3 +55,9 @@ class Rules(BaseModel):
 
 OPEN = Rules()
 """What a room allows before anybody has said anything else."""
+
+
+def read_rules(text: str) -> Rules:
+    """Rules as they are stored; one that only a newer version knows is passed over, as while gateways are replaced."""
+    stored = json.loads(text)
+    return Rules.model_validate_json(json.dumps({name: stored[name] for name in stored.keys() & Rules.model_fields}))

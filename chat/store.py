@@ -10,7 +10,7 @@ from asyncpg import Record
 from chat.emotes.urls import emote_url
 from chat.entries import Said
 from chat.facts import BlockedTerm, PollOption, PollView, RoomFacts
-from chat.rules import Rules
+from chat.rules import read_rules
 from runtime.postgres import Connection, Pool, load_queries
 
 QUERIES = load_queries("chat")
@@ -26,7 +26,7 @@ async def find_facts(pool: Pool, channel_id: UUID) -> RoomFacts | None:
         channel_name=row["channel_name"],
         live_stream_id=row["live_stream_id"],
         version=row["version"],
-        rules=Rules.model_validate_json(row["rules"]),
+        rules=read_rules(row["rules"]),
         pinned=None if row["pinned"] is None else Said.model_validate_json(row["pinned"]),
         poll=None if row["poll_id"] is None else poll_view(row),
         emotes={name: emote_url(emote_id) for name, emote_id in json.loads(row["emotes"] or "{}").items()},

@@ -20,7 +20,7 @@ from chat.moderation.audit import Target
 from chat.moderation.telling import Telling
 from chat.pins import unpin_gone
 from chat.problems import AlreadyModerates, NotTheStreamer, NotToBeModerated, TooManyModerators
-from chat.rules import Rules
+from chat.rules import Rules, read_rules
 from chat.signals import HeldTouched, RoomTouched, Signals, StandingTouched
 from eventbus.outbox import Outbox, Transaction
 from runtime.postgres import Connection, load_queries
@@ -117,9 +117,9 @@ class Moderation:
                 connection, channel_id=channel_id, user_id=user_id, decided_by=caller.user_id
             ):
                 transaction.after_commit(lambda: self._signals.touch(channel_id, HeldTouched()))
+            # The entry also has gateways look up what that person may do now.
             cleared = Cleared(user_id=user_id, username=name, seconds=seconds or 0, cleared_at=now)
             untold = await self._telling.note(connection, channel_id, to_body(cleared))
-            transaction.after_commit(lambda: self._signals.touch(channel_id, StandingTouched(user_id=user_id)))
         await self._telling.tell(untold)
         metrics.moderated.labels(action).inc()
         until: datetime | None = row["until"]
@@ -183,7 +183,7 @@ class Moderation:
         async with self._outbox.transaction() as transaction:
             connection = transaction.connection
             rank = await access.require(connection, channel_id, caller)
-            before = Rules.model_validate_json(await QUERIES.lock_rules(connection, channel_id=channel_id))
+            before = read_rules(await QUERIES.lock_rules(connection, channel_id=channel_id))
             rules = Rules.model_validate({**before.model_dump(), **changes})
             changed = {name: value for name, value in rules.model_dump().items() if value != getattr(before, name)}
             if not changed:

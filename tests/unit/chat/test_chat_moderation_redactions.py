@@ -1,11 +1,15 @@
-"""What a deletion takes away includes the words that an answer has quoted."""
+"""A deletion also takes the words that an answer has quoted, and has the standing of whom it is about looked up."""
 
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
+from chat import frames
+from chat.audience import Seat
 from chat.broker import Entry
 from chat.entries import Cleared, Deleted, RepliedTo, Said, read_body, redacted, to_body
 from runtime.ids import uuid7
+from tests.unit.chat.room_world import Client, until, world_of
 
 TROLL, FAN = uuid7(), uuid7()
 NOW = datetime.now(UTC)
@@ -43,3 +47,17 @@ def test_answers_to_somebody_whose_messages_are_cleared_lose_their_words() -> No
     assert answered.reply_to is not None
     assert answered.reply_to.text == ""
     assert "secret" not in str(shown(secret, said(FAN, "what?", reply_to=secret), Cleared(cleared_at=NOW)))
+
+
+async def test_whose_messages_are_cleared_is_looked_up_anew_also_when_that_was_missed() -> None:
+    async with world_of(1) as world:
+        room, touched = world.rooms[0], list[UUID]()
+        await room.ready()
+        for user in (TROLL, TROLL, FAN):
+            room.join(Seat(Client(), frames.CHAT_FRAMES, user, touched=partial(touched.append, user)))
+        await world.post(to_body(Cleared(user_id=TROLL, seconds=5, cleared_at=NOW)))
+        await until(lambda: touched == [TROLL, TROLL])
+        world.links[0].drop()
+        await world.post(to_body(Cleared(user_id=FAN, seconds=0, cleared_at=NOW)))
+        world.links[0].restore()
+        await until(lambda: touched == [TROLL, TROLL, FAN])

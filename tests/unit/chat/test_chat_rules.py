@@ -12,7 +12,7 @@ from chat.broker import Allowance, Conditions
 from chat.errors import RoomsUnavailable
 from chat.facts import BlockedTerm, RoomFacts
 from chat.gatekeeper import MODERATORS_PACE_FACTOR, RulesGatekeeper
-from chat.rules import Rules
+from chat.rules import Rules, read_rules
 from chat.speaking import Refused, Saying
 from chat.standing import FOR_GOOD, Standing
 from runtime.ids import uuid7
@@ -233,3 +233,9 @@ async def test_names_are_noted_of_those_who_speak_under_one_that_is_not_known() 
     assert noted.names == []
     await admit(facts(), standing=replace(VIEWER, known_as="ann_before"), gatekeeper=gatekeeper)
     assert noted.names == ["ann"]
+
+
+def test_stored_rules_are_read_by_older_and_newer_processes() -> None:
+    kept = Rules(slow_seconds=5, followers_only_minutes=0)
+    assert read_rules(kept.model_dump_json(exclude_defaults=True)) == kept
+    assert read_rules('{"slow_seconds": 5, "of_tomorrow": true}') == Rules(slow_seconds=5)
