@@ -65,6 +65,10 @@ def test_every_step_is_verified(lived: Lived) -> None:
     assert report.chat_sent == 50
     assert report.chat_delivered == 2_500
     assert report.chat_lost == 0
+    assert report.chat_votes == 10
+    assert report.chat_replayed == 52
+    assert report.chat_moderation_ms is not None
+    assert report.chat_moderation_ms < 1_000
     assert report.renditions == ("source", "480p", "360p", "audio")
     assert report.clip_frames in (149, 150, 151)
     assert report.download_frames is not None
