@@ -235,11 +235,11 @@ def test_nobody_misses_anything_untold(site: Site, size: Size, fault_plan: Fault
 async def _struck(site: Site, size: Size, chance: random.Random, blow: Blow) -> tuple[Verdict, Crowd]:
     async with _crowd(site, size, chance) as crowd:
         churning = crowd.start(crowd.churn(per_second=size.readers / 100))
-        striking = crowd.start(_after(1.0, blow(Run(site, size, chance, crowd))))
+        striking = crowd.start(_after(0.5, blow(Run(site, size, chance, crowd))))
         while not striking.done():
-            await crowd.speak(1.0, PAUSE_SECONDS)
+            await crowd.speak(0.5, PAUSE_SECONDS)
         striking.result()
-        await crowd.speak(1.0, PAUSE_SECONDS)
+        await crowd.speak(0.5, PAUSE_SECONDS)
         churning.cancel()
         await _settle(crowd)
         return judge(crowd.histories(), crowd.sent, crowd.acknowledged), crowd
@@ -284,7 +284,7 @@ def test_a_tenth_that_never_reads_costs_the_others_little(site: Site, size: Size
 
     By turns without and with them, since the machine has other work: what the deaf cost, they cost every time.
     """
-    seconds = 4.0 if size is SAMPLE else 20.0
+    seconds = 3.0 if size is SAMPLE else 20.0
     deaf = size.readers // 10
     chance = random.Random(fault_plan.seed)
     ratios: list[float] = []
