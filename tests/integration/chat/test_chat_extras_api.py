@@ -12,6 +12,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from chat.broker import Conditions
+from chat.emotes.image import read_image
+from chat.emotes.problems import TooManyEmotes
 from chat.entries import Deleted, Mention, RepliedTo, Said, message_body, to_body
 from chat.log import store as log_store
 from chat.log.store import LoggedMessage
@@ -209,6 +211,8 @@ async def test_a_poll_takes_one_vote_a_person_until_its_end(world: World) -> Non
     assert (ended.status, ended.body["ended"]) == (200, True)
     late = await world.client.put(f"{one}/votes", token=token_of(world.viewer), json={"option": 0})
     assert (late.status, late.problem) == (409, "poll-is-over")
+    after = (await world.client.get(one, token=token_of(world.viewer))).body
+    assert ([option["votes"] for option in after["poll"]["options"]], after["your_option"]) == ([0, 1, 1], 1)
     assert (await world.client.post(f"{one}/end", token=token_of(world.owner))).problem == "poll-is-over"
     elsewhere = f"/api/chat/{uuid4()}/polls/{poll['poll_id']}"
     assert (await world.client.get(elsewhere)).problem == "poll-not-found"
@@ -223,6 +227,7 @@ async def test_who_is_silenced_has_no_vote(world: World) -> None:
     await world.pool.execute(ban, world.owner.user_id, world.viewer.user_id, None)
     answer = await world.client.put(votes, token=token_of(world.viewer), json={"option": 0})
     assert (answer.status, answer.problem) == (403, "silenced-here")
+    assert await world.pool.fetchval("SELECT count(*) FROM poll_votes") == 0
     await world.pool.execute("UPDATE bans SET until = now() - interval '1 s'")
     assert (await world.client.put(votes, token=token_of(world.viewer), json={"option": 0})).status == 204
 
@@ -345,9 +350,10 @@ async def test_names_are_a_channels_own_and_emotes_are_bounded(world: World) -> 
         assert (await world.client.post(f"{path}?name=emote{number}", token=token, data=picture())).status == 201
     taken = await world.client.post(f"{path}?name=emote0", token=token, data=picture())
     assert (taken.status, taken.problem) == (409, "emote-name-taken")
-    racing = [world.client.post(f"{path}?name=racing{n}", token=token, data=picture()) for n in range(4)]
-    statuses = sorted(answer.status for answer in await asyncio.gather(*racing))
-    assert statuses == [201, 409, 409, 409]
+    image, owner = read_image(picture()), Caller(world.owner.user_id, "owner")
+    racing = [world.emotes.add(owner, owner.user_id, f"racing{number}", image) for number in range(4)]
+    outcomes = await asyncio.gather(*racing, return_exceptions=True)
+    assert sum(isinstance(outcome, TooManyEmotes) for outcome in outcomes) == 3, outcomes
     many = await world.client.post(f"{path}?name=another", token=token, data=picture())
     assert (many.problem, many.body["limit"]) == ("too-many-emotes", EMOTES_MAX)
     for bad in ("ab", "x" * 26, "a-b", "a%20b", "%C3%A4%C3%B6%C3%BC"):
