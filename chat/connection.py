@@ -93,7 +93,7 @@ class Connection:
         """
         if self._ending is None:
             self._ending = code
-            if self._receiving is not None:
+            if self._receiving is not None and not self._receiving.expired():
                 self._receiving.reschedule(_now())
 
     def cut(self) -> None:

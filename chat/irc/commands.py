@@ -60,7 +60,7 @@ class NotDone(Exception):
 Run = Callable[[Client, Joined, Caller, str], Awaitable[None]]
 
 
-class Commands:
+class ModeratorCommands:
     """Knows the commands and does them."""
 
     def __init__(self, moderation: Moderation, pool: Pool) -> None:

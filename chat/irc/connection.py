@@ -117,7 +117,7 @@ class IrcConnection:
         self._ending = ending
         if ending is endings.DRAINING and self._client.knows_commands:
             self._client.tell(line("RECONNECT"))
-        if self._receiving is not None:
+        if self._receiving is not None and not self._receiving.expired():
             self._receiving.reschedule(_now())
 
     def cut(self) -> None:

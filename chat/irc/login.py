@@ -4,7 +4,7 @@ import re
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 import structlog
@@ -12,7 +12,7 @@ from asyncpg import InterfaceError
 
 from chat import metrics
 from chat.errors import RoomsUnavailable
-from chat.irc.passwords import PASSWORD_CHARACTERS, Passwords
+from chat.irc.passwords import PASSWORD_CHARACTERS, PasswordOwner
 from runtime.tokens import Caller, InvalidToken, KeysUnavailable, Verifier
 from runtime.unavailable import UNAVAILABLE, is_unavailable
 
@@ -72,10 +72,18 @@ class FailedLogins:
             self._failed_at.popitem(last=False)
 
 
+class PasswordOwners(Protocol):
+    """Knows whose an IRC password is."""
+
+    async def owner_of(self, text: str) -> PasswordOwner | None:
+        """Whom it lets in, if anybody."""
+        ...
+
+
 class Doorkeeper:
     """Tells who a client is."""
 
-    def __init__(self, passwords: Passwords, verifier: Verifier, failed: FailedLogins) -> None:
+    def __init__(self, passwords: PasswordOwners, verifier: Verifier, failed: FailedLogins) -> None:
         self._passwords = passwords
         self._verifier = verifier
         self._failed = failed

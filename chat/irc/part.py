@@ -4,7 +4,7 @@ import asyncio
 
 from chat.irc.api import IrcPasswordsApi
 from chat.irc.channels import find_by_name
-from chat.irc.commands import Commands
+from chat.irc.commands import ModeratorCommands
 from chat.irc.connection import IrcParts
 from chat.irc.door import IrcDoor
 from chat.irc.encoding import Encodings
@@ -29,7 +29,7 @@ def assemble_irc(parts: ChatParts) -> Assembly:
         doorkeeper=Doorkeeper(passwords, parts.verifier, FailedLogins(asyncio.get_running_loop().time)),
         admission=parts.admission,
         join=JoinParts(find_by_name(parts.pool), parts.rooms, parts.speaking, Encodings()),
-        talking=Talking(parts.speaking, Commands(moderation, parts.pool)),
+        talking=Talking(parts.speaking, ModeratorCommands(moderation, parts.pool)),
     )
     door = IrcDoor(parts.settings, conversations)
     services: list[Service] = [Revocation(door, passwords)]

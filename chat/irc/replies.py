@@ -84,9 +84,9 @@ _REFUSALS: Final[Mapping[ErrorCode, Told]] = {
 
 def refusal(refused: Refused, rules: Rules) -> Told:
     """What a client is told of something that was not said."""
-    if refused.code == "followers-only" and not rules.followers_only_minutes:
-        return Told("msg_followersonly_zero", "This room is in followers-only mode.")
     told = _REFUSALS.get(refused.code, Told("msg_rejected_mandatory", refused.detail))
+    if refused.code == "followers-only" and not rules.followers_only_minutes:
+        told = Told("msg_followersonly_zero", told.text)
     if refused.retry_after_seconds is None:
         return told
     return Told(told.msg_id, f"{told.text} Try again in {max(1, round(refused.retry_after_seconds))} seconds.")

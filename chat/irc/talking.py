@@ -1,13 +1,12 @@
 """What an IRC client says in a channel: messages, actions, and the commands that begin with a slash."""
 
 import re
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 from uuid import UUID, uuid4
 
 from chat.frames import TEXT_CHARACTERS_MAX
 from chat.irc import replies
 from chat.irc.client import Client
-from chat.irc.commands import Commands
 from chat.irc.endings import QUIT, Ending
 from chat.irc.joined import Joined, JoinedRooms
 from chat.irc.lines import Line
@@ -18,6 +17,18 @@ Kind = Literal["message", "action", "announcement"]
 
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ACTION: Final = "\x01ACTION "
+
+
+class Commands(Protocol):
+    """Knows the commands and does them (`commands.ModeratorCommands`)."""
+
+    def read(self, text: str) -> tuple[str | None, str]:
+        """The command in a text and what follows it; None if it is a message."""
+        ...
+
+    async def run(self, client: Client, joined: Joined, name: str, rest: str) -> None:
+        """Do it, and tell the client how that went."""
+        ...
 
 
 class Talking:
