@@ -71,7 +71,7 @@ class HistoryApi:
         self._pool = pool
 
     @endpoint("GET", "/api/chat/{channel_id}/messages", problems=(SearchTookTooLong,))
-    async def list_messages(self, path: RoomPath, query: HistoryQuery) -> MessagePage:
+    async def list_chat_messages(self, path: RoomPath, query: HistoryQuery) -> MessagePage:
         """What was said in a room, newest first.
 
         Everybody may read it, as everybody may listen in the room. A message is here about a second after it was sent,
