@@ -72,6 +72,7 @@ def _part(text: str, kind: type[Any]) -> CursorPart:
         return moment
     if "\x00" in text:  # Postgres has no such character in text
         raise ValueError("a NUL character")
+    text.encode()  # a ValueError for half of a surrogate pair, which is no character
     number_or_text: str | int | UUID = kind(text)
     if isinstance(number_or_text, int) and not -(2**63) <= number_or_text < 2**63:
         raise ValueError("a number beyond 64 bits")

@@ -1,6 +1,8 @@
 """The moderation endpoints, each with a second user: what streamers, moderators and strangers may, and what is kept."""
 
 import asyncio
+import base64
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -242,6 +244,9 @@ async def test_terms_are_listed_as_they_are_compared(place: Place) -> None:
     page = (await place.ask(place.bob, "GET", "/blocked-terms", params={"limit": "1"})).body
     rest = await place.ask(place.bob, "GET", "/blocked-terms", params={"cursor": page["next_cursor"]})
     assert {one["term"] for one in page["items"] + rest.body["items"]} == {"never", "*ever*"}
+    for strange in ("\ud800", "a\u0000"):
+        cursor = base64.urlsafe_b64encode(json.dumps([strange]).encode()).decode()
+        await place.refused(place.bob, "GET", "/blocked-terms", "invalid-cursor", params={"cursor": cursor})
     path = f"/blocked-terms/{added.body['term_id']}"
     assert (await place.ask(place.bob, "DELETE", path)).status == 204
     await place.refused(place.bob, "DELETE", path, "blocked-term-not-found")
