@@ -16,6 +16,7 @@ from chat.presence.presence_redis import RedisPresence
 from chat.redis_calls import room_key
 from runtime.redis_client import redis_client
 from runtime.settings import RedisSettings
+from tests.integration.chat.gateways import eventually
 
 BELIEVED_SECONDS = 0.6
 
@@ -93,7 +94,7 @@ async def test_pages_follow_each_other_without_a_hole_or_a_double(presence: Pres
 
 async def test_a_search_is_by_the_beginning_of_the_name_and_pages_too(presence: Presence) -> None:
     room = uuid4()
-    people = [person(name) for name in ("ann", "bo", "bob", "bobby", "bog", "cy")]
+    people = [person(name) for name in ("ann", "bo", "bob", "bobby", "bog", "cy", "az_1")]
     await presence.note(room, people)
     assert await names(presence, room, "bo") == ["bo", "bob", "bobby", "bog"]
     assert await names(presence, room, "bob") == ["bob", "bobby"]
@@ -101,7 +102,7 @@ async def test_a_search_is_by_the_beginning_of_the_name_and_pages_too(presence: 
     bob = people[2]
     rest = await presence.page(room, after=("bob", bob.user_id), prefix="bo", people_max=10)
     assert [one.username for one in rest.people] == ["bobby", "bog"]
-    assert rest.chatters == 6
+    assert rest.chatters == 7
     before = await presence.page(room, after=("ann", people[0].user_id), prefix="bo", people_max=10)
     assert [one.username for one in before.people] == ["bo", "bob", "bobby", "bog"]
 
@@ -133,9 +134,26 @@ async def test_the_keys_of_a_room_expire_with_the_last_gateway(redis_url: str) -
         await RedisPresence(client, believed_seconds=BELIEVED_SECONDS).note(room, [Present(uuid4(), "ann", "streamer")])
         keys = [room_key(room, what) for what in ("people", "people-by-name", "people-roles")]
         assert await client.exists(*keys) == 3
-        async with asyncio.timeout(10):
-            while await client.exists(*keys):
-                await asyncio.sleep(0.05)
+
+        async def expired() -> bool:
+            return not await client.exists(*keys)
+
+        await eventually(expired)
+
+
+async def test_those_who_are_gone_leave_the_server_and_take_no_place_on_a_page(redis_url: str) -> None:
+    room, stays = uuid4(), person("z_stays")
+    by_name = room_key(room, "people-by-name")
+    async with redis_client(RedisSettings(redis_url=SecretStr(redis_url))) as client:
+        brief, long = RedisPresence(client, believed_seconds=BELIEVED_SECONDS), RedisPresence(client)
+        gone = [person(f"gone{number:05}") for number in range(5_600)]
+        for start in range(0, len(gone), 800):
+            await brief.note(room, gone[start : start + 800])
+        await long.note(room, [stays])
+        await asyncio.sleep(BELIEVED_SECONDS)
+        assert (await long.page(room, people_max=2)).people == (stays,), "more are gone than one look forgets"
+        await long.page(room, people_max=0)
+        assert await client.zcard(by_name) == 1
 
 
 async def test_a_presence_that_does_not_answer_says_so() -> None:

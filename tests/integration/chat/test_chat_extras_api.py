@@ -344,6 +344,12 @@ async def test_an_emote_is_uploaded_listed_served_said_and_deleted(world: World)
     assert sorted(keys) == sorted(url.replace("/api/chat/", "") for name, url in facts.emotes.items() if name != "Wave")
 
 
+async def waiting_for_locks(pool: Pool, count: int) -> bool:
+    """Whether so many connections to this database wait for what others have locked."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return bool(await pool.fetchval(waiting) == count)
+
+
 async def test_names_are_a_channels_own_and_emotes_are_bounded(world: World) -> None:
     path, token = f"{world.path}/emotes", token_of(world.owner)
     for number in range(EMOTES_MAX - 1):
@@ -351,9 +357,16 @@ async def test_names_are_a_channels_own_and_emotes_are_bounded(world: World) -> 
     taken = await world.client.post(f"{path}?name=emote0", token=token, data=picture())
     assert (taken.status, taken.problem) == (409, "emote-name-taken")
     image, owner = read_image(picture()), Caller(world.owner.user_id, "owner")
-    racing = [world.emotes.add(owner, owner.user_id, f"racing{number}", image) for number in range(4)]
-    outcomes = await asyncio.gather(*racing, return_exceptions=True)
-    assert sum(isinstance(outcome, TooManyEmotes) for outcome in outcomes) == 3, outcomes
+    async with world.pool.acquire() as connection:
+        async with connection.transaction():
+            await connection.execute("SELECT FROM rooms FOR UPDATE")
+            adding = [
+                asyncio.create_task(world.emotes.add(owner, owner.user_id, f"racing{number}", image))
+                for number in range(3)
+            ]
+            await eventually(lambda: waiting_for_locks(world.pool, 3))
+        outcomes = await asyncio.gather(*adding, return_exceptions=True)
+    assert sum(isinstance(outcome, TooManyEmotes) for outcome in outcomes) == 2, outcomes
     many = await world.client.post(f"{path}?name=another", token=token, data=picture())
     assert (many.problem, many.body["limit"]) == ("too-many-emotes", EMOTES_MAX)
     for bad in ("ab", "x" * 26, "a-b", "a%20b", "%C3%A4%C3%B6%C3%BC"):
