@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,8 +29,11 @@ from runtime.postgres import Pool, open_pool
 from runtime.settings import HttpSettings, PostgresSettings
 from tests.contract.held_client import HeldClient, held_client
 from tests.engines import Database
+from tests.integration.chat.gateways import Person, Site, eventually
 
 FREE = Conditions()
+SOON_SECONDS = 5.0
+"""A second as a rule; more where other tests keep the machine busy."""
 ADA, BOB, MODERATOR = uuid7(), uuid7(), uuid7()
 
 
@@ -353,3 +357,22 @@ async def test_a_month_that_no_room_keeps_is_dropped_whole(place: Place) -> None
     assert await is_there()
     await place.pool.execute("UPDATE rooms SET rules = '{}' WHERE channel_id = $1", place.room)
     assert not await is_there()
+
+
+async def test_what_a_gateway_accepted_is_in_its_history_soon(site: Site, streamer: Person) -> None:
+    gateway = await site.start()
+    speaker = site.client(streamer.user_id, Person("bob"))
+    await speaker.join(gateway)
+    for number in range(3):
+        assert (await speaker.say(f"m{number}", f"text {number}"))["type"] == "accepted"
+    accepted_at = time.monotonic()
+
+    async def is_there() -> bool:
+        async with site.session.get(f"{gateway.url}/api/chat/{streamer.user_id}/messages?q=text") as answer:
+            return [item["text"] for item in (await answer.json())["items"]] == ["text 2", "text 1", "text 0"]
+
+    await eventually(is_there)
+    assert time.monotonic() - accepted_at < SOON_SECONDS
+    async with site.session.get(f"{gateway.url}/metrics") as answer:
+        assert "livestream_chat_log_messages_total 3.0" in await answer.text()
+    await speaker.leave()
