@@ -45,6 +45,9 @@ export function words(said) {
 function answered(reply) {
   const made = span("answered", `↪ ${reply.username}: ${reply.text ?? "…"}`);
   made.title = reply.text ?? "";
+  // What takes the message away takes its words away here, too.
+  made.dataset.messageId = reply.message_id;
+  made.dataset.userId = reply.user_id;
   return made;
 }
 
