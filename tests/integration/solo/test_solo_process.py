@@ -85,7 +85,11 @@ async def test_it_migrates_serves_every_route_and_stops_in_time(start: Start, se
 
 
 async def _is_served(session: aiohttp.ClientSession, solo: Solo, method: str, path: str) -> None:
-    address = re.sub(r"\{\w+_id\}", str(uuid4()), path.replace("{secret}", "wrong").replace("{language}", "en"))
+    address = re.sub(
+        r"\{\w+_id\}",
+        str(uuid4()),
+        path.replace("{secret}", "wrong").replace("{language}", "en").replace("{name}", "Wave"),
+    )
     async with session.request(method, solo.url + address) as answer:
         body = await answer.text()
         assert answer.status < 500, (method, path, body)
