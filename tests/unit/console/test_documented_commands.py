@@ -30,7 +30,8 @@ def unknown_in(words: list[str]) -> str | None:
     words = list(words)
     while words:
         word = words.pop(0)
-        options = {name for parameter in getattr(command, "params", ()) for name in (*parameter.opts, "--help")}
+        parameters = getattr(command, "params", ())
+        options = {name for known in parameters for name in (*known.opts, *known.secondary_opts, "--help")}
         commands = getattr(command, "commands", {})
         if word.startswith("--"):
             if word.partition("=")[0] not in options:
