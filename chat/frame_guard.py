@@ -7,6 +7,7 @@ no further: its bytes stay in the kernel while it is told why.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import cast
 
@@ -24,6 +25,8 @@ _CLOSE_CODES = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5
 _CONTROL_BYTES_MAX = 125
 _MASK_BYTES = 4
 _EXTENDED_BYTES = {126: 2, 127: 8}
+_EMPTY_PONG = bytes((_FIN | _PONG, _MASKED))
+_EMPTY_PONG_BYTES = 2 + _MASK_BYTES
 _SHORTEST = {126: 126, 127: 65_536}
 
 
@@ -77,6 +80,11 @@ class FrameScan:
         self._code_left = 0
         self._code_mask = b""
         self.broken: CloseCode | None = None
+
+    @property
+    def between_frames(self) -> bool:
+        """Whether the next byte begins a frame."""
+        return not (self._payload_left or self._header)
 
     def take(self, received: bytes) -> int:
         """How many of the bytes may be passed on: all, or those before the frame that broke a rule (see `broken`)."""
@@ -161,7 +169,7 @@ class FrameGuard(asyncio.Protocol):
     what one sends nevertheless is not watched.
     """
 
-    __slots__ = ("_inner", "_report", "_scan", "_stopped", "_transport")
+    __slots__ = ("_inner", "_report", "_scan", "_stopped", "_transport", "heard_at")
 
     def __init__(self, transport: asyncio.Transport, scan: FrameScan) -> None:
         self._transport = transport
@@ -169,6 +177,8 @@ class FrameGuard(asyncio.Protocol):
         self._scan = scan
         self._report: Callable[[CloseCode], None] | None = None
         self._stopped = False
+        self.heard_at = time.monotonic()
+        """When the client last sent anything (see Heartbeat)."""
         transport.set_protocol(self)
 
     def tell(self, report: Callable[[CloseCode], None]) -> None:
@@ -178,11 +188,13 @@ class FrameGuard(asyncio.Protocol):
             report(self._scan.broken)
 
     def data_received(self, data: bytes) -> None:
-        """Pass on what is in order."""
+        """Pass on what is in order; an empty pong alone says no more than that the client is there."""
+        self.heard_at = time.monotonic()
         if self._stopped:
             return
+        is_pong = len(data) == _EMPTY_PONG_BYTES and data.startswith(_EMPTY_PONG) and self._scan.between_frames
         passed = self._scan.take(data)
-        if passed:
+        if passed and not is_pong:
             self._inner.data_received(data if passed == len(data) else data[:passed])
         if self._scan.broken is not None:
             self._stopped = True

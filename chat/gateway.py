@@ -12,6 +12,7 @@ from chat.closecodes import CloseCode
 from chat.connection import Connection, ConnectionLimits
 from chat.errors import OtherVersion, TooManyConnections, TooManyFromAddress
 from chat.frame_guard import FrameGuard, FrameScan, Pace
+from chat.heartbeat import Heartbeat
 from chat.member import Member, MemberSocket
 from chat.rooms import Rooms
 from chat.settings import ChatSettings
@@ -47,6 +48,7 @@ class Gateway:
         self._limits = ConnectionLimits(
             join_timeout_seconds=settings.chat_join_timeout_seconds,
         )
+        self._heartbeat = Heartbeat(settings.chat_ping_seconds)
         self._connections: set[Connection] = set()
         self._draining = False
 
@@ -66,7 +68,6 @@ class Gateway:
             raise OtherVersion
         with self._admission.admit(request):
             ws = MemberSocket(
-                heartbeat=self._settings.chat_ping_seconds,
                 compress=False,  # 22 to 114 KB more a connection, and a frame could not be shared
                 max_msg_size=FRAME_BYTES_MAX + 1,  # it takes what is smaller
                 timeout=GOODBYE_SECONDS,
@@ -91,9 +92,11 @@ class Gateway:
         connection = self._connection(ws, transport)
         self._connections.add(connection)
         guard.tell(connection.end)
+        pulse = self._heartbeat.watch(connection.member, guard)
         try:
             await connection.serve()
         finally:
+            self._heartbeat.forget(pulse)
             self._connections.discard(connection)
             await ws.close(drain=False)
             # What a client has not taken by now would keep its socket open for as long as it likes, uncounted.

@@ -67,6 +67,11 @@ class Member:
         self._backlog_bytes_max += len(frames)
         self.write(frames)
 
+    @property
+    def is_silenced(self) -> bool:
+        """Whether nothing more is sent."""
+        return self._silent
+
     def silence(self) -> None:
         """Send nothing more."""
         self._silent = True

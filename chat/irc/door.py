@@ -10,6 +10,7 @@ from aiohttp import HttpVersion11, web
 from chat import metrics
 from chat.errors import OtherVersion, TooManyConnections, TooManyFromAddress
 from chat.frame_guard import FrameGuard, FrameScan, Pace
+from chat.heartbeat import Heartbeat
 from chat.irc import endings
 from chat.irc.connection import IrcConnection, IrcLimits, IrcParts
 from chat.irc.wires import PIECE_BYTES_MAX, SocketWire, Wire
@@ -37,6 +38,7 @@ class IrcDoor:
     def __init__(self, settings: ChatSettings, parts: IrcParts) -> None:
         self._settings = settings
         self._parts = parts
+        self._heartbeat = Heartbeat(settings.chat_ping_seconds)
         self._connections: set[IrcConnection] = set()
         self.draining = False
 
@@ -63,7 +65,6 @@ class IrcDoor:
             raise OtherVersion
         with self._parts.admission.admit(request):
             ws = MemberSocket(
-                heartbeat=self._settings.chat_ping_seconds,
                 protocols=(SUBPROTOCOL,),
                 compress=False,
                 max_msg_size=PIECE_BYTES_MAX + 1,  # it takes what is smaller
@@ -129,9 +130,11 @@ class IrcDoor:
         wire = SocketWire(ws, member)
         connection = IrcConnection(wire, address, self._parts, self._limits(wire))
         guard.tell(lambda code: connection.end(endings.ending_of(code)))
+        pulse = self._heartbeat.watch(member, guard)
         try:
             await self._serve(connection, wire)
         finally:
+            self._heartbeat.forget(pulse)
             await ws.close(drain=False)
             # What a client has not taken by now would keep its socket open for as long as it likes, uncounted.
             if transport.get_write_buffer_size():

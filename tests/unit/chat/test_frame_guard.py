@@ -191,6 +191,27 @@ def test_the_guard_passes_on_what_is_in_order_and_nothing_after() -> None:
     assert (inner.calls, told, wire.paused) == ([good], [CloseCode.PROTOCOL_ERROR], True)
 
 
+def test_an_empty_pong_is_heard_and_counted_and_goes_no_further() -> None:
+    """The answers of thousands of idle clients wake nobody. Bytes that look like one within a frame are that frame's."""
+    inner = Inner()
+    wire, told = Wire(inner), list[CloseCode]()
+    guard = FrameGuard(wire, FrameScan(4_096, Pace(1, lambda: 0.0)))
+    guard.tell(told.append)
+    pong = client_frame("", PONG)
+    text = client_frame("x" * 20)
+    split = text[:-6], pong  # its last bytes happen to read like a pong
+    not_empty = client_frame("not empty", PONG)
+    guard.heard_at = 0.0
+    for piece in (pong, *split, not_empty):
+        guard.data_received(piece)
+    assert inner.calls == [*split, not_empty]
+    assert guard.heard_at > 0
+    assert not told
+    for _ in range(2):
+        guard.data_received(pong)
+    assert told == [CloseCode.TOO_MANY_FRAMES]
+
+
 def test_the_guard_is_not_in_the_way_of_anything_else() -> None:
     inner = Inner()
     guard = FrameGuard(Wire(inner), FrameScan(4_096, endless()))
