@@ -7,7 +7,7 @@ spool, the locks, the tails and the events.
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -64,18 +64,20 @@ class Clocked(RedisSpool):
         """Make the spool."""
         super().__init__(self.redis)
 
-    async def waiting(self, room: UUID, *, entries_max: int) -> Sequence[SpooledMessage]:
-        found = await super().waiting(room, entries_max=entries_max)
-        for entry in found:
-            sent_at = datetime.fromisoformat(json.loads(entry.body)["sent_at"])
-            self.sent_at[room, entry.spool_id] = sent_at.timestamp()
+    async def waiting_in(self, rooms: Sequence[UUID], *, entries_max: int) -> Sequence[Sequence[SpooledMessage]]:
+        found = await super().waiting_in(rooms, entries_max=entries_max)
+        for room, entries in zip(rooms, found, strict=True):
+            for entry in entries:
+                sent_at = datetime.fromisoformat(json.loads(entry.body)["sent_at"])
+                self.sent_at[room, entry.spool_id] = sent_at.timestamp()
         return found
 
-    async def settle(self, room: UUID, spool_ids: Sequence[str]) -> None:
+    async def settle_in(self, spool_ids: Mapping[UUID, Sequence[str]]) -> None:
         """Called when the commit is done."""
         now = time.time()
-        self.lags_seconds += [now - self.sent_at.pop((room, spool_id)) for spool_id in spool_ids]
-        await super().settle(room, spool_ids)
+        for room, names in spool_ids.items():
+            self.lags_seconds += [now - self.sent_at.pop((room, spool_id)) for spool_id in names]
+        await super().settle_in(spool_ids)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ times, by anybody, and a reader that comes late removes nothing that it has not 
 tests, `spool_memory`; both pass tests/conformance/test_chat_spool.py. ADR 0086.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -34,6 +34,14 @@ class Spool(Protocol):
 
     async def waiting(self, room: UUID, *, entries_max: int) -> Sequence[SpooledMessage]:
         """The oldest that wait in a room, oldest first; they stay."""
+        ...
+
+    async def waiting_in(self, rooms: Sequence[UUID], *, entries_max: int) -> Sequence[Sequence[SpooledMessage]]:
+        """The same of several rooms, in their order; ``entries_max`` is for each."""
+        ...
+
+    async def settle_in(self, spool_ids: Mapping[UUID, Sequence[str]]) -> None:
+        """`settle` in several rooms; after an error some may be done."""
         ...
 
     async def settle(self, room: UUID, spool_ids: Sequence[str]) -> None:

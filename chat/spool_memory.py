@@ -1,6 +1,6 @@
 """The spool's twin without a server, for tests: what `broker_memory.MemoryServer` has."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from uuid import UUID
 
@@ -29,6 +29,13 @@ class MemorySpool:
         spool = self._reach().room(room).spool
         for spool_id in spool_ids:
             spool.pop(spool_id, None)
+
+    async def waiting_in(self, rooms: Sequence[UUID], *, entries_max: int) -> Sequence[Sequence[SpooledMessage]]:
+        return [await self.waiting(room, entries_max=entries_max) for room in rooms]
+
+    async def settle_in(self, spool_ids: Mapping[UUID, Sequence[str]]) -> None:
+        for room, names in spool_ids.items():
+            await self.settle(room, names)
 
     async def depth(self, room: UUID) -> int:
         return len(self._reach().room(room).spool)

@@ -7,8 +7,10 @@ last note is ten minutes old: no gateway relies on a note that long. What the in
 `spool_redis_sweep`.
 """
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -23,6 +25,7 @@ NOTE_SECONDS = 60.0
 NOTE_HOLDS_SECONDS = 600.0
 NOTED_ROOMS_MAX = 20_000
 NAMES_PER_COMMAND_MAX = 500
+ROOMS_PER_COMMAND_MAX = 100
 
 
 class SpoolNotes:
@@ -65,6 +68,7 @@ class RedisSpool:
         self._calls = RedisCalls(redis)
         self._drop_rooms = self._calls.script("drop_rooms")
         self._drop_empty = self._calls.script("drop_empty_spool")
+        self._ask_depths = self._calls.script("spool_depths")
         self._sweep = SpoolSweep(self._calls)
         self._from = 0
 
@@ -82,10 +86,40 @@ class RedisSpool:
     async def waiting(self, room: UUID, *, entries_max: int) -> Sequence[SpooledMessage]:
         key = _spool(room)
         found = await self._calls.ask(key, lambda client: client.xrange(key, count=entries_max))
-        return [
-            SpooledMessage(name.decode(), int(fields[b"o"]), fields[b"e"].decode(), fields[b"b"])
-            for name, fields in found
-        ]
+        return _messages(found)
+
+    async def waiting_in(self, rooms: Sequence[UUID], *, entries_max: int) -> Sequence[Sequence[SpooledMessage]]:
+        if self._calls.nodes is not None:  # no command for several slots
+            return await asyncio.gather(*(self.waiting(room, entries_max=entries_max) for room in rooms))
+        if not rooms:
+            return []
+        keys = [_spool(room) for room in rooms]
+        from_start: dict[Any, Any] = dict.fromkeys(keys, "0-0")
+        found = await self._calls.ask(keys[0], lambda client: client.xread(from_start, count=entries_max))
+        by_key = dict(found or ())
+        return [_messages(by_key.get(key.encode(), ())) for key in keys]
+
+    async def settle_in(self, spool_ids: Mapping[UUID, Sequence[str]]) -> None:
+        if self._calls.nodes is not None:
+            for room, names in spool_ids.items():
+                await self.settle(room, names)
+            return
+        rooms = list(spool_ids)
+        for start in range(0, len(rooms), ROOMS_PER_COMMAND_MAX):
+            await self._settle_at_once({room: spool_ids[room] for room in rooms[start : start + ROOMS_PER_COMMAND_MAX]})
+
+    async def _settle_at_once(self, spool_ids: Mapping[UUID, Sequence[str]]) -> None:
+        """One pipeline to the one server."""
+
+        def ask(client: Redis) -> Awaitable[list[int]]:
+            pipeline = client.pipeline(transaction=False)
+            for room, names in spool_ids.items():
+                for start in range(0, len(names), NAMES_PER_COMMAND_MAX):
+                    pipeline.xdel(_spool(room), *names[start : start + NAMES_PER_COMMAND_MAX])
+            return pipeline.execute()
+
+        if any(spool_ids.values()):
+            await self._calls.ask(INDEX, ask)
 
     async def settle(self, room: UUID, spool_ids: Sequence[str]) -> None:
         key = _spool(room)
@@ -99,6 +133,9 @@ class RedisSpool:
 
     async def _depths(self, rooms: Sequence[UUID]) -> dict[UUID, int]:
         """How many wait in each room, asked in one go of each server. Rooms whose server is away are left out."""
+        if self._calls.nodes is None:
+            keys = [_spool(room) for room in rooms]
+            return dict(zip(rooms, await self._calls.run(self._ask_depths, keys, []), strict=True)) if keys else {}
         depths: dict[UUID, int] = {}
         lost: list[BrokerUnavailable] = []
         groups = await self._calls.by_server(rooms, _spool)
@@ -126,6 +163,12 @@ class RedisSpool:
         dropped = await self._calls.run(self._drop_rooms, [INDEX], [milliseconds(NOTE_HOLDS_SECONDS), *names])
         for name in dropped:
             await self._calls.run(self._drop_empty, [_spool(UUID(name.decode()))], [])
+
+
+def _messages(found: "Sequence[tuple[bytes, Mapping[bytes, bytes]]]") -> list[SpooledMessage]:
+    return [
+        SpooledMessage(name.decode(), int(fields[b"o"]), fields[b"e"].decode(), fields[b"b"]) for name, fields in found
+    ]
 
 
 def _spool(room: UUID) -> str:

@@ -103,6 +103,22 @@ async def test_only_what_is_named_leaves(world: World) -> None:
     assert await world.spool.depth(elsewhere) == 1
 
 
+async def test_several_rooms_are_read_and_settled_at_once_as_they_are_one_by_one(world: World) -> None:
+    rooms = [uuid4() for _ in range(4)]
+    for room, count in zip(rooms, (3, 0, 1, 5), strict=True):
+        await publish(world, room, count)
+    found = await world.spool.waiting_in(rooms, entries_max=3)
+    assert found == [await world.spool.waiting(room, entries_max=3) for room in rooms]
+    assert [len(entries) for entries in found] == [3, 0, 1, 3]
+    first, _, third, fourth = ([entry.spool_id for entry in entries] for entries in found)
+    await world.spool.settle_in({rooms[0]: first, rooms[1]: [], rooms[2]: third[:0], rooms[3]: fourth[:1]})
+    await world.spool.settle_in({rooms[0]: first})  # once more does nothing
+    assert [await world.spool.depth(room) for room in rooms] == [0, 0, 1, 4]
+    assert [entry.offset for entry in (await world.other.waiting_in(rooms[3:], entries_max=9))[0]] == [2, 3, 4, 5]
+    assert not await world.spool.waiting_in([], entries_max=3)
+    await world.spool.settle_in({})
+
+
 async def test_names_are_not_given_twice(world: World) -> None:
     room = uuid4()
     names: set[str] = set()

@@ -192,7 +192,7 @@ def test_the_guard_passes_on_what_is_in_order_and_nothing_after() -> None:
 
 
 def test_an_empty_pong_is_heard_and_counted_and_goes_no_further() -> None:
-    """The answers of thousands of idle clients wake nobody. Bytes that look like one within a frame are that frame's."""
+    """The answers of thousands of idle clients wake nobody. Bytes that look like one within a frame belong to that."""
     inner = Inner()
     wire, told = Wire(inner), list[CloseCode]()
     guard = FrameGuard(wire, FrameScan(4_096, Pace(1, lambda: 0.0)))
