@@ -117,6 +117,7 @@ async def test_rooms_follow_accounts_and_streams_in_any_order(
         await _told(watchers, [str(first)])
         # The end of the second overtakes its start; the first one's start comes again; none is live.
         await say(ended(second, 5), started(second, 5), started(first, 1), ended(first, 1))
+        await _told(watchers, [str(first), None])  # before the next: changes that follow closely are told as one
         await say(started(third := uuid7(), 9))
         await _told(watchers, [str(first), None, str(third)])
         await say(ended(first, 1), ended(third, 9))

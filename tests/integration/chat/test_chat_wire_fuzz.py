@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -57,13 +58,17 @@ async def _strike(gateway: WireGateway, conversations: Sequence[Sequence[bytes]]
 
         async def talk(frames: Sequence[bytes]) -> int | None:
             client = await (scene.joined(Person("fuzz")) if joined else scene.connect())
-            for frame in frames:
-                client.send(frame)
-                await asyncio.sleep(0)
-            client.send(close_frame(1000))
-            # inside a frame of random length nothing is understood any more: then this end of the connection closes
-            client.writer.write_eof()
-            return await client.ending()
+            try:
+                for frame in frames:
+                    client.send(frame)
+                    await asyncio.sleep(0)
+                client.send(close_frame(1000))
+                # inside a frame of random length nothing is understood any more: then this end of the connection closes
+                with suppress(OSError):  # the gateway may have ended it first
+                    client.writer.write_eof()
+                return await client.ending()
+            finally:
+                await client.end()
 
         codes = await asyncio.gather(*(talk(frames) for frames in conversations))
         assert set(codes) <= CODES, codes
