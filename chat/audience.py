@@ -1,7 +1,7 @@
 """The members of a room who get the same bytes: one encoding, one lane.
 
 Joins and leaves take effect between flushes. A flush goes to one shard of members after the other, with a turn of the
-event loop in between, so that a big room delays others by milliseconds only.
+event loop in between, so that a big room delays others by milliseconds only. A small room needs none.
 """
 
 import asyncio
@@ -16,6 +16,8 @@ from chat.fanout import Receiver, broadcast
 from chat.frames import Frame
 
 MEMBERS_PER_SHARD = 1_000
+MEMBERS_WITHOUT_TURN_MAX = 100
+"""So few are written to in less time than a turn of the event loop is worth."""
 
 
 class Encoding(Protocol):
@@ -50,8 +52,19 @@ class Seat:
     """Sees what moderators see, and without the room's delay."""
     touched: Callable[[], None] = field(default=lambda: None)
     """Told when what this person may do has changed."""
-    said: set[UUID] = field(default_factory=set)
-    """What this very member is saying, for encodings that do not tell it again; an id leaves as it passes."""
+    _said: set[UUID] | None = field(default=None, init=False)
+
+    @property
+    def said(self) -> set[UUID]:
+        """What this very member is saying, for encodings that do not tell it again; an id leaves as it passes."""
+        if self._said is None:
+            self._said = set()  # not before: it is larger than the seat
+        return self._said
+
+    @property
+    def is_saying(self) -> bool:
+        """Whether anything is in `said`."""
+        return bool(self._said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +139,8 @@ class Flight:
                 self._write_apart(shard)
             else:
                 broadcast([seat.member for seat in shard], self.blob)
-            await asyncio.sleep(0)
+            if len(shard) > MEMBERS_WITHOUT_TURN_MAX:
+                await asyncio.sleep(0)
 
     def _write_apart(self, shard: Sequence[Seat]) -> None:
         for seat in shard:
@@ -141,12 +155,12 @@ def take_off(
     """What leaves for an audience now: ``blob`` for all; other bytes for authors if the encoding hides their own."""
     seats = audience.seats()
     own: dict[Seat, bytes] = {}
-    authors = [seat for seat in seats if seat.said] if audience.encoding.hides_own and entries else []
+    authors = [seat for seat in seats if seat.is_saying] if audience.encoding.hides_own and entries else []
     passing = _said_in(entries) if authors else set()
     for seat in authors:
         hidden = seat.said & passing
         if hidden:
-            seat.said -= hidden
+            seat.said.difference_update(hidden)
             own[seat] = audience.encode_without(hidden, epoch, notices, entries)
     return Flight(seats, blob, own)
 

@@ -7,6 +7,8 @@ where on it hears.
 """
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -62,6 +64,7 @@ class RedisLink:
         self._heard: set[bytes] = set()  # of this session: and confirmed
         self._changed = asyncio.Event()
         self._backoff = Backoff(RECONNECT_FIRST_SECONDS, RECONNECT_CEILING_SECONDS)
+        self._heard_at = 0.0
         self.connected = False
 
     @property
@@ -103,7 +106,9 @@ class RedisLink:
         try:
             raise_if_cancelled()
             async with asyncio.TaskGroup() as tasks:
+                self._heard_at = time.monotonic()
                 tasks.create_task(self._read(connection), name="chat-link-read")
+                tasks.create_task(self._watch(), name="chat-link-watch")
                 if self._believed is not None:
                     tasks.create_task(self._doubt(connection, self._believed), name="chat-link-doubt")
                 # Here and not in a task: a group that only waits loses count of who cancelled it (Python 3.11).
@@ -166,18 +171,26 @@ class RedisLink:
         if not connection.is_connected:
             raise RedisConnectionError("the connection was closed")
         await connection.send_command(*command, check_health=False)
+        # The wait_for in there may swallow it (Python 3.11), and a ping may be due just when silence is found.
+        raise_if_cancelled()
+
+    async def _watch(self) -> None:
+        """End a session that is silent; a timeout around every read instead would cost more than the read."""
+        left_seconds = self._silence_seconds
+        while left_seconds > 0:
+            await asyncio.sleep(left_seconds)
+            left_seconds = self._heard_at + self._silence_seconds - time.monotonic()
+        raise RedisConnectionError(f"silent for {self._silence_seconds:g} s")
 
     async def _read(self, connection: AbstractConnection) -> None:
         while True:
             try:
-                answer = await connection.read_response(
-                    timeout=self._silence_seconds, disconnect_on_error=False, push_request=True
-                )
+                answer = await connection.read_response(timeout=math.inf, disconnect_on_error=False, push_request=True)
             except ResponseError as refusal:
                 self._refused(refusal)
                 continue
-            if answer is None:
-                raise RedisConnectionError(f"silent for {self._silence_seconds:g} s")
+            finally:
+                self._heard_at = time.monotonic()
             if not self.connected:
                 self._found()
             if isinstance(answer, list) and len(answer) == 3:

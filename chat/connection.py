@@ -41,6 +41,24 @@ class ConnectionLimits:
 class Connection:
     """Serves one client until it leaves or is closed."""
 
+    __slots__ = (
+        "_admission",
+        "_admitted",
+        "_bad_frames",
+        "_ending",
+        "_limits",
+        "_looking_up",
+        "_receiving",
+        "_room",
+        "_rooms",
+        "_seat",
+        "_speaker",
+        "_speaking",
+        "_verifier",
+        "_ws",
+        "member",
+    )
+
     def __init__(
         self,
         ws: web.WebSocketResponse,

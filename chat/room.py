@@ -36,6 +36,7 @@ log = structlog.get_logger(__name__)
 
 REACH_SECONDS_MAX = 1.0
 REACH_POLL_SECONDS = 0.02
+SOON_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,12 @@ class Room:
             lane.notify(notice)
         self._wake.set()
 
+    def notify_soon(self, notice: Notice) -> None:
+        """Tell all members within a second, with what is said meanwhile if anything is: in a frame less for each."""
+        for lane in self._lanes:
+            lane.notify(notice)
+        asyncio.get_running_loop().call_later(SOON_SECONDS, self._wake.set)
+
     def notify_moderators(self, notice: Notice) -> None:
         """Tell those who moderate, at the next flush."""
         self._moderators.notify(notice)
@@ -330,8 +337,9 @@ class Room:
         backoff = Backoff(first_seconds=0.05, ceiling_seconds=2.0)
         while True:
             await self._something_due()
-            if not any(lane.has_notices for lane in self._lanes):
-                await asyncio.sleep(pacing.wait_seconds())
+            wait_seconds = pacing.wait_seconds()
+            if wait_seconds and not any(lane.has_notices for lane in self._lanes):
+                await asyncio.sleep(wait_seconds)
             self._wake.clear()
             pacing.flush()
             await self._flush()

@@ -103,7 +103,7 @@ class Rooms:
             return
         if chatters != room.chatters:
             room.chatters = chatters
-            room.notify(frames.Presence(chatters=chatters))
+            room.notify_soon(frames.Presence(chatters=chatters))
 
     async def _look_up_touched(self) -> None:
         """Look rooms up as soon as somebody says that they changed."""

@@ -301,3 +301,17 @@ def _assert_no_silent_hole(client: Client) -> None:
     for offset in client.offsets:
         assert before in (None, -1) or offset in (-1, (before or 0) + 1), client.offsets
         before = offset
+
+
+async def test_what_has_a_second_goes_with_what_is_said_meanwhile_and_else_by_itself() -> None:
+    async with world_of(1) as world:
+        room = world.rooms[0]
+        client = Client()
+        await client.join(room)
+        room.notify_soon(frames.Presence(chatters=7))
+        await world.say()
+        await until(lambda: client.texts == ["t1"])
+        assert client.kinds == ["presence", "messages"]
+        assert len(client.writes) == 1
+        room.notify_soon(frames.Presence(chatters=8))
+        await until(lambda: client.kinds == ["presence", "messages", "presence"])
