@@ -341,7 +341,9 @@ class Room:
             if wait_seconds and not any(lane.has_notices for lane in self._lanes):
                 await asyncio.sleep(wait_seconds)
             self._wake.clear()
-            pacing.flush()
+            now = self._clock()
+            if any(lane.due_at is not None and lane.due_at <= now for lane in self._lanes):
+                pacing.flush()  # notices have no tick, and would leave every later entry waiting for theirs
             await self._flush()
             answered = True
             if self._connected and not self.available:

@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -315,3 +316,20 @@ async def test_what_has_a_second_goes_with_what_is_said_meanwhile_and_else_by_it
         assert len(client.writes) == 1
         room.notify_soon(frames.Presence(chatters=8))
         await until(lambda: client.kinds == ["presence", "messages", "presence"])
+
+
+async def test_notices_before_a_message_do_not_make_it_wait() -> None:
+    async with world_of(1, RoomLimits(tick_seconds=2.0)) as world:
+        room, client = world.rooms[0], Client()
+        await client.join(room)
+        for number in range(1, 6):
+            room.notify(frames.Presence(chatters=number))
+            await until(partial(_has_frames, client, number))
+        began = asyncio.get_running_loop().time()
+        await world.say()
+        await until(lambda: client.texts == ["t1"])
+        assert asyncio.get_running_loop().time() - began < 1.0
+
+
+def _has_frames(client: Client, count: int) -> bool:
+    return len(client.kinds) == count
