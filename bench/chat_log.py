@@ -19,12 +19,12 @@ from redis.asyncio import Redis
 
 from bench.bus_scene import fresh_database
 from bench.report import Bar, Bench, Outcome, Say, percentile
-from chat.broker import Conditions, Retention
-from chat.broker_redis import RedisBroker
-from chat.entries import message_body
+from chat.brokers.broker import Conditions, Retention
+from chat.brokers.broker_redis import RedisBroker
+from chat.brokers.spool import SpooledMessage
+from chat.brokers.spool_redis import RedisSpool
 from chat.log.writer import ENTRIES_PER_BATCH_MAX, LogWriter
-from chat.spool import SpooledMessage
-from chat.spool_redis import RedisSpool
+from chat.rooms.entries import message_body
 from chat.store import open_room
 from deploy.local import Stack
 from eventbus.outbox import Outbox

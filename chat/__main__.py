@@ -7,30 +7,30 @@ from functools import partial
 import structlog
 from redis.asyncio import Redis
 
-from chat.admission import Admission
-from chat.broker import Retention
-from chat.broker_redis import RedisBroker
-from chat.channels import Channels
-from chat.composing import EntryComposer
-from chat.directory import Directory
-from chat.extras import assemble_announcements, assemble_emotes, assemble_polls, assemble_presence
-from chat.fanout import SEND_LOOP
-from chat.gatekeeper import RulesGatekeeper
-from chat.gateway import Gateway
+from chat.brokers.broker import Retention
+from chat.brokers.broker_redis import RedisBroker
+from chat.extras.extras import assemble_announcements, assemble_emotes, assemble_polls, assemble_presence
 from chat.irc.part import assemble_irc
 from chat.log.part import assemble_log
-from chat.mentions import Mentions
 from chat.moderation.held import HeldMessages
 from chat.moderation.part import assemble_moderation
 from chat.moderation.people import PostgresPeople
 from chat.parts import ChatParts
 from chat.replay.part import assemble_replay
-from chat.room import RoomLimits
-from chat.rooms import Rooms
+from chat.rooms.channels import Channels
+from chat.rooms.directory import Directory
+from chat.rooms.room import RoomLimits
+from chat.rooms.rooms import Rooms
+from chat.rooms.signals import Signals
 from chat.settings import ChatSettings
-from chat.signals import Signals
-from chat.speaking import Speaking
-from chat.standing import PostgresStandings
+from chat.sockets.admission import Admission
+from chat.sockets.fanout import SEND_LOOP
+from chat.sockets.gateway import Gateway
+from chat.speaking.composing import EntryComposer
+from chat.speaking.gatekeeper import RulesGatekeeper
+from chat.speaking.mentions import Mentions
+from chat.speaking.speaking import Speaking
+from chat.speaking.standing import PostgresStandings
 from chat.store import find_facts, find_versions
 from eventbus.bus import EventBus
 from eventbus.bus_configured import open_bus

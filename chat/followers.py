@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chat import store
-from chat.signals import Signals, StandingTouched
+from chat.rooms.signals import Signals, StandingTouched
 from eventbus.consume import Handler, Subscription
 from eventbus.outbox import Transaction
 from events import Envelope, Event, FollowCreated, FollowDeleted

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
-from chat.admission import Admission
-from chat.broker import Broker
-from chat.directory import Directory
-from chat.rooms import Rooms
+from chat.brokers.broker import Broker
+from chat.rooms.directory import Directory
+from chat.rooms.rooms import Rooms
+from chat.rooms.signals import Signals
 from chat.settings import ChatSettings
-from chat.signals import Signals
-from chat.speaking import Composer, Speaking
-from chat.standing import Standings
+from chat.sockets.admission import Admission
+from chat.speaking.speaking import Composer, Speaking
+from chat.speaking.standing import Standings
 from eventbus.bus import EventBus
 from eventbus.outbox import Outbox
 from runtime.health import Health

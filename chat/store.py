@@ -8,9 +8,9 @@ from uuid import UUID
 from asyncpg import Record
 
 from chat.emotes.urls import emote_url
-from chat.entries import Said
-from chat.facts import BlockedTerm, PollOption, PollView, RoomFacts
-from chat.rules import read_rules
+from chat.rooms.entries import Said
+from chat.rooms.facts import BlockedTerm, PollOption, PollView, RoomFacts
+from chat.speaking.rules import read_rules
 from runtime.postgres import Connection, Pool, load_queries
 
 QUERIES = load_queries("chat")

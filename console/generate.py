@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from accounts.settings import AccountsSettings
 from archive.settings import ArchiveSettings
 from chat.settings import ChatSettings
-from chat.socket_document import socket_document
+from chat.sockets.socket_document import socket_document
 from deploy.container.edge import EdgeSettings
 from deploy.local import Stack
 from events.documents import asyncapi_document, events_page, schema_of, to_json

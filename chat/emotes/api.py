@@ -9,7 +9,6 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from chat.directory import Directory
 from chat.emotes.image import UPLOAD_BYTES_MAX, EmoteImage, ImageRefused, read_image
 from chat.emotes.images import ImageCache
 from chat.emotes.problems import (
@@ -23,7 +22,8 @@ from chat.emotes.store import Emote, Emotes
 from chat.emotes.urls import NAME_PATTERN, emote_url
 from chat.moderation import access
 from chat.problems import NotAModerator
-from chat.roompath import ChannelPath, RoomMissing, room_of
+from chat.rooms.directory import Directory
+from chat.rooms.roompath import ChannelPath, RoomMissing, room_of
 from runtime.endpoints import endpoint
 from runtime.objects import ObjectMissing, ObjectStoreError
 from runtime.pages import PageQuery, decode_cursor, encode_cursor

@@ -19,7 +19,7 @@ from chat.emotes.image import EmoteImage
 from chat.emotes.images import CACHE_CONTROL, emote_key
 from chat.emotes.problems import EmoteNameTaken, EmoteNotFound, TooManyEmotes
 from chat.moderation import access, audit
-from chat.signals import RoomTouched, Signals
+from chat.rooms.signals import RoomTouched, Signals
 from chat.store import QUERIES, touch_room
 from runtime.backoff import Backoff
 from runtime.ids import uuid7

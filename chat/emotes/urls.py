@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 from uuid import UUID
 
-from chat.entries import EmoteUse
+from chat.rooms.entries import EmoteUse
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9_]{3,25}$"
 _WORD: Final = re.compile(r"\S+")

@@ -19,8 +19,8 @@ from chat.irc.lines import line
 from chat.irc.login import AWAY
 from chat.moderation.actions import MODERATORS_MAX, REASON_CHARACTERS_MAX, TIMEOUT_SECONDS_MAX, Moderation
 from chat.problems import AlreadyModerates, NotAModerator, NotTheStreamer, NotToBeModerated, TooManyModerators
-from chat.roompath import RoomMissing
-from chat.rules import FOLLOW_MINUTES_MAX, SLOW_SECONDS_MAX, Rules
+from chat.rooms.roompath import RoomMissing
+from chat.speaking.rules import FOLLOW_MINUTES_MAX, SLOW_SECONDS_MAX, Rules
 from chat.store import QUERIES
 from runtime.postgres import Pool
 from runtime.tokens import Caller

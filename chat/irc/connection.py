@@ -12,9 +12,7 @@ from uuid import UUID
 import structlog
 
 from chat import metrics
-from chat.admission import Admission
 from chat.errors import RoomsUnavailable
-from chat.frame_guard import Pace
 from chat.irc import endings, replies
 from chat.irc.capabilities import OFFERED, changed
 from chat.irc.channels import channel_name
@@ -25,6 +23,8 @@ from chat.irc.lines import SERVER_NAME, BadLine, Line, line, read_line
 from chat.irc.login import Doorkeeper, Guest, LoginRefused, anonymous
 from chat.irc.talking import Talking
 from chat.irc.wires import Wire
+from chat.sockets.admission import Admission
+from chat.sockets.frame_guard import Pace
 from runtime.tokens import TOKEN_CHARACTERS_MAX
 
 log = structlog.get_logger(__name__)

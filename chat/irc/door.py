@@ -9,13 +9,13 @@ from aiohttp import HttpVersion11, web
 
 from chat import metrics
 from chat.errors import OtherVersion, TooManyConnections, TooManyFromAddress
-from chat.frame_guard import FrameGuard, FrameScan, Pace
-from chat.heartbeat import Heartbeat
 from chat.irc import endings
 from chat.irc.connection import IrcConnection, IrcLimits, IrcParts
 from chat.irc.wires import PIECE_BYTES_MAX, SocketWire, Wire
-from chat.member import Member, MemberSocket
 from chat.settings import ChatSettings
+from chat.sockets.frame_guard import FrameGuard, FrameScan, Pace
+from chat.sockets.heartbeat import Heartbeat
+from chat.sockets.member import Member, MemberSocket
 from runtime.endpoints import endpoint
 from runtime.problems import InvalidRequest, NotFound
 from runtime.websockets import OriginNotAllowed

@@ -10,15 +10,15 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from chat import frames
-from chat.broker import Entry, Position
-from chat.entries import Cleared, Deleted, Said, read_body
-from chat.facts import RoomFacts
+from chat.brokers.broker import Entry, Position
 from chat.irc import replies, tags
 from chat.irc.capabilities import COMMANDS, SERVER_TIME, TAGS, Capabilities, normal
 from chat.irc.lines import line, user_prefix
 from chat.irc.tags import Tags
-from chat.rules import Rules
+from chat.rooms.entries import Cleared, Deleted, Said, read_body
+from chat.rooms.facts import RoomFacts
+from chat.sockets import frames
+from chat.speaking.rules import Rules
 from runtime.websockets import text_frame
 
 REMEMBERED_MESSAGES_MAX: Final = 1_000

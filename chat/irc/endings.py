@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from chat.closecodes import CloseCode
+from chat.sockets.closecodes import CloseCode
 
 
 @dataclass(frozen=True, slots=True)

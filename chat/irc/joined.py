@@ -9,7 +9,6 @@ from uuid import UUID
 import structlog
 
 from chat import metrics
-from chat.audience import Seat
 from chat.errors import RoomNotFound, RoomsUnavailable
 from chat.irc import replies, tags
 from chat.irc.capabilities import MEMBERSHIP, Capabilities
@@ -17,10 +16,11 @@ from chat.irc.channels import FindRoom
 from chat.irc.client import Client
 from chat.irc.encoding import Encodings, RoomLines
 from chat.irc.lines import line
-from chat.room import Room
-from chat.rooms import Rooms
-from chat.speaking import Speaker, Speaking
-from chat.standing import Standing
+from chat.rooms.audience import Seat
+from chat.rooms.room import Room
+from chat.rooms.rooms import Rooms
+from chat.speaking.speaking import Speaker, Speaking
+from chat.speaking.standing import Standing
 
 log = structlog.get_logger(__name__)
 

@@ -7,13 +7,13 @@ from typing import Final, cast
 import structlog
 
 from chat import metrics
-from chat.admission import Admission, counted_address
 from chat.errors import TooManyConnections, TooManyFromAddress
 from chat.irc.door import IrcDoor
 from chat.irc.lines import line
 from chat.irc.wires import PIECE_BYTES_MAX, TcpWire
-from chat.member import Member
 from chat.settings import ChatSettings
+from chat.sockets.admission import Admission, counted_address
+from chat.sockets.member import Member
 from runtime.service import CannotServe
 
 log = structlog.get_logger(__name__)

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from chat.frames import ErrorCode
 from chat.irc.lines import SERVER_NAME, line
-from chat.rules import Rules
-from chat.speaking import Refused
+from chat.sockets.frames import ErrorCode
+from chat.speaking.rules import Rules
+from chat.speaking.speaking import Refused
 
 NAMES_LINE_CHARACTERS_MAX: Final = 400
 

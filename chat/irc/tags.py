@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from chat.entries import EmoteUse, Role, Said
-from chat.rules import Rules
+from chat.rooms.entries import EmoteUse, Role, Said
+from chat.speaking.rules import Rules
 
 Tags = list[tuple[str, str]]
 

@@ -4,14 +4,14 @@ import re
 from typing import Final, Literal, Protocol
 from uuid import UUID, uuid4
 
-from chat.frames import TEXT_CHARACTERS_MAX
 from chat.irc import replies
 from chat.irc.client import Client
 from chat.irc.endings import QUIT, Ending
 from chat.irc.joined import Joined, JoinedRooms
 from chat.irc.lines import Line
 from chat.irc.replies import Told
-from chat.speaking import Refused, Saying, Speaking
+from chat.sockets.frames import TEXT_CHARACTERS_MAX
+from chat.speaking.speaking import Refused, Saying, Speaking
 
 Kind = Literal["message", "action", "announcement"]
 

@@ -9,7 +9,7 @@ from aiohttp import WSMsgType, web
 from chat.irc.encoding import Wrap, bare, framed
 from chat.irc.endings import TOO_SLOW, Ending
 from chat.irc.lines import LINE_BYTES_MAX, TAGS_BYTES_MAX
-from chat.member import Member
+from chat.sockets.member import Member
 
 PIECE_BYTES_MAX: Final = 8_192
 GOODBYE_SECONDS: Final = 1.0

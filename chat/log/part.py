@@ -1,12 +1,12 @@
 """Puts the log together."""
 
+from chat.brokers.spool_redis import RedisSpool
 from chat.log.api import HistoryApi
 from chat.log.eraser import Eraser
 from chat.log.retention import LogRetention
 from chat.log.store import QUERIES
 from chat.log.writer import LogWriter
 from chat.parts import ChatParts
-from chat.spool_redis import RedisSpool
 from runtime.assembly import Assembly
 from runtime.monthly_partitions import MonthlyPartitions
 from runtime.postgres import Connection

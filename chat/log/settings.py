@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from chat.rules import LOG_DAYS_MAX
+from chat.speaking.rules import LOG_DAYS_MAX
 from runtime.settings import ProcessSettings
 
 

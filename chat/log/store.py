@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from chat.entries import Said
+from chat.rooms.entries import Said
 from runtime.postgres import Connection, load_queries
 from runtime.queries import Executor
 

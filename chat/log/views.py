@@ -6,8 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chat.entries import EmoteUse, Mention, Role
 from chat.log.store import Message
+from chat.rooms.entries import EmoteUse, Mention, Role
 
 
 class AnsweredView(BaseModel):

@@ -21,11 +21,11 @@ import asyncpg
 import structlog
 from pydantic import ValidationError
 
-from chat.entries import Said, is_deletion, read_body
+from chat.brokers.spool import Spool, SpooledMessage
 from chat.errors import BrokerUnavailable
 from chat.log import metrics, store
 from chat.log.store import LoggedMessage, LoggedRoom
-from chat.spool import Spool, SpooledMessage
+from chat.rooms.entries import Said, is_deletion, read_body
 from eventbus.outbox import Outbox
 from events import ChatMessageSent, SaidAs
 from runtime.backoff import Backoff

@@ -7,7 +7,7 @@ from typing import Literal
 from uuid import UUID
 
 from chat.problems import NotAModerator, NotTheStreamer
-from chat.roompath import RoomMissing
+from chat.rooms.roompath import RoomMissing
 from runtime.postgres import load_queries
 from runtime.queries import Executor
 from runtime.tokens import Caller

@@ -13,15 +13,15 @@ from uuid import UUID
 import structlog
 
 from chat import metrics, store
-from chat.entries import Cleared, Deleted, to_body
+from chat.extras.pins import unpin_gone
 from chat.log.store import mark_deleted
 from chat.moderation import access, audit
 from chat.moderation.audit import Target
 from chat.moderation.telling import Telling
-from chat.pins import unpin_gone
 from chat.problems import AlreadyModerates, NotTheStreamer, NotToBeModerated, TooManyModerators
-from chat.rules import Rules, read_rules
-from chat.signals import HeldTouched, RoomTouched, Signals, StandingTouched
+from chat.rooms.entries import Cleared, Deleted, to_body
+from chat.rooms.signals import HeldTouched, RoomTouched, Signals, StandingTouched
+from chat.speaking.rules import Rules, read_rules
 from eventbus.outbox import Outbox, Transaction
 from runtime.postgres import Connection, load_queries
 from runtime.tokens import Caller

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from chat.moderation.access import require
 from chat.moderation.audit import list_audit
 from chat.problems import NotAModerator
-from chat.roompath import ChannelPath, RoomMissing
+from chat.rooms.roompath import ChannelPath, RoomMissing
 from runtime.endpoints import endpoint
 from runtime.pages import PageQuery, decode_cursor, encode_cursor
 from runtime.postgres import Pool

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from chat.moderation.access import require
 from chat.moderation.held import HeldQueue, list_held
 from chat.problems import HeldMessageNotFound, NotAModerator
-from chat.roompath import ChannelPath, RoomMissing
+from chat.rooms.roompath import ChannelPath, RoomMissing
 from runtime.endpoints import endpoint
 from runtime.pages import PageQuery, decode_cursor, encode_cursor
 from runtime.postgres import Pool

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from chat.moderation.actions import Moderation
 from chat.problems import NotAModerator
-from chat.roompath import ChannelPath, RoomMissing
+from chat.rooms.roompath import ChannelPath, RoomMissing
 from runtime.endpoints import endpoint
 from runtime.tokens import Caller
 

@@ -6,12 +6,12 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from chat.frames import printable
 from chat.moderation import people_store
 from chat.moderation.access import require
 from chat.moderation.actions import REASON_CHARACTERS_MAX, TIMEOUT_SECONDS_MAX, Moderation
 from chat.problems import AlreadyModerates, NotAModerator, NotTheStreamer, NotToBeModerated, TooManyModerators
-from chat.roompath import ChannelPath, RoomMissing
+from chat.rooms.roompath import ChannelPath, RoomMissing
+from chat.sockets.frames import printable
 from runtime.endpoints import endpoint
 from runtime.pages import PageQuery, decode_cursor, encode_cursor
 from runtime.postgres import Pool

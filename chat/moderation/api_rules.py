@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from chat.moderation.access import require
 from chat.moderation.actions import Moderation
 from chat.problems import NotAModerator, NotTheStreamer
-from chat.roompath import ChannelPath, RoomMissing
-from chat.rules import FOLLOW_MINUTES_MAX, Rules
+from chat.rooms.roompath import ChannelPath, RoomMissing
+from chat.speaking.rules import FOLLOW_MINUTES_MAX, Rules
 from chat.store import find_facts
 from runtime.endpoints import endpoint
 from runtime.postgres import Pool

@@ -6,12 +6,12 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from chat.frames import printable
 from chat.moderation.access import require
 from chat.moderation.terms import TERM_CHARACTERS_MAX, normal_term
 from chat.moderation.terms_store import BlockedTerms, list_terms
 from chat.problems import BlockedTermNotFound, NotAModerator, TooManyBlockedTerms
-from chat.roompath import ChannelPath, RoomMissing
+from chat.rooms.roompath import ChannelPath, RoomMissing
+from chat.sockets.frames import printable
 from runtime.endpoints import endpoint
 from runtime.pages import PageQuery, decode_cursor, encode_cursor
 from runtime.postgres import Pool

@@ -13,11 +13,11 @@ from chat.moderation import access, audit
 from chat.moderation.audit import Target
 from chat.moderation.telling import AWAY, Telling
 from chat.problems import HeldMessageNotFound
-from chat.roompath import RoomMissing
-from chat.rooms import Rooms
-from chat.signals import HeldTouched, Signals
-from chat.speaking import Composer, Refused, Saying
-from chat.standing import Standings
+from chat.rooms.roompath import RoomMissing
+from chat.rooms.rooms import Rooms
+from chat.rooms.signals import HeldTouched, Signals
+from chat.speaking.speaking import Composer, Refused, Saying
+from chat.speaking.standing import Standings
 from eventbus.outbox import Outbox
 from runtime.ids import uuid7
 from runtime.postgres import Connection, Pool, load_queries

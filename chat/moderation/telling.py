@@ -14,7 +14,7 @@ import asyncpg
 import structlog
 
 from chat import metrics
-from chat.broker import Broker, Conditions
+from chat.brokers.broker import Broker, Conditions
 from chat.errors import BrokerUnavailable
 from runtime.ids import uuid7
 from runtime.postgres import Connection, Pool, load_queries

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from chat.facts import BlockedTerm
 from chat.moderation.folding import words_of
+from chat.rooms.facts import BlockedTerm
 
 TERMS_MAX: Final = 500
 TERM_CHARACTERS_MAX: Final = 100

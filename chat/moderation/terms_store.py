@@ -8,7 +8,7 @@ from chat import store
 from chat.moderation import access, audit
 from chat.moderation.terms import TERMS_MAX, normal_term
 from chat.problems import BlockedTermNotFound, TooManyBlockedTerms
-from chat.signals import RoomTouched, Signals
+from chat.rooms.signals import RoomTouched, Signals
 from eventbus.outbox import Outbox
 from runtime.ids import uuid7
 from runtime.postgres import Pool, load_queries

@@ -8,7 +8,7 @@ import structlog
 
 from chat import metrics
 from chat.moderation.telling import AWAY
-from chat.signals import HeldTouched, Signals
+from chat.rooms.signals import HeldTouched, Signals
 from runtime.postgres import Pool, load_queries
 from runtime.unavailable import is_unavailable
 

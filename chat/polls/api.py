@@ -5,13 +5,13 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from chat.directory import Directory
-from chat.facts import PollView
-from chat.frames import one_line
 from chat.polls.problems import PollIsOver, PollNotFound, PollRuns, SilencedHere
 from chat.polls.store import Polls
 from chat.problems import NotAModerator
-from chat.roompath import ChannelPath, RoomMissing, room_of
+from chat.rooms.directory import Directory
+from chat.rooms.facts import PollView
+from chat.rooms.roompath import ChannelPath, RoomMissing, room_of
+from chat.sockets.frames import one_line
 from runtime.endpoints import endpoint
 from runtime.pages import PageQuery, decode_cursor, encode_cursor
 from runtime.tokens import Caller

@@ -11,10 +11,10 @@ from asyncpg import UniqueViolationError
 from pydantic import JsonValue
 
 from chat import metrics
-from chat.facts import PollView
 from chat.moderation import access, audit
 from chat.polls.problems import PollIsOver, PollNotFound, PollRuns, SilencedHere
-from chat.signals import RoomTouched, Signals
+from chat.rooms.facts import PollView
+from chat.rooms.signals import RoomTouched, Signals
 from chat.store import QUERIES, poll_view, touch_room
 from runtime.ids import uuid7
 from runtime.postgres import Pool

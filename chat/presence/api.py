@@ -5,15 +5,15 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from chat.broker import Broker
-from chat.directory import Directory
-from chat.entries import Role, Said
+from chat.brokers.broker import Broker
 from chat.errors import BrokerUnavailable
-from chat.facts import PollView
 from chat.presence.presence import Presence, PresentPage
-from chat.roompath import ChannelPath, RoomMissing, room_of
-from chat.rooms import COUNT_BELIEVED_SECONDS, Rooms
-from chat.rules import Rules
+from chat.rooms.directory import Directory
+from chat.rooms.entries import Role, Said
+from chat.rooms.facts import PollView
+from chat.rooms.roompath import ChannelPath, RoomMissing, room_of
+from chat.rooms.rooms import COUNT_BELIEVED_SECONDS, Rooms
+from chat.speaking.rules import Rules
 from runtime.endpoints import endpoint
 from runtime.pages import PageQuery, decode_cursor, encode_cursor
 from runtime.problems import Unavailable

@@ -8,11 +8,11 @@ from uuid import UUID
 import structlog
 
 from chat import metrics
-from chat.audience import Seat
-from chat.entries import Role
 from chat.errors import BrokerUnavailable
 from chat.presence.presence import Presence, Present
-from chat.room import Room
+from chat.rooms.audience import Seat
+from chat.rooms.entries import Role
+from chat.rooms.room import Room
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID
 
-from chat.entries import Role
+from chat.rooms.entries import Role
 
 BELIEVED_SECONDS: Final = 25.0
 """How long somebody is taken to be there after a gateway said so."""

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
+from chat.brokers.redis_calls import RedisCalls, milliseconds, room_key
 from chat.presence.presence import BELIEVED_SECONDS, Present, PresentPage
-from chat.redis_calls import RedisCalls, milliseconds, room_key
 
 ORDINARY_ROLE = "viewer"
 

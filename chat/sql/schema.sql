@@ -492,7 +492,7 @@ CREATE TABLE pins (
     ends_at timestamp with time zone
 );
 
-COMMENT ON COLUMN pins.said IS 'The message as it was said (chat/entries.py).';
+COMMENT ON COLUMN pins.said IS 'The message as it was said (chat/rooms/entries.py).';
 
 CREATE TABLE poll_votes (
     poll_id uuid NOT NULL,
@@ -553,7 +553,7 @@ END) STORED,
     CONSTRAINT rooms_check1 CHECK (((ended_at IS NULL) OR (stream_id IS NOT NULL)))
 );
 
-COMMENT ON COLUMN rooms.rules IS 'What differs from the defaults of chat/rules.py.';
+COMMENT ON COLUMN rooms.rules IS 'What differs from the defaults of chat/speaking/rules.py.';
 
 CREATE TABLE subscribers (
     channel_id uuid NOT NULL,

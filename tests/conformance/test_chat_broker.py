@@ -10,9 +10,9 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from chat.broker import Allowance, Broker, Conditions, Entry, Position, Retention, Unique
-from chat.broker_memory import MemoryBroker, MemoryServer
-from chat.broker_redis import RedisBroker
+from chat.brokers.broker import Allowance, Broker, Conditions, Entry, Position, Retention, Unique
+from chat.brokers.broker_memory import MemoryBroker, MemoryServer
+from chat.brokers.broker_redis import RedisBroker
 from chat.errors import SentBefore, SentTooOften, SpoolFull
 from runtime.redis_client import redis_client
 from runtime.settings import RedisSettings

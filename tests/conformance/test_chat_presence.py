@@ -9,11 +9,11 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import SecretStr
 
+from chat.brokers.redis_calls import room_key
 from chat.errors import BrokerUnavailable
 from chat.presence.presence import Presence, Present
 from chat.presence.presence_memory import MemoryPresence
 from chat.presence.presence_redis import RedisPresence
-from chat.redis_calls import room_key
 from runtime.redis_client import redis_client
 from runtime.settings import RedisSettings
 from tests.integration.chat.gateways import eventually

@@ -9,13 +9,13 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from chat.broker import Broker, Conditions
-from chat.broker_memory import MemoryBroker, MemoryServer
-from chat.broker_redis import RedisBroker
-from chat.redis_calls import RedisCalls
-from chat.spool import Spool, SpooledMessage
-from chat.spool_memory import MemorySpool
-from chat.spool_redis import INDEX, NOTE_HOLDS_SECONDS, NOTE_SECONDS, RedisSpool, SpoolNotes
+from chat.brokers.broker import Broker, Conditions
+from chat.brokers.broker_memory import MemoryBroker, MemoryServer
+from chat.brokers.broker_redis import RedisBroker
+from chat.brokers.redis_calls import RedisCalls
+from chat.brokers.spool import Spool, SpooledMessage
+from chat.brokers.spool_memory import MemorySpool
+from chat.brokers.spool_redis import INDEX, NOTE_HOLDS_SECONDS, NOTE_SECONDS, RedisSpool, SpoolNotes
 from runtime.redis_client import redis_client
 from runtime.settings import RedisSettings
 

@@ -22,7 +22,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from chat.spool_redis import RedisSpool
+from chat.brokers.spool_redis import RedisSpool
 from deploy.local import Stack
 from runtime.ids import uuid7
 from runtime.postgres import Pool, open_pool

@@ -2,7 +2,7 @@
 ALTER TABLE rooms
     ADD COLUMN version bigint NOT NULL DEFAULT 0,
     ADD COLUMN rules jsonb NOT NULL DEFAULT '{}';
-COMMENT ON COLUMN rooms.rules IS 'What differs from the defaults of chat/rules.py.';
+COMMENT ON COLUMN rooms.rules IS 'What differs from the defaults of chat/speaking/rules.py.';
 
 -- Names for ids: from account.registered, and from the token of whoever acts here first.
 CREATE TABLE people (

@@ -29,7 +29,7 @@ CREATE TABLE pins (
     pinned_at  timestamptz NOT NULL DEFAULT now(),
     ends_at    timestamptz
 );
-COMMENT ON COLUMN pins.said IS 'The message as it was said (chat/entries.py).';
+COMMENT ON COLUMN pins.said IS 'The message as it was said (chat/rooms/entries.py).';
 -- serves: pass_deadlines
 CREATE INDEX pins_that_end ON pins (ends_at) WHERE ends_at IS NOT NULL;
 

@@ -11,28 +11,28 @@ from uuid import UUID
 
 from PIL import Image
 
-from chat.announcements import AnnouncementApi
-from chat.broker_memory import MemoryBroker, MemoryServer
-from chat.composing import EntryComposer
-from chat.deadlines import Deadlines
-from chat.directory import Directory
+from chat.brokers.broker_memory import MemoryBroker, MemoryServer
 from chat.emotes.api import EmoteApi
 from chat.emotes.images import ImageCache
 from chat.emotes.store import Emotes
-from chat.entries import Said, read_body
-from chat.facts import RoomFacts
-from chat.gatekeeper import RulesGatekeeper
-from chat.mentions import Mentions
-from chat.pins import PinApi
+from chat.extras.announcements import AnnouncementApi
+from chat.extras.deadlines import Deadlines
+from chat.extras.pins import PinApi
 from chat.polls.api import PollApi
 from chat.polls.store import Polls
 from chat.presence.api import RoomApi
 from chat.presence.presence_memory import MemoryPresence
-from chat.room import Room, RoomLimits
-from chat.rooms import Rooms
-from chat.signals import Signals
-from chat.speaking import Speaking
-from chat.standing import OwnersAlone
+from chat.rooms.directory import Directory
+from chat.rooms.entries import Said, read_body
+from chat.rooms.facts import RoomFacts
+from chat.rooms.room import Room, RoomLimits
+from chat.rooms.rooms import Rooms
+from chat.rooms.signals import Signals
+from chat.speaking.composing import EntryComposer
+from chat.speaking.gatekeeper import RulesGatekeeper
+from chat.speaking.mentions import Mentions
+from chat.speaking.speaking import Speaking
+from chat.speaking.standing import OwnersAlone
 from chat.store import find_facts, find_versions
 from runtime.health import Health
 from runtime.http_server import HttpServer

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from chat.broker import Broker, Conditions, Position
-from chat.broker_redis import RedisBroker
+from chat.brokers.broker import Broker, Conditions, Position
+from chat.brokers.broker_redis import RedisBroker
 from chat.errors import BrokerUnavailable
 from runtime.redis_client import redis_client
 from runtime.settings import RedisSettings

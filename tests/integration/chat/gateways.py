@@ -21,7 +21,7 @@ from aiohttp.test_utils import TestServer
 from joserfc import jwt
 from joserfc.jwk import OKPKey
 
-from chat.frames import SERVER_FRAME
+from chat.sockets.frames import SERVER_FRAME
 from runtime.ids import uuid7
 from runtime.tokens import ALGORITHM
 

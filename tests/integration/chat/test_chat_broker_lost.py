@@ -8,9 +8,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from chat.broker_redis import RedisBroker
+from chat.brokers.broker_redis import RedisBroker
+from chat.brokers.spool_redis import INDEX, RedisSpool
 from chat.errors import BrokerUnavailable
-from chat.spool_redis import INDEX, RedisSpool
 from tests.integration.chat.followers import FREE, UNSURE, Follower, Speaker, gateway_broker, no_silent_hole, redis_of
 from tests.integration.chat.gateways import eventually
 from tests.integration.chat.redis_sets import FREEZE, WAKE, Server, single_server

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 from redis.crc import key_slot
 
-from chat.broker_redis import RedisBroker
-from chat.spool_redis import RedisSpool
+from chat.brokers.broker_redis import RedisBroker
+from chat.brokers.spool_redis import RedisSpool
 from tests.integration.chat.followers import (
     Follower,
     Speaker,

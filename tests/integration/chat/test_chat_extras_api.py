@@ -11,16 +11,16 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from chat.broker import Conditions
+from chat.brokers.broker import Conditions
 from chat.emotes.image import read_image
 from chat.emotes.problems import TooManyEmotes
-from chat.entries import Deleted, Mention, RepliedTo, Said, message_body, to_body
+from chat.extras.pins import unpin_gone
 from chat.log import store as log_store
 from chat.log.store import LoggedMessage
-from chat.pins import unpin_gone
 from chat.presence.presence import Present
-from chat.speaking import Saying, Speaker
-from chat.standing import Standing
+from chat.rooms.entries import Deleted, Mention, RepliedTo, Said, message_body, to_body
+from chat.speaking.speaking import Saying, Speaker
+from chat.speaking.standing import Standing
 from runtime.ids import uuid7
 from runtime.objects_disk import DiskObjects
 from runtime.postgres import Pool, open_pool

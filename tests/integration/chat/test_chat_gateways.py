@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import SecretStr
 
-from chat.closecodes import CloseCode
+from chat.sockets.closecodes import CloseCode
 from eventbus.bus import Record
 from eventbus.bus_kafka import open_bus
 from eventbus.settings import KafkaSettings

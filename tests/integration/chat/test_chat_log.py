@@ -11,17 +11,17 @@ from uuid import UUID
 
 import pytest
 
-from chat.broker import Conditions
-from chat.broker_memory import MemoryBroker, MemoryServer
-from chat.entries import RepliedTo, Said, message_body, to_body
+from chat.brokers.broker import Conditions
+from chat.brokers.broker_memory import MemoryBroker, MemoryServer
+from chat.brokers.spool import SpooledMessage
+from chat.brokers.spool_memory import MemorySpool
 from chat.log import store
 from chat.log.api import HistoryApi
 from chat.log.eraser import Eraser
 from chat.log.retention import LogRetention, place_hold, release_hold
 from chat.log.store import Wanted
 from chat.log.writer import LogWriter
-from chat.spool import SpooledMessage
-from chat.spool_memory import MemorySpool
+from chat.rooms.entries import RepliedTo, Said, message_body, to_body
 from eventbus.outbox import Outbox, Transaction
 from runtime.http_server import HttpServer
 from runtime.ids import uuid7, uuid7_floor

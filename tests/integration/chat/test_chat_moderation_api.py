@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from chat.__main__ import assemble
 from chat.settings import ChatSettings
-from chat.standing import PostgresStandings
+from chat.speaking.standing import PostgresStandings
 from eventbus.bus_memory import MemoryBus
 from events import TOPICS
 from runtime.health import Health

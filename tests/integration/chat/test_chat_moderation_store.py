@@ -8,16 +8,16 @@ from uuid import UUID
 
 import pytest
 
-from chat.broker_memory import MemoryBroker, MemoryServer
-from chat.entries import Deleted, to_body
+from chat.brokers.broker_memory import MemoryBroker, MemoryServer
 from chat.followers import Followers
 from chat.moderation.actions import Moderation
 from chat.moderation.held import HeldMessages
 from chat.moderation.telling import Telling
 from chat.moderation.upkeep import ModerationUpkeep
-from chat.signals import Signals
-from chat.speaking import Refused, Saying
-from chat.standing import PostgresStandings
+from chat.rooms.entries import Deleted, to_body
+from chat.rooms.signals import Signals
+from chat.speaking.speaking import Refused, Saying
+from chat.speaking.standing import PostgresStandings
 from eventbus.outbox import Outbox
 from events import Envelope, Event, FollowCreated, FollowDeleted
 from runtime.ids import uuid7

@@ -8,11 +8,11 @@ from uuid import UUID
 
 import pytest
 
-from chat.entries import Said
 from chat.log import store as log_store
 from chat.log.store import LoggedMessage
 from chat.replay import recordings
 from chat.replay.api import ReplayApi
+from chat.rooms.entries import Said
 from eventbus.outbox import Outbox
 from events import (
     DeleteReason,

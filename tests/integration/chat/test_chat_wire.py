@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import pytest
 
-from chat.closecodes import CloseCode
-from chat.gateway import FRAME_BYTES_MAX
+from chat.sockets.closecodes import CloseCode
+from chat.sockets.gateway import FRAME_BYTES_MAX
 from tests.integration.chat.gateways import Person, eventually
 from tests.integration.chat.rfc6455 import (
     BINARY,

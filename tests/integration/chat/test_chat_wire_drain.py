@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from time import monotonic
 
-from chat.closecodes import RECONNECT_RANGE, CloseCode
+from chat.sockets.closecodes import RECONNECT_RANGE, CloseCode
 from tests.integration.chat.gateways import Person, eventually
 from tests.integration.chat.rfc6455 import CLOSE, TEXT
 from tests.integration.chat.wire import WAIT_SECONDS, RawClient, WireGateway, wire_gateway

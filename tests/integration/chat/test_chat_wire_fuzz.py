@@ -8,7 +8,7 @@ from contextlib import suppress
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from chat.closecodes import CloseCode
+from chat.sockets.closecodes import CloseCode
 from tests.integration.chat.gateways import Person
 from tests.integration.chat.rfc6455 import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, client_frame, close_frame
 from tests.integration.chat.wire import WireGateway, looked_on, wire_gateway

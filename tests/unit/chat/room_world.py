@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from chat import frames
-from chat.audience import Seat
-from chat.broker import Conditions, Position, Retention
-from chat.broker_memory import MemoryBroker, MemoryServer
-from chat.entries import message_body
-from chat.room import Room, RoomLimits
+from chat.brokers.broker import Conditions, Position, Retention
+from chat.brokers.broker_memory import MemoryBroker, MemoryServer
+from chat.rooms.audience import Seat
+from chat.rooms.entries import message_body
+from chat.rooms.room import Room, RoomLimits
+from chat.sockets import frames
 
 LIMITS = RoomLimits(tick_seconds=0.02, history_messages_max=5, recovery_messages_max=40)
 

@@ -5,15 +5,15 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from chat.audience import Seat
-from chat.broker_memory import MemoryBroker, MemoryServer
+from chat.brokers.broker_memory import MemoryBroker, MemoryServer
 from chat.errors import BrokerUnavailable
-from chat.frames import CHAT_FRAMES
 from chat.presence import attendance as attending
 from chat.presence.attendance import PEOPLE_PER_CALL, PEOPLE_PER_TICK_MAX, Attendance
 from chat.presence.presence import BELIEVED_SECONDS, Present
 from chat.presence.presence_memory import MemoryPresence
-from chat.room import Room
+from chat.rooms.audience import Seat
+from chat.rooms.room import Room
+from chat.sockets.frames import CHAT_FRAMES
 from tests.unit.chat.room_world import LIMITS, Client
 
 

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
 
-from chat import frames
-from chat.audience import Seat
-from chat.broker import Entry
-from chat.entries import Cleared, Deleted, RepliedTo, Said, read_body, redacted, to_body
+from chat.brokers.broker import Entry
+from chat.rooms.audience import Seat
+from chat.rooms.entries import Cleared, Deleted, RepliedTo, Said, read_body, redacted, to_body
+from chat.sockets import frames
 from runtime.ids import uuid7
 from tests.unit.chat.room_world import Client, until, world_of
 

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from chat.facts import BlockedTerm
 from chat.moderation.links import has_link
 from chat.moderation.terms import TERM_CHARACTERS_MAX, TERMS_MAX, TermNotUsable, Terms, TermsOfRooms, normal_term
+from chat.rooms.facts import BlockedTerm
 from runtime.ids import uuid7
 
 TEXT_CHARACTERS_MAX = 500

@@ -8,13 +8,13 @@ from uuid import UUID
 
 import pytest
 
-from chat.broker import Allowance, Conditions
+from chat.brokers.broker import Allowance, Conditions
 from chat.errors import RoomsUnavailable
-from chat.facts import BlockedTerm, RoomFacts
-from chat.gatekeeper import MODERATORS_PACE_FACTOR, RulesGatekeeper
-from chat.rules import Rules, read_rules
-from chat.speaking import Refused, Saying
-from chat.standing import FOR_GOOD, Standing
+from chat.rooms.facts import BlockedTerm, RoomFacts
+from chat.speaking.gatekeeper import MODERATORS_PACE_FACTOR, RulesGatekeeper
+from chat.speaking.rules import Rules, read_rules
+from chat.speaking.speaking import Refused, Saying
+from chat.speaking.standing import FOR_GOOD, Standing
 from runtime.ids import uuid7
 from runtime.tokens import Caller
 

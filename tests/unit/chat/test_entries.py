@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.broker import Entry
-from chat.entries import Cleared, Deleted, Redactions, Said, message_body, placed, read_body, redacted, to_body
+from chat.brokers.broker import Entry
+from chat.rooms.entries import Cleared, Deleted, Redactions, Said, message_body, placed, read_body, redacted, to_body
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 ANN, BOB = uuid4(), uuid4()

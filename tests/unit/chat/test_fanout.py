@@ -15,9 +15,9 @@ from typing import cast
 import pytest
 import uvloop
 
-from chat import fanout
-from chat.fanout import Broadcast, broadcast_in_c, broadcast_in_python
-from chat.member import Member
+from chat.sockets import fanout
+from chat.sockets.fanout import Broadcast, broadcast_in_c, broadcast_in_python
+from chat.sockets.member import Member
 
 CHECKOUT = Path(__file__).parents[3]
 BACKLOG_BYTES_MAX = 65_536
@@ -332,6 +332,6 @@ def test_the_loop_in_c_has_no_warnings() -> None:
     if compiler is None or not (Path(headers) / "Python.h").exists():
         pytest.skip("no C compiler or no Python headers")
     options = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-fsyntax-only"]
-    command = [compiler, *options, "-isystem", headers, str(CHECKOUT / "chat/fanout.c")]
+    command = [compiler, *options, "-isystem", headers, str(CHECKOUT / "chat/sockets/fanout.c")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

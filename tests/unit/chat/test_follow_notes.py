@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from chat.broker_memory import MemoryBroker, MemoryServer
-from chat.directory import Directory
-from chat.entries import Said, read_body
-from chat.facts import RoomFacts
-from chat.follow_notes import LINES_PER_MINUTE_MAX, FollowNotes
-from chat.rules import OPEN, Rules
+from chat.brokers.broker_memory import MemoryBroker, MemoryServer
+from chat.extras.follow_notes import LINES_PER_MINUTE_MAX, FollowNotes
+from chat.rooms.directory import Directory
+from chat.rooms.entries import Said, read_body
+from chat.rooms.facts import RoomFacts
+from chat.speaking.rules import OPEN, Rules
 from eventbus.outbox import Transaction
 from events import Envelope, FollowCreated
 from runtime.ids import uuid7

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat.closecodes import CloseCode
-from chat.frame_guard import FrameGuard, FrameScan, Pace
+from chat.sockets.closecodes import CloseCode
+from chat.sockets.frame_guard import FrameGuard, FrameScan, Pace
 from tests.integration.chat.rfc6455 import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, client_frame, close_frame
 
 MESSAGE_BYTES_MAX = 300

@@ -9,10 +9,10 @@ from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat import frames
-from chat.broker import Entry, Position
-from chat.entries import message_body, placed
-from chat.rules import OPEN
+from chat.brokers.broker import Entry, Position
+from chat.rooms.entries import message_body, placed
+from chat.sockets import frames
+from chat.speaking.rules import OPEN
 from runtime.websockets import text_frame
 
 JSON = st.recursive(

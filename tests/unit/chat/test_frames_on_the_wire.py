@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat import frames
+from chat.sockets import frames
 from runtime.websockets import text_frame
 from tests.integration.chat.rfc6455 import TEXT, Breach, ServerFrames
 

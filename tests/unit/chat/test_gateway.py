@@ -15,21 +15,21 @@ from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
 from chat import metrics
-from chat.admission import Admission
-from chat.broker import Retention
-from chat.broker_memory import MemoryBroker, MemoryServer
-from chat.closecodes import CloseCode
-from chat.composing import EntryComposer
-from chat.directory import Directory
-from chat.facts import RoomFacts
-from chat.frames import CLIENT_FRAMES, SERVER_FRAME
-from chat.gatekeeper import RulesGatekeeper
-from chat.gateway import Gateway
-from chat.room import RoomLimits
-from chat.rooms import Rooms
+from chat.brokers.broker import Retention
+from chat.brokers.broker_memory import MemoryBroker, MemoryServer
+from chat.rooms.directory import Directory
+from chat.rooms.facts import RoomFacts
+from chat.rooms.room import RoomLimits
+from chat.rooms.rooms import Rooms
 from chat.settings import ChatSettings
-from chat.speaking import Speaking
-from chat.standing import OwnersAlone
+from chat.sockets.admission import Admission
+from chat.sockets.closecodes import CloseCode
+from chat.sockets.frames import CLIENT_FRAMES, SERVER_FRAME
+from chat.sockets.gateway import Gateway
+from chat.speaking.composing import EntryComposer
+from chat.speaking.gatekeeper import RulesGatekeeper
+from chat.speaking.speaking import Speaking
+from chat.speaking.standing import OwnersAlone
 from runtime.http_server import HttpServer
 from runtime.tokens import Caller, InvalidToken
 from runtime.websockets import AllowedOrigins

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from chat.heartbeat import PING_FRAME, Heartbeat
+from chat.sockets.heartbeat import PING_FRAME, Heartbeat
 
 PING_SECONDS = 0.25
 DEADLINE_SECONDS = 10.0

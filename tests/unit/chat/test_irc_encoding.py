@@ -5,14 +5,14 @@ from uuid import UUID
 
 import pytest
 
-from chat.audience import Audience, Seat, take_off
-from chat.broker import Entry, Position
-from chat.entries import Cleared, Deleted, EmoteUse, RepliedTo, Role, Said, SaidKind, to_body
-from chat.facts import RoomFacts
-from chat.frames import Frame, Presence, RulesChanged, Status
+from chat.brokers.broker import Entry, Position
 from chat.irc.capabilities import COMMANDS, SERVER_TIME, TAGS, Capabilities
 from chat.irc.encoding import Encodings, RoomLines, bare, framed
-from chat.rules import Rules
+from chat.rooms.audience import Audience, Seat, take_off
+from chat.rooms.entries import Cleared, Deleted, EmoteUse, RepliedTo, Role, Said, SaidKind, to_body
+from chat.rooms.facts import RoomFacts
+from chat.sockets.frames import Frame, Presence, RulesChanged, Status
+from chat.speaking.rules import Rules
 
 ROOM = UUID("0199aa00-0000-7000-8000-000000000001")
 MESSAGE = UUID("0199aa00-0000-7000-8000-000000000002")

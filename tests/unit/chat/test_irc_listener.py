@@ -12,13 +12,8 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import SecretStr
 
-from chat.admission import Admission
-from chat.broker import Conditions, Retention
-from chat.broker_memory import MemoryBroker, MemoryServer
-from chat.composing import EntryComposer
-from chat.directory import Directory
-from chat.facts import RoomFacts
-from chat.frames import ErrorCode
+from chat.brokers.broker import Conditions, Retention
+from chat.brokers.broker_memory import MemoryBroker, MemoryServer
 from chat.irc.client import Client
 from chat.irc.connection import IrcParts
 from chat.irc.door import IrcDoor
@@ -29,11 +24,16 @@ from chat.irc.login import Doorkeeper, FailedLogins
 from chat.irc.passwords import PasswordOwner
 from chat.irc.revocation import Revocation
 from chat.irc.talking import Talking
-from chat.room import RoomLimits
-from chat.rooms import Rooms
+from chat.rooms.directory import Directory
+from chat.rooms.facts import RoomFacts
+from chat.rooms.room import RoomLimits
+from chat.rooms.rooms import Rooms
 from chat.settings import ChatSettings
-from chat.speaking import Refused, Saying, Speaking
-from chat.standing import OwnersAlone, Standing
+from chat.sockets.admission import Admission
+from chat.sockets.frames import ErrorCode
+from chat.speaking.composing import EntryComposer
+from chat.speaking.speaking import Refused, Saying, Speaking
+from chat.speaking.standing import OwnersAlone, Standing
 from runtime.service import CannotServe
 from runtime.tokens import Caller, InvalidToken
 from runtime.websockets import AllowedOrigins

@@ -9,8 +9,8 @@ import pytest
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 
-from chat.fanout import Broadcast, broadcast_in_c, broadcast_in_python
-from chat.member import Member, MemberSocket
+from chat.sockets.fanout import Broadcast, broadcast_in_c, broadcast_in_python
+from chat.sockets.member import Member, MemberSocket
 from runtime.websockets import text_frame
 
 Close = Callable[[MemberSocket, aiohttp.ClientWebSocketResponse], Awaitable[None]]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.emotes.urls import emotes_in
-from chat.mentions import MENTIONS_MAX, names_in
+from chat.speaking.mentions import MENTIONS_MAX, names_in
 
 URLS = {"Wave": "/w", "wave": "/v", "Nod_1": "/n"}
 

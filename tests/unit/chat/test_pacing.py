@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.pacing import Pacing
+from chat.rooms.pacing import Pacing
 
 TICK = 0.1
 

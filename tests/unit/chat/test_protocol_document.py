@@ -7,12 +7,12 @@ from typing import Any, get_args
 
 import pytest
 
-from chat import frames
-from chat.broker import Retention
-from chat.closecodes import PROTOCOL_CLOSE_CODES, RECONNECT_RANGE, CloseCode
-from chat.gateway import FRAME_BYTES_MAX
-from chat.room import RoomLimits
-from chat.socket_document import socket_document
+from chat.brokers.broker import Retention
+from chat.rooms.room import RoomLimits
+from chat.sockets import frames
+from chat.sockets.closecodes import PROTOCOL_CLOSE_CODES, RECONNECT_RANGE, CloseCode
+from chat.sockets.gateway import FRAME_BYTES_MAX
+from chat.sockets.socket_document import socket_document
 
 PAGE = (Path(__file__).parents[3] / "docs/chat-protocol.md").read_text()
 EXAMPLES = re.findall(r"^(client|gateway) +(\{.*\})$", PAGE, re.MULTILINE)

@@ -10,12 +10,12 @@ from uuid import uuid4
 
 import pytest
 
-from chat import frames
-from chat.broker import Position
-from chat.facts import RoomFacts
-from chat.room import RoomLimits
-from chat.rules import Rules
-from chat.signals import RoomTouched
+from chat.brokers.broker import Position
+from chat.rooms.facts import RoomFacts
+from chat.rooms.room import RoomLimits
+from chat.rooms.signals import RoomTouched
+from chat.sockets import frames
+from chat.speaking.rules import Rules
 from tests.unit.chat.room_world import Client, World, split, until, world_of
 
 

@@ -8,12 +8,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from chat import frames
-from chat.audience import Seat
-from chat.entries import Deleted, message_body, to_body
-from chat.facts import RoomFacts
-from chat.rules import Rules
-from chat.signals import HeldTouched, StandingTouched
+from chat.rooms.audience import Seat
+from chat.rooms.entries import Deleted, message_body, to_body
+from chat.rooms.facts import RoomFacts
+from chat.rooms.signals import HeldTouched, StandingTouched
+from chat.sockets import frames
+from chat.speaking.rules import Rules
 from tests.unit.chat.room_world import Client, World, until, world_of
 
 

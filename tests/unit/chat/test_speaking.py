@@ -4,14 +4,14 @@ from uuid import uuid4
 
 import pytest
 
-from chat.broker import Allowance, Conditions, Retention
-from chat.broker_memory import MemoryBroker, MemoryServer
-from chat.composing import EntryComposer
+from chat.brokers.broker import Allowance, Conditions, Retention
+from chat.brokers.broker_memory import MemoryBroker, MemoryServer
 from chat.errors import RoomsUnavailable
-from chat.facts import RoomFacts
-from chat.room import Room, RoomLimits
-from chat.speaking import Refused, Saying, Speaking
-from chat.standing import Standing
+from chat.rooms.facts import RoomFacts
+from chat.rooms.room import Room, RoomLimits
+from chat.speaking.composing import EntryComposer
+from chat.speaking.speaking import Refused, Saying, Speaking
+from chat.speaking.standing import Standing
 from runtime.tokens import Caller
 
 ANN = Caller(uuid4(), "ann")

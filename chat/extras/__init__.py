@@ -1,0 +1,1 @@
+"""Pins, announcements, notes of follows, and what ends by itself."""

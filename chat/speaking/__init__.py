@@ -1,0 +1,1 @@
+"""Saying something: who may, under which rules, in which words."""
