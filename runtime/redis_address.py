@@ -41,16 +41,19 @@ class RedisAddress:
 
 def read_address(url: str) -> RedisAddress:
     """Understand the setting; raises ValueError that says what is wrong and repeats nothing that may be secret."""
-    parts = urlsplit(url)
-    mode = _MODES.get(parts.scheme)
+    scheme, _, rest = url.partition("://")
+    mode = _MODES.get(scheme.lower())
     if mode is None:
         raise ValueError(f"must begin with one of {', '.join(f'{scheme}://' for scheme in _MODES)}")
-    tls = parts.scheme.startswith("rediss")
+    tls = scheme.lower().startswith("rediss")
     if mode == "single":
         return RedisAddress(mode, tls)
-    credentials, _, hosts = parts.netloc.rpartition("@")
+    # Not by urlsplit, which may refuse an IPv6 address that is not the first of several hosts.
+    rest, _, query = rest.partition("#")[0].partition("?")
+    netloc, _, path = rest.partition("/")
+    credentials, _, hosts = netloc.rpartition("@")
     username, _, password = credentials.partition(":")
-    service, _, number = parts.path.strip("/").partition("/")
+    service, _, number = path.strip("/").partition("/")
     if mode == "cluster" and service not in ("", "0"):
         raise ValueError("a cluster has database 0 only, so nothing may follow its nodes")
     if mode == "sentinel" and not service:
@@ -65,7 +68,7 @@ def read_address(url: str) -> RedisAddress:
         number=int(number or 0),
         username=unquote(username) or None,
         password=unquote(password) or None,
-        sentinel_password=parse_qs(parts.query).get("sentinel_password", [None])[0],
+        sentinel_password=parse_qs(query).get("sentinel_password", [None])[0],
     )
 
 
