@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import subprocess
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -334,6 +335,9 @@ async def _measured(site: Site, size: Size, chance: random.Random, deaf: int, se
             kernel_most = max(kernel_most, _kernel_tcp_bytes() - kernel_before)
             await asyncio.sleep(0.1)
         speaking.result()
+        more_until = time.monotonic() + SETTLE_SECONDS
+        while _cut(site) - cut_before < deaf and time.monotonic() < more_until:
+            await crowd.speak(1.0, PAUSE_SECONDS / 3)  # a slow machine has said less by now than fills their buffers
         await crowd.until(crowd.caught_up, SETTLE_SECONDS)
         assert judge(crowd.histories(), crowd.sent, crowd.acknowledged).faults() == {}
         delays = sorted(crowd.delays)
