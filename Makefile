@@ -54,7 +54,7 @@ test: setup ## all tests, against the real engines (ARGS='-k name' for some): th
 
 .PHONY: unit
 unit: setup-python ## the tests that need no server
-	@$(python) -m pytest tests/unit -n 4 --dist loadfile $(ARGS)
+	@$(python) -m pytest tests/unit -n 4 --dist worksteal $(ARGS)
 
 .PHONY: faults
 faults: setup ## the long fault runs, all points; they print their seeds
