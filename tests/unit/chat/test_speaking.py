@@ -1,10 +1,10 @@
 """Speaking: what is known to be refused costs the broker nothing, and other rules are other allowances."""
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
-from chat.brokers.broker import Allowance, Conditions, Retention
+from chat.brokers.broker import Allowance, Conditions, Published, Retention
 from chat.brokers.broker_memory import MemoryBroker, MemoryServer
 from chat.errors import RoomsUnavailable
 from chat.rooms.facts import RoomFacts
@@ -45,12 +45,24 @@ def slow(seconds: float) -> Conditions:
     return Conditions((Allowance("slow-mode", str(ANN.user_id), 1, seconds),))
 
 
+class CountingBroker(MemoryBroker):
+    """Counts what it is asked to publish."""
+
+    asked = 0
+
+    async def publish(
+        self, room: UUID, message_id: str, body: bytes, conditions: Conditions, *, spooled: bool = True
+    ) -> Published:
+        self.asked += 1
+        return await super().publish(room, message_id, body, conditions, spooled=spooled)
+
+
 class Scene:
     """A room, somebody in it, and a broker that counts what it is asked."""
 
     def __init__(self, conditions: Conditions) -> None:
         self.server = MemoryServer(Retention())
-        self.broker = MemoryBroker(self.server)
+        self.broker = CountingBroker(self.server)
         self.people = People()
         self.gate = Gate(conditions)
         self.room = Room(uuid4(), self.broker, RoomLimits())
@@ -69,6 +81,7 @@ async def test_slow_mode_that_ends_lets_people_speak_at_once() -> None:
             await scene.speaking.say(scene.room, ann, Saying(send_id, "too early"))
         assert refused.value.code == "slow-mode"
         assert 55 < (refused.value.retry_after_seconds or 0) <= 60
+    assert scene.broker.asked == 2, "once it is known to be too early, the broker is not asked"
     scene.gate.conditions = Conditions()
     await scene.speaking.say(scene.room, ann, Saying("4", "two"))
     assert scene.said() == 2
