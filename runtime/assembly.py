@@ -5,17 +5,22 @@ from dataclasses import dataclass
 
 import structlog
 
+from runtime.read_pool_http import ReadsAfterWrites
 from runtime.service import Service
 from runtime.tokens import Verifier
 
 
 @dataclass(frozen=True)
 class Assembly:
-    """The APIs for the process's HTTP server and the services to supervise. `verifier` is what knows access tokens."""
+    """The APIs for the process's HTTP server and the services to supervise.
+
+    `verifier` is what knows access tokens, `reads` what the server asks how far who has written must see.
+    """
 
     apis: Sequence[object] = ()
     services: Sequence[Service] = ()
     verifier: Verifier | None = None
+    reads: ReadsAfterWrites | None = None
 
     def services_of(self, part: str) -> list[Service]:
         """The services under names that begin with ``part``, which their log lines carry too."""

@@ -25,6 +25,7 @@ from runtime.problems import (
     Problem,
     Unavailable,
 )
+from runtime.read_pool_http import ReadsAfterWrites, give_token, reading_for
 from runtime.reading import read_arguments
 from runtime.service import CannotServe
 from runtime.settings import HttpSettings
@@ -67,12 +68,14 @@ class HttpServer:
         settings: HttpSettings,
         verifier: Verifier | None = None,
         health: Health | None = None,
+        reads: ReadsAfterWrites | None = None,
         request_body_bytes_max: int = 65_536,
     ) -> None:
         self._apis = apis
         self._settings = settings
         self._verifier = verifier
         self._health = health or Health()
+        self._reads = reads
         self._request_body_bytes_max = request_body_bytes_max
         self._listening: asyncio.Event = asyncio.Event()
         self._leaving = False
@@ -145,7 +148,10 @@ class HttpServer:
 
         async def handle(request: web.Request) -> web.StreamResponse:
             arguments = await read_arguments(endpoint, request, self._verifier)
-            return _answer(endpoint, headers, await method(**arguments))
+            with reading_for(endpoint, request):
+                answer = _answer(endpoint, headers, await method(**arguments))
+            await give_token(endpoint, answer, self._reads)
+            return answer
 
         if endpoint.method == "GET":
             application.router.add_get(endpoint.path, handle, allow_head=True)
