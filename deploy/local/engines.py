@@ -21,6 +21,9 @@ from deploy.local.processes import run_to_end
 
 POSTGRES_ROLE = "livestream"
 
+STATEMENT_COUNTS = "lib/pg_stat_statements.so"
+"""Which statements cost the most, for `livestream db slow`; beside the programs."""
+
 POSTGRES_SETTINGS: Mapping[str, str] = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -58,7 +61,10 @@ SOLO_POSTGRES_SETTINGS: Mapping[str, str] = {
 def postgres_settings(place: Place) -> dict[str, str]:
     """What the server is told on its command line."""
     small = SOLO_POSTGRES_SETTINGS if place.profile.name == "solo" else {}
-    return {**POSTGRES_SETTINGS, **small, "port": str(place.ports["postgres"])}
+    # A server that is told to load what is not there does not start, and some packages leave it out.
+    counts = places.postgres_programs().parent.joinpath(STATEMENT_COUNTS).exists()
+    counting = {"shared_preload_libraries": "pg_stat_statements"} if counts else {}
+    return {**POSTGRES_SETTINGS, **small, **counting, "port": str(place.ports["postgres"])}
 
 
 def _traversable_by_others(directory: Path) -> bool:
