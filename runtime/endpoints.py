@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar, get_args, get_type_hints
 from aiohttp import web
 from pydantic import BaseModel
 
+from runtime.limits import API, Limit
 from runtime.pages import InvalidCursor, PageQuery
 from runtime.problems import (
     InvalidRequest,
@@ -52,6 +53,8 @@ class _Declaration:
     raw: bool
     tags: tuple[str, ...]
     headers: Mapping[str, str]
+    limit: Limit | None
+    idempotent: bool
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Endpoint:
     status: int
     raw: bool
     headers: Mapping[str, str]
+    limit: Limit | None
+    idempotent: bool
     problems: tuple[type[Problem], ...]
     caller: Literal["none", "optional", "required"]
     path_model: type[BaseModel] | None
@@ -99,13 +104,18 @@ def endpoint(
     raw: bool = False,
     tags: Sequence[str] = (),
     headers: Mapping[str, str] | None = None,
+    limit: Limit | None = API,
+    idempotent: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Declare the decorated method as an endpoint.
 
     `problems` are the refusals it may raise; `status` is that of success (200, or 204 for None); `raw` keeps it out of
-    the model checks; `headers` go with every success (`Cache-Control: no-store` unless given).
+    the model checks; `headers` go with every success (`Cache-Control: no-store` unless given). `limit` is how often
+    (None: as often as one likes). `idempotent` takes an Idempotency-Key: a repetition gets the first answer again.
     """
-    declaration = _Declaration(method, path, tuple(problems), status, raw, tuple(tags), dict(headers or {}))
+    declaration = _Declaration(
+        method, path, tuple(problems), status, raw, tuple(tags), dict(headers or {}), limit, idempotent
+    )
 
     def declare(handler: Handler) -> Handler:
         setattr(handler, _DECLARATION, declaration)
@@ -158,6 +168,8 @@ def _resolve(api: type, function: Callable[..., Any], declaration: _Declaration)
         status=declaration.status or (204 if answer is type(None) else 200),
         raw=raw,
         headers=declaration.headers,
+        limit=declaration.limit,
+        idempotent=declaration.idempotent,
         problems=declaration.problems,
         caller=_caller(where, hints),
         path_model=path_model,
