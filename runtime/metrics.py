@@ -1,6 +1,6 @@
 """What the runtime itself counts; each package declares its own metrics in its own metrics.py."""
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 http_request_seconds = Histogram(
     "livestream_http_request_seconds",
@@ -14,4 +14,27 @@ key_set_fetches = Counter(
 )
 dependency_waits = Counter(
     "livestream_dependency_waits", "Attempts that found a dependency away at start.", ("dependency",)
+)
+query_seconds = Histogram(
+    "livestream_query_seconds",
+    "Seconds from a statement's sending to its answer, by the query's name.",
+    ("query",),
+    buckets=(0.005, 0.025, 0.1, 1.0),
+)
+slow_queries = Counter(
+    "livestream_slow_queries", "Statements that took LIVESTREAM_POSTGRES_SLOW_QUERY_SECONDS or longer.", ("query",)
+)
+postgres_reads = Counter(
+    "livestream_postgres_reads",
+    "Reads that may go to a replica, by where they went: `replica`, or `primary` and why.",
+    ("target", "reason"),
+)
+postgres_replica_lag_seconds = Gauge(
+    "livestream_postgres_replica_lag_seconds", "How far a replica is behind the primary.", ("replica",)
+)
+postgres_replica_in_use = Gauge(
+    "livestream_postgres_replica_in_use", "Whether a replica is read from (1) or left out (0).", ("replica",)
+)
+postgres_replica_trips = Counter(
+    "livestream_postgres_replica_trips", "How often a replica was left out, by why.", ("replica", "reason")
 )

@@ -6,6 +6,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import cache
 from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,19 +16,28 @@ from pydantic import SecretStr
 
 from runtime.queries import Queries, Query, load_queries
 from runtime.settings import PostgresSettings
+from runtime.slow_queries import SLOW_SECONDS_DEFAULT, TimedConnection
 from runtime.waiting import wait_for
 
-__all__ = ["Connection", "Pool", "Queries", "Query", "connect", "load_queries", "open_pool", "postgres_check"]
+__all__ = [
+    "Connection",
+    "Pool",
+    "Queries",
+    "Query",
+    "connect",
+    "load_queries",
+    "open_lazy_pool",
+    "open_pool",
+    "postgres_check",
+]
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
-    _Session: TypeAlias = asyncpg.Connection[asyncpg.Record]
     _Lent: TypeAlias = PoolConnectionProxy[asyncpg.Record]
 else:
     Pool = asyncpg.Pool
     Connection = asyncpg.Connection | PoolConnectionProxy
-    _Session = asyncpg.Connection
     _Lent = PoolConnectionProxy
 
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -50,22 +60,15 @@ def open_pool(settings: PostgresSettings, *, schema: str, stateless: bool = Fals
 
 @asynccontextmanager
 async def _open_pool(settings: PostgresSettings, schema: str, *, stateless: bool) -> AsyncIterator[Pool]:
-    timeout_seconds = settings.postgres_command_timeout_seconds
-
     async def create() -> Pool:
-        return await _ImpatientPool(
-            settings.postgres_dsn.get_secret_value(),
-            connection_class=_ImpatientConnection,
-            record_class=asyncpg.Record,
-            loop=asyncio.get_running_loop(),
-            min_size=1,
-            max_size=settings.postgres_connections_max,
-            max_queries=CONNECTION_STATEMENTS_MAX,
-            max_inactive_connection_lifetime=CONNECTION_IDLE_SECONDS_MAX,
-            command_timeout=timeout_seconds,
-            timeout=CONNECT_TIMEOUT_SECONDS,
-            server_settings=_server_settings(schema, timeout_seconds),
-            reset=_leave_as_it_is if stateless else None,
+        return await _pool(
+            settings.postgres_dsn,
+            schema,
+            connections_max=settings.postgres_connections_max,
+            timeout_seconds=settings.postgres_command_timeout_seconds,
+            slow_query_seconds=settings.postgres_slow_query_seconds,
+            connections_min=1,
+            stateless=stateless,
         )
 
     pool = await wait_for("postgres", create)
@@ -73,6 +76,52 @@ async def _open_pool(settings: PostgresSettings, schema: str, *, stateless: bool
         yield pool
     finally:
         await _close(pool)
+
+
+@asynccontextmanager
+async def open_lazy_pool(
+    settings: PostgresSettings, dsn: SecretStr, *, schema: str, connections_max: int
+) -> AsyncIterator[Pool]:
+    """A stateless pool of a server that may be away: it connects when somebody asks for a connection."""
+    pool = await _pool(
+        dsn,
+        schema,
+        connections_max=connections_max,
+        timeout_seconds=settings.postgres_command_timeout_seconds,
+        slow_query_seconds=settings.postgres_slow_query_seconds,
+        connections_min=0,
+        stateless=True,
+    )
+    try:
+        yield pool
+    finally:
+        await _close(pool)
+
+
+def _pool(
+    dsn: SecretStr,
+    schema: str,
+    *,
+    connections_max: int,
+    timeout_seconds: float,
+    slow_query_seconds: float,
+    connections_min: int,
+    stateless: bool,
+) -> Pool:
+    return _ImpatientPool(
+        dsn.get_secret_value(),
+        connection_class=_connection_class(slow_query_seconds),
+        record_class=asyncpg.Record,
+        loop=asyncio.get_running_loop(),
+        min_size=connections_min,
+        max_size=connections_max,
+        max_queries=CONNECTION_STATEMENTS_MAX,
+        max_inactive_connection_lifetime=CONNECTION_IDLE_SECONDS_MAX,
+        command_timeout=timeout_seconds,
+        timeout=CONNECT_TIMEOUT_SECONDS,
+        server_settings=_server_settings(schema, timeout_seconds),
+        reset=_leave_as_it_is if stateless else None,
+    )
 
 
 async def _close(pool: Pool) -> None:
@@ -89,7 +138,7 @@ async def _close(pool: Pool) -> None:
             closing.cancel()
 
 
-class _ImpatientConnection(_Session):
+class _ImpatientConnection(TimedConnection):
     """A connection on which a cancelled task is not held up by a rollback that nobody answers."""
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:  # noqa: ASYNC109  asyncpg's
@@ -102,6 +151,12 @@ class _ImpatientConnection(_Session):
             # The one as asyncpg's own timeout, the other as what Python 3.11.2 makes of asyncio's in a cancelled task.
             self.terminate()
             raise asyncio.CancelledError from error
+
+
+@cache
+def _connection_class(slow_seconds: float) -> type[_ImpatientConnection]:
+    """asyncpg makes connections from a class alone, so what they are told is said of the class."""
+    return type("_ImpatientConnection", (_ImpatientConnection,), {"slow_seconds": slow_seconds})
 
 
 class _ImpatientPool(Pool):
@@ -127,14 +182,18 @@ async def _leave_as_it_is(_connection: Connection) -> None:
 
 
 async def connect(
-    dsn: SecretStr, *, schema: str, command_timeout_seconds: float = 10.0
+    dsn: SecretStr,
+    *,
+    schema: str,
+    command_timeout_seconds: float = 10.0,
+    slow_query_seconds: float = SLOW_SECONDS_DEFAULT,
 ) -> "asyncpg.Connection[asyncpg.Record]":
     """A connection outside the pool (advisory locks, LISTEN), for the caller to close; does not wait for the server."""
     return await asyncpg.connect(
         dsn.get_secret_value(),
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=command_timeout_seconds,
-        connection_class=_ImpatientConnection,
+        connection_class=_connection_class(slow_query_seconds),
         server_settings=_server_settings(schema, command_timeout_seconds),
     )
 

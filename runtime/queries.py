@@ -11,6 +11,8 @@ import aiosql.queries
 from aiosql.adapters.asyncpg import AsyncPGAdapter
 from aiosql.types import SQLOperationType
 
+from runtime.slow_queries import name_statement
+
 # A row, a value or a list of rows: only the query knows, so the caller names the type where the answer lands.
 Answer: TypeAlias = Any
 
@@ -91,7 +93,10 @@ class Queries:
 @cache
 def load_queries(package: str) -> Queries:
     """The queries of `<package>/sql/queries*.sql`, a file for each subject; raises FileNotFoundError without any."""
-    return parse_queries(package, "\n".join(path.read_text() for path in query_files(package)))
+    queries = parse_queries(package, "\n".join(path.read_text() for path in query_files(package)))
+    for query in queries.all():
+        name_statement(query.sql, f"{package}.{query.name}")
+    return queries
 
 
 def query_files(package: str) -> list[Traversable]:

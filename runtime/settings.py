@@ -1,8 +1,10 @@
 """Settings: one frozen typed object per process, from LIVESTREAM_* variables and files; unknown names are errors."""
 
 import os
+import re
 from collections.abc import Mapping
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -11,6 +13,7 @@ from pydantic_settings.exceptions import SettingsError
 from runtime.redis_address import read_address
 
 PREFIX = "LIVESTREAM_"
+POSTGRES_REPLICAS_MAX: Final = 8
 SECRETS_DIR_VARIABLE = "LIVESTREAM_SECRETS_DIR"
 
 # Names that begin so belong to one service (or to the bus). One environment file serves all processes, so a process
@@ -80,6 +83,51 @@ class PostgresSettings(ProcessSettings):
     postgres_command_timeout_seconds: float = Field(
         default=10.0, gt=0, le=60, description="After this a statement is given up and cancelled."
     )
+    postgres_slow_query_seconds: float = Field(
+        default=0.1, gt=0, le=60, description="A statement that takes so long is logged, by its name, and counted."
+    )
+
+
+class ReadSettings(PostgresSettings):
+    """A process that may read from replicas of Postgres."""
+
+    postgres_replica_dsns: SecretStr | None = Field(
+        default=None,
+        description="Streaming replicas of Postgres that reads may go to, each as postgresql://..., separated by "
+        "commas; none: all reads go to the primary.",
+    )
+    postgres_replica_connections_max: int = Field(
+        default=10, ge=1, le=20, description="Pooled connections of one process to all replicas together, at most."
+    )
+    postgres_replica_lag_seconds_max: float = Field(
+        default=1.0, gt=0, le=60, description="A replica that is further behind is not read from."
+    )
+    postgres_replica_read_seconds_max: float = Field(
+        default=0.5, gt=0, le=10, description="What a replica has not answered by then is read from the primary."
+    )
+    postgres_replica_healthy_seconds: float = Field(
+        default=3.0, gt=0, le=60, description="So long a replica that was left out must do well before it is read from."
+    )
+
+    @property
+    def replica_dsns(self) -> tuple[SecretStr, ...]:
+        """Every replica's own address."""
+        if self.postgres_replica_dsns is None:
+            return ()
+        return tuple(SecretStr(dsn) for dsn in _split_dsns(self.postgres_replica_dsns.get_secret_value()))
+
+    @field_validator("postgres_replica_dsns")
+    @classmethod
+    def _replica_dsns_are_understood(cls, dsns: SecretStr | None) -> SecretStr | None:
+        for dsn in _split_dsns(dsns.get_secret_value()) if dsns else ():
+            # One server each: behind an address of several, nobody knows which one has what.
+            if not re.fullmatch(r"postgres(ql)?://\S+", dsn) or "," in urlsplit(dsn).netloc:
+                raise ValueError(
+                    "must be postgresql://user:password@host:port/database, one server each, comma between"
+                )
+        if dsns and len(_split_dsns(dsns.get_secret_value())) > POSTGRES_REPLICAS_MAX:
+            raise ValueError(f"has more than {POSTGRES_REPLICAS_MAX} replicas")
+        return dsns
 
 
 class RedisSettings(ProcessSettings):
@@ -119,6 +167,7 @@ SHARED_SETTINGS: tuple[type[ProcessSettings], ...] = (
     HttpSettings,
     PublicSettings,
     PostgresSettings,
+    ReadSettings,
     RedisSettings,
     IssuerSettings,
     TokenSettings,
@@ -164,6 +213,10 @@ def unknown_variables(settings_type: type[ProcessSettings], environment: Mapping
 def variable_name(field: str) -> str:
     """The environment variable of a settings field."""
     return PREFIX + field.upper()
+
+
+def _split_dsns(dsns: str) -> list[str]:
+    return [dsn.strip() for dsn in re.split(r",\s*(?=postgres(?:ql)?://)", dsns) if dsn.strip()]
 
 
 def _nearest(field: str, known: set[str]) -> str:
