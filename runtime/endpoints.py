@@ -9,13 +9,14 @@
 
 Parameters, all optional, are known by name: `caller` (`Caller`: login required; `Caller | None`: welcome), `path`,
 `query`, `body` (pydantic models; `body: Model | None` may be absent) and `request` (aiohttp's own). The answer is a
-model (JSON), None (204) or a `web.StreamResponse` that the handler made itself.
+model (JSON), a model that is encoded already (`Ready[Model]`, which caches may ask for again), None (204) or a
+`web.StreamResponse` that the handler made itself.
 """
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -31,6 +32,7 @@ from runtime.problems import (
     UnsupportedMediaType,
     ValidationFailed,
 )
+from runtime.ready import Ready
 from runtime.tokens import Caller
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -80,6 +82,8 @@ class Endpoint:
     body_optional: bool
     takes_request: bool
     answer_model: type[BaseModel] | None
+    ready: bool
+    """Whether the answer comes encoded, with a tag: then it may also be 304."""
 
     def all_problems(self) -> tuple[type[Problem], ...]:
         """The declared problems and those that follow from the parameters, each once."""
@@ -148,6 +152,9 @@ def _resolve(api: type, function: Callable[..., Any], declaration: _Declaration)
     unknown = set(inspect.signature(function).parameters) - _PARAMETERS
     if unknown:
         raise EndpointMistake(f"{where} has parameters that no request fills: {sorted(unknown)}")
+    ready = get_origin(answer) is Ready
+    if ready:
+        (answer,) = get_args(answer)
     raw = declaration.raw or _is(answer, web.StreamResponse)
     answer_model = answer if _is(answer, BaseModel) else None
     if not raw and answer_model is None and answer is not type(None):
@@ -178,6 +185,7 @@ def _resolve(api: type, function: Callable[..., Any], declaration: _Declaration)
         body_optional=body_optional,
         takes_request="request" in hints,
         answer_model=answer_model,
+        ready=ready,
     )
 
 

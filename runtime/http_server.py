@@ -27,6 +27,7 @@ from runtime.problems import (
 )
 from runtime.read_pool_http import ReadsAfterWrites, give_token, reading_for
 from runtime.reading import read_arguments
+from runtime.ready import Ready
 from runtime.service import CannotServe
 from runtime.settings import HttpSettings
 from runtime.tokens import Verifier
@@ -149,7 +150,7 @@ class HttpServer:
         async def handle(request: web.Request) -> web.StreamResponse:
             arguments = await read_arguments(endpoint, request, self._verifier)
             with reading_for(endpoint, request):
-                answer = _answer(endpoint, headers, await method(**arguments))
+                answer = _answer(endpoint, headers, request, await method(**arguments))
             await give_token(endpoint, answer, self._reads)
             return answer
 
@@ -176,7 +177,11 @@ class HttpServer:
         return _json(503 if unready else 200, body, {"Cache-Control": "no-store"})
 
 
-def _answer(endpoint: Endpoint, headers: Mapping[str, str], answer: object) -> web.StreamResponse:
+def _answer(endpoint: Endpoint, headers: Mapping[str, str], request: web.Request, answer: object) -> web.StreamResponse:
+    if endpoint.ready:
+        if not isinstance(answer, Ready):
+            raise TypeError(f"{endpoint.name} is declared to answer Ready and answered {type(answer).__name__}")
+        return answer.answer(request, endpoint.status, headers)
     if endpoint.raw:
         if not isinstance(answer, web.StreamResponse):
             raise TypeError(f"{endpoint.name} is declared raw and answered with {type(answer).__name__}")

@@ -131,6 +131,8 @@ def _responses(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
         schema = schemas[endpoint.answer_model, "serialization"]
         success["content"] = {"application/json": {"schema": schema}}
     responses: dict[int, dict[str, Any]] = {endpoint.status: success}
+    if endpoint.ready:
+        responses[304] = {"description": "Not changed since the answer whose ETag If-None-Match names."}
     by_status: dict[int, list[type[Problem]]] = {}
     problems: list[type[Problem]] = [*endpoint.all_problems(), InternalError]
     for problem in problems:
