@@ -6,12 +6,12 @@ import binascii
 from pydantic import Field, SecretStr, field_validator
 
 from eventbus.settings import BusSettings
-from runtime.settings import HttpSettings, IssuerSettings
+from runtime.settings import HttpSettings, IssuerSettings, RedisSettings
 
 KEY_SECRET_BYTES = 32
 
 
-class AccountsSettings(HttpSettings, IssuerSettings, BusSettings):
+class AccountsSettings(HttpSettings, RedisSettings, IssuerSettings, BusSettings):
     """Settings of `python -m accounts`."""
 
     accounts_key_secret: SecretStr = Field(

@@ -15,7 +15,7 @@ from archive.pictures.settings import PictureSettings
 from archive.retention.settings import RetentionSettings
 from archive.shipping.settings import ShipperSettings
 from eventbus.settings import BusSettings
-from runtime.settings import HttpSettings, ProcessSettings, TokenSettings
+from runtime.settings import HttpSettings, ProcessSettings, RedisSettings, TokenSettings
 
 
 class ObjectSettings(ProcessSettings):
@@ -60,6 +60,7 @@ class ObjectSettings(ProcessSettings):
 
 class ArchiveSettings(
     HttpSettings,
+    RedisSettings,
     TokenSettings,
     BusSettings,
     ObjectSettings,

@@ -31,7 +31,7 @@ from bench.report import Outcome, Say, percentile
 from console.demo.people import Origin, Person
 from deploy.local import Stack
 from runtime.postgres import connect
-from streaming.keys import digest, make_key
+from streaming.channels.keys import digest, make_key
 
 STARTS_PER_SECOND: Final = 50
 STARTS_SECONDS: Final = 20

@@ -6,7 +6,7 @@ add fields before its consumers are updated. A changed meaning is a new topic (`
 edit.
 """
 
-from events.accounts import AccountRegistered
+from events.accounts import AccountDeleted, AccountRegistered, AccountRenamed
 from events.chat import ChatMessageSent, SaidAs
 from events.envelope import Envelope, Event, UndecodableEvent, UnknownEventType, decode, encode
 from events.fanouts import FanoutPagePlanned
@@ -21,15 +21,17 @@ from events.recordings import (
     RecordingRestored,
     RecordingVisibilityChanged,
     TimelineAnchor,
-    Visibility,
 )
-from events.streams import EndReason, StreamEnded, StreamStarted
+from events.streams import EndReason, StreamEnded, StreamStarted, StreamUpdated
 from events.topics import DEAD_LETTERS, TOPICS, Topic, topic_of
+from events.visibility import Visibility
 
 __all__ = [
     "DEAD_LETTERS",
     "TOPICS",
+    "AccountDeleted",
     "AccountRegistered",
+    "AccountRenamed",
     "ChatMessageSent",
     "DeleteReason",
     "EndReason",
@@ -48,6 +50,7 @@ __all__ = [
     "SaidAs",
     "StreamEnded",
     "StreamStarted",
+    "StreamUpdated",
     "TimelineAnchor",
     "Topic",
     "UndecodableEvent",

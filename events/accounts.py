@@ -20,3 +20,33 @@ class AccountRegistered(Event):
     @property
     def key(self) -> str:
         return str(self.user_id)
+
+
+class AccountRenamed(Event):
+    """A person has another name from now on."""
+
+    type: ClassVar[str] = "account.renamed"
+
+    user_id: UUID
+    username: str
+    renamed_at: AwareDatetime
+
+    @property
+    def key(self) -> str:
+        return str(self.user_id)
+
+
+class AccountDeleted(Event):
+    """An account is gone, and with it everything that is the person's: whoever kept something of it erases it.
+
+    It says no name: what is said stays in the log for days.
+    """
+
+    type: ClassVar[str] = "account.deleted"
+
+    user_id: UUID
+    deleted_at: AwareDatetime
+
+    @property
+    def key(self) -> str:
+        return str(self.user_id)

@@ -7,17 +7,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt
 
 from events.envelope import Event
-
-
-class Visibility(StrEnum):
-    """Who sees a recording."""
-
-    PUBLIC = "public"
-    """Everybody, in lists as well."""
-    UNLISTED = "unlisted"
-    """Whoever knows its address."""
-    PRIVATE = "private"
-    """Its owner, and whom they let in."""
+from events.visibility import Visibility
 
 
 class TimelineAnchor(BaseModel):

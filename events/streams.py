@@ -1,4 +1,4 @@
-"""What happens to streams. Both facts of one stream share its channel as key, so that they keep their order."""
+"""What happens to streams. All facts of one stream share its channel as key, so that they keep their order."""
 
 from enum import StrEnum
 from typing import ClassVar
@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import AwareDatetime
 
 from events.envelope import Event
+from events.visibility import Visibility
 
 
 class EndReason(StrEnum):
@@ -18,6 +19,10 @@ class EndReason(StrEnum):
     """The publisher left and did not come back in time."""
     SILENT = "silent"
     """The media server stopped telling of the publisher."""
+    KICKED = "kicked"
+    """The streamer or an operator cut the publisher off and refused its key."""
+    DELETED = "deleted"
+    """The streamer's account was deleted."""
 
 
 class StreamStarted(Event):
@@ -31,7 +36,34 @@ class StreamStarted(Event):
     title: str
     category: str | None = None
     """What the stream is about, in the streamer's own word; None: nothing was said."""
+    tags: tuple[str, ...] = ()
+    language: str | None = None
+    """The BCP 47 tag of what is spoken; None: nothing was said."""
+    visibility: Visibility = Visibility.PUBLIC
     started_at: AwareDatetime
+
+    @property
+    def key(self) -> str:
+        return str(self.channel_id)
+
+    @property
+    def subject(self) -> str:
+        return str(self.stream_id)
+
+
+class StreamUpdated(Event):
+    """What a running stream is called and who may watch it has changed; all of it as it is from now on."""
+
+    type: ClassVar[str] = "stream.updated"
+
+    stream_id: UUID
+    channel_id: UUID
+    title: str
+    category: str | None
+    tags: tuple[str, ...]
+    language: str | None
+    visibility: Visibility
+    updated_at: AwareDatetime
 
     @property
     def key(self) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
 
-from events.accounts import AccountRegistered
+from events.accounts import AccountDeleted, AccountRegistered, AccountRenamed
 from events.chat import ChatMessageSent
 from events.envelope import Event
 from events.fanouts import FanoutPagePlanned
@@ -23,7 +23,7 @@ from events.recordings import (
     RecordingRestored,
     RecordingVisibilityChanged,
 )
-from events.streams import StreamEnded, StreamStarted
+from events.streams import StreamEnded, StreamStarted, StreamUpdated
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ ACCOUNTS = Topic(
     partitions=3,
     retention=timedelta(days=7),
     producer="accounts",
-    consumers=("notify", "chat"),
-    events=(AccountRegistered,),
+    consumers=("streaming", "notify", "chat", "archive"),
+    events=(AccountRegistered, AccountRenamed, AccountDeleted),
 )
 STREAMS = Topic(
     name="streams.v1",
@@ -56,7 +56,7 @@ STREAMS = Topic(
     retention=timedelta(days=7),
     producer="streaming",
     consumers=("notify", "archive", "chat"),
-    events=(StreamStarted, StreamEnded),
+    events=(StreamStarted, StreamUpdated, StreamEnded),
 )
 FANOUT_PAGES = Topic(
     name="fanout-pages.v1",

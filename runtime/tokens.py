@@ -45,6 +45,10 @@ class Caller:
 
     user_id: UUID
     name: str
+    operator: bool = False
+    """Whether this person runs the installation, and may end or kick streams of others."""
+    session_id: UUID | None = None
+    """The login that the token comes from, as accounts knows it."""
 
 
 class Verifier(Protocol):
@@ -150,7 +154,13 @@ def verify_with(key: OKPKey, token: str, issuer: str) -> Caller:
     try:
         claims = jwt.decode(token, key, algorithms=[ALGORITHM]).claims
         claims_rules.validate(claims)
-        caller = Caller(user_id=UUID(claims["sub"]), name=_text(claims["name"]))
+        session_id = claims.get("sid")
+        caller = Caller(
+            user_id=UUID(claims["sub"]),
+            name=_text(claims["name"]),
+            operator=claims.get("operator") is True,
+            session_id=None if session_id is None else UUID(session_id),
+        )
     except (JoseError, ValueError, AttributeError, TypeError) as error:
         reason = error.description or error.error if isinstance(error, JoseError) else "malformed claims"
         metrics.token_checks.labels("refused").inc()

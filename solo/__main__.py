@@ -86,7 +86,9 @@ async def _assemble(
         shared = await open_shared(new_stack(), settings)
         return verifier, {
             "accounts": accounts,
-            "streaming": await assemble_streaming(new_stack(), settings, bus, health.within("streaming")),
+            "streaming": await assemble_streaming(
+                new_stack(), settings, bus, redis, verifier, health.within("streaming")
+            ),
             "notify": await assemble_notify(new_stack(), settings, bus, redis, verifier, health.within("notify")),
             "chat": await assemble_chat(new_stack(), settings, bus, redis, verifier, health.within("chat")),
             "archive": await assemble_intake(settings, shared, bus, health.within("archive")),

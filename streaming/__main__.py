@@ -1,6 +1,9 @@
 """The streaming process: `python -m streaming`."""
 
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+
+from redis.asyncio import Redis
 
 from eventbus.bus import EventBus
 from eventbus.bus_configured import open_bus
@@ -13,19 +16,29 @@ from runtime.migrations import wait_until_migrated
 from runtime.monthly_partitions import MonthlyPartitions
 from runtime.postgres import open_pool
 from runtime.process import run_process
+from runtime.redis_client import redis_client
 from runtime.supervise import supervise
-from runtime.tokens import TokenVerifier
-from streaming.api import Channels, LiveStreamsPage, Streams, read_live_streams
-from streaming.hooks import HookRules, IngestHooks
-from streaming.livelist import LiveList
-from streaming.media_server_nginx_rtmp import open_nginx_rtmp
-from streaming.publishing import Publishing
-from streaming.reaper import Reaper
+from runtime.tokens import TokenVerifier, Verifier
+from streaming.channels.part import assemble_channels
+from streaming.ingest.hooks import HookRules, IngestHooks
+from streaming.lifecycle.publishing import Publishing
+from streaming.lifecycle.reaper import Reaper
+from streaming.parts import StreamingParts
+from streaming.reads.live_streams import read_live_streams
+from streaming.reads.livelist import LiveList
 from streaming.recordings import recordings_subscription
+from streaming.servers.media_server import MediaServers
+from streaming.servers.nginx_rtmp import open_nginx_rtmp
 from streaming.settings import StreamingSettings
 from streaming.store import make_partitions
+from streaming.streams.part import assemble_streams
+from streaming.streams.views import LiveStreamsPage
 
 SCHEMA = "streaming"
+NGINX_RTMP = "nginx-rtmp"
+
+PARTS: Sequence[Callable[[StreamingParts], Assembly]] = (assemble_channels, assemble_streams)
+"""What streaming does beside the life of streams, each part put together by a function of its own."""
 
 
 async def serve(settings: StreamingSettings) -> None:
@@ -33,18 +46,74 @@ async def serve(settings: StreamingSettings) -> None:
     async with AsyncExitStack() as stack:
         health = Health()
         bus = await stack.enter_async_context(open_bus(settings))
-        streaming = await assemble(stack, settings, bus, health)
+        # not waited for: without Redis streams start, run and end, and what needs it comes when Redis does
+        redis = redis_client(settings)
+        stack.push_async_callback(redis.aclose)
         verifier = TokenVerifier(settings.jwks_url, settings.token_issuer)
+        streaming = await assemble(stack, settings, bus, redis, verifier, health)
         health.watch("signing-keys", verifier.check)
         server = HttpServer(streaming.apis, settings=settings, verifier=verifier, health=health)
         await supervise([server, verifier, *streaming.services], stop_grace_seconds=settings.stop_grace_seconds)
 
 
-async def assemble(stack: AsyncExitStack, settings: StreamingSettings, bus: EventBus, health: Health) -> Assembly:
+async def assemble(
+    stack: AsyncExitStack, settings: StreamingSettings, bus: EventBus, redis: Redis, verifier: Verifier, health: Health
+) -> Assembly:
     """Put the service together; ``stack`` closes what it opens."""
     pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
     await wait_until_migrated(pool, schema=SCHEMA)
-    media_server = await stack.enter_async_context(
+    outbox = Outbox(pool, source=SCHEMA)
+    live_list: LiveList[LiveStreamsPage] = LiveList(
+        lambda key: read_live_streams(pool, key), seconds_max=settings.streaming_live_list_seconds
+    )
+    media_servers = await open_media_servers(stack, settings)
+    publishing = Publishing(
+        outbox,
+        pool,
+        media_servers,
+        close_seconds_max=settings.streaming_media_server_seconds_max,
+        on_change=live_list.forget,
+    )
+    common = StreamingParts(
+        settings=settings,
+        pool=pool,
+        redis=redis,
+        bus=bus,
+        outbox=outbox,
+        health=health,
+        verifier=verifier,
+        media_servers=media_servers,
+        publishing=publishing,
+        live_list=live_list,
+    )
+    parts = [_core(common), *(assemble_part(common) for assemble_part in PARTS)]
+    return Assembly(
+        apis=[api for part in parts for api in part.apis],
+        services=[service for part in parts for service in part.services],
+    )
+
+
+def _core(parts: StreamingParts) -> Assembly:
+    """The life of streams: hooks, the reaper, what is said and what is heard."""
+    settings = parts.settings
+    reaper = Reaper(
+        parts.outbox,
+        parts.pool,
+        grace_seconds=settings.streaming_grace_seconds,
+        silence_seconds=settings.streaming_silence_seconds,
+        on_change=parts.live_list.forget,
+    )
+    relay = parts.bus.relay(settings.postgres_dsn, parts.outbox, schema=SCHEMA, health=parts.health)
+    recordings = ConsumeLoop(parts.bus, parts.outbox, recordings_subscription(), health=parts.health)
+    return Assembly(
+        apis=[IngestHooks(parts.publishing, hook_rules(settings))],
+        services=[relay, recordings, reaper, MonthlyPartitions(parts.pool, make_partitions)],
+    )
+
+
+async def open_media_servers(stack: AsyncExitStack, settings: StreamingSettings) -> MediaServers:
+    """The media servers of the settings; ``stack`` closes their connections."""
+    nginx_rtmp = await stack.enter_async_context(
         open_nginx_rtmp(
             control_url=settings.streaming_ingest_control_url,
             stat_url=settings.streaming_ingest_stat_url,
@@ -52,37 +121,13 @@ async def assemble(stack: AsyncExitStack, settings: StreamingSettings, bus: Even
             seconds_max=settings.streaming_media_server_seconds_max,
         )
     )
-    outbox = Outbox(pool, source=SCHEMA)
-    live_list: LiveList[LiveStreamsPage] = LiveList(
-        lambda key: read_live_streams(pool, key), seconds_max=settings.streaming_live_list_seconds
-    )
-    publishing = Publishing(
-        outbox,
-        pool,
-        media_server,
-        close_seconds_max=settings.streaming_media_server_seconds_max,
-        on_change=live_list.forget,
-    )
-    apis = [
-        Channels(pool, public_ingest_url=settings.streaming_public_ingest_url),
-        Streams(pool, publishing, live_list),
-        IngestHooks(publishing, hook_rules(settings)),
-    ]
-    reaper = Reaper(
-        outbox,
-        pool,
-        grace_seconds=settings.streaming_grace_seconds,
-        silence_seconds=settings.streaming_silence_seconds,
-        on_change=live_list.forget,
-    )
-    relay = bus.relay(settings.postgres_dsn, outbox, schema=SCHEMA, health=health)
-    recordings = ConsumeLoop(bus, outbox, recordings_subscription(), health=health)
-    return Assembly(apis=apis, services=[relay, recordings, reaper, MonthlyPartitions(pool, make_partitions)])
+    return MediaServers({NGINX_RTMP: nginx_rtmp})
 
 
 def hook_rules(settings: StreamingSettings) -> HookRules:
     """What the settings say about hooks."""
     return HookRules(
+        server=NGINX_RTMP,
         secret=settings.streaming_ingest_secret,
         application=settings.streaming_ingest_application,
         push_url=settings.streaming_ingest_push_url,

@@ -3,10 +3,10 @@
 from pydantic import Field, SecretStr
 
 from eventbus.settings import BusSettings
-from runtime.settings import HttpSettings, TokenSettings
+from runtime.settings import HttpSettings, RedisSettings, TokenSettings
 
 
-class StreamingSettings(HttpSettings, TokenSettings, BusSettings):
+class StreamingSettings(HttpSettings, RedisSettings, TokenSettings, BusSettings):
     """Settings of `python -m streaming`."""
 
     streaming_ingest_secret: SecretStr = Field(

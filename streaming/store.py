@@ -10,8 +10,8 @@ import asyncpg
 
 from runtime.postgres import Connection, Pool, load_queries
 from runtime.unavailable import UNAVAILABLE
-from streaming.ingest import Session
-from streaming.lifecycle import OpenStream, Status
+from streaming.ingest.commands import Session
+from streaming.lifecycle.lifecycle import OpenStream, Status
 
 queries = load_queries("streaming")
 

@@ -124,10 +124,10 @@ def test_no_secret_is_in_any_command_line_of_ours(lived: Lived) -> None:
 @pytest.mark.parametrize(
     ("first", "followed_into"),
     [
-        ("stream_started", {"streaming.publishing", "notify.fanout", "archive.intake"}),
+        ("stream_started", {"streaming.lifecycle.publishing", "notify.fanout", "archive.intake"}),
         (
             "stream_ended",
-            {"streaming.publishing", "archive.intake", "archive.shipping.follower", "archive.jobs.worker"},
+            {"streaming.lifecycle.publishing", "archive.intake", "archive.shipping.follower", "archive.jobs.worker"},
         ),
     ],
 )

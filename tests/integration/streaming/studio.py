@@ -18,16 +18,20 @@ from runtime.http_server import HttpServer
 from runtime.postgres import Pool, open_pool
 from runtime.settings import HttpSettings, PostgresSettings
 from runtime.tokens import Caller, InvalidToken
-from streaming.api import Channels, LiveStreamsPage, Streams, read_live_streams
+from streaming.channels.api import Channels
+from streaming.channels.keys import digest, make_key
 from streaming.errors import MediaServerUnavailable
-from streaming.hooks import HookRules, IngestHooks
-from streaming.ingest import Session
-from streaming.keys import digest, make_key
-from streaming.livelist import LiveList
-from streaming.media_server import MediaServer
-from streaming.publishing import Publishing
-from streaming.reaper import Reaper
+from streaming.ingest.commands import Session
+from streaming.ingest.hooks import HookRules, IngestHooks
+from streaming.lifecycle.publishing import Publishing
+from streaming.lifecycle.reaper import Reaper
+from streaming.reads.live_streams import read_live_streams
+from streaming.reads.livelist import LiveList
+from streaming.servers.media_server import MediaServer, MediaServers, Publisher
+from streaming.streams.api import Streams
+from streaming.streams.views import LiveStreamsPage
 
+SERVER = "nginx-rtmp"
 SECRET = "a-secret-of-the-tests"
 PUSH_URL = "rtmp://127.0.0.1:1935/hls"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -42,6 +46,7 @@ class MediaServerTwin:
         self.dropped: list[Session] = []
         self.away = False
         self.while_closing: Callable[[], Awaitable[None]] | None = None
+        self.publishing: list[Publisher] = []
 
     async def drop(self, session: Session) -> bool:
         if self.away:
@@ -53,6 +58,11 @@ class MediaServerTwin:
         if self.while_closing is not None:
             await self.while_closing()
         return not self.away
+
+    async def publishers(self) -> list[Publisher]:
+        if self.away:
+            raise MediaServerUnavailable("publishers", "away")
+        return list(self.publishing)
 
 
 class Tokens:
@@ -162,8 +172,10 @@ async def open_studio(
     async with open_pool(PostgresSettings(postgres_dsn=dsn), schema="streaming") as pool:
         outbox = Outbox(pool, source="streaming")
         live_list: LiveList[LiveStreamsPage] = LiveList(lambda key: read_live_streams(pool, key), seconds_max=10)
-        publishing = Publishing(outbox, pool, media_server, close_seconds_max=1, on_change=live_list.forget)
-        rules = HookRules(SecretStr(secret), application="live", push_url=push_url, seconds_max=5)
+        publishing = Publishing(
+            outbox, pool, MediaServers({SERVER: media_server}), close_seconds_max=1, on_change=live_list.forget
+        )
+        rules = HookRules(SERVER, SecretStr(secret), application="live", push_url=push_url, seconds_max=5)
         server = HttpServer(
             [
                 Channels(pool, public_ingest_url="rtmp://127.0.0.1:1935/live"),

@@ -5,12 +5,12 @@ import random
 
 import pytest
 
-from streaming.hooks import HookPath
-from streaming.ingest import Session
-from tests.integration.streaming.studio import MediaServerTwin, Studio
+from streaming.ingest.commands import Session
+from streaming.ingest.hooks import HookPath
+from tests.integration.streaming.studio import SERVER, MediaServerTwin, Studio
 from tests.unit.streaming.captured import captured_bodies, captured_call
 
-SECOND = Session("127.0.0.1", "2")
+SECOND = Session(SERVER, "2")
 
 
 async def statuses(studio: Studio) -> list[str]:
@@ -68,7 +68,7 @@ async def test_a_second_publisher_takes_over_and_the_first_is_dropped(studio: St
     _, first = await studio.publish(key, 1)
     assert await studio.publish(key, 2) == (302, first)
     assert isinstance(studio.media_server, MediaServerTwin)
-    assert studio.media_server.dropped == [Session("127.0.0.1", "1")]
+    assert studio.media_server.dropped == [Session(SERVER, "1")]
     assert await studio.gone(key, 1) == 200  # of the dropped one, late
     assert (await studio.stream(first))["status"] == "live"
     assert await studio.alive(key, 1) == 403

@@ -10,11 +10,11 @@ import psutil
 import pytest
 
 from deploy.local import Stack
-from streaming.ingest import Session
-from streaming.media_server_nginx_rtmp import NginxRtmp, open_nginx_rtmp
+from streaming.ingest.commands import Session
+from streaming.servers.nginx_rtmp import NginxRtmp, open_nginx_rtmp
 from tests import engines
 from tests.integration.streaming.publisher import eventually, publishing
-from tests.integration.streaming.studio import Studio, User, open_studio
+from tests.integration.streaming.studio import SERVER, Studio, User, open_studio
 
 
 class Ingest:
@@ -244,7 +244,7 @@ async def test_a_client_that_is_not_there_is_not_dropped(ingest: Ingest) -> None
         await ingest.until_segments(stream_id, 1)
         session = await ingest.session()
         assert session is not None
-        assert not await ingest.media_server.drop(Session("127.0.0.1", str(int(session) + 1_000_000)))
+        assert not await ingest.media_server.drop(Session(SERVER, str(int(session) + 1_000_000)))
         assert publisher.returncode is None
-        assert await ingest.media_server.drop(Session("127.0.0.1", session))
+        assert await ingest.media_server.drop(Session(SERVER, session))
         assert await publisher.wait() != 0

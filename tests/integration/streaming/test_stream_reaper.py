@@ -3,7 +3,7 @@
 import asyncio
 from datetime import timedelta
 
-from streaming.reaper import Reaper
+from streaming.lifecycle.reaper import Reaper
 from tests.integration.streaming.studio import Studio
 
 

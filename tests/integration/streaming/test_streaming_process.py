@@ -15,7 +15,7 @@ import pytest
 
 from deploy.local import Stack
 from runtime.postgres import connect
-from streaming.keys import digest, make_key
+from streaming.channels.keys import digest, make_key
 from tests import engines
 from tests.integration.streaming.publisher import eventually, publishing
 

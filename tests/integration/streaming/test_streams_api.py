@@ -4,7 +4,8 @@ from typing import Any
 from uuid import uuid4
 
 from runtime.openapi import openapi_document
-from streaming.api import Channels, Streams
+from streaming.channels.api import Channels
+from streaming.streams.api import Streams
 from tests.contract.held_client import HeldClient
 from tests.integration.streaming.studio import MediaServerTwin, Studio, User
 

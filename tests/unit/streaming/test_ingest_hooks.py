@@ -13,11 +13,11 @@ from pydantic import SecretStr
 
 from runtime.http_server import HttpServer
 from runtime.settings import HttpSettings
-from streaming.hooks import HookRules, IngestHooks
-from streaming.ingest import IngestCommand
-from streaming.ingest_nginx_rtmp import BODY_BYTES_MAX
-from streaming.lifecycle import Verdict
-from streaming.publishing import Answer
+from streaming.ingest.commands import IngestCommand
+from streaming.ingest.hooks import HookRules, IngestHooks
+from streaming.ingest.nginx_rtmp import BODY_BYTES_MAX
+from streaming.lifecycle.lifecycle import Verdict
+from streaming.lifecycle.publishing import Answer
 
 SECRET = "a-secret-of-the-tests"
 ADDRESS = f"/hooks/ingest/nginx-rtmp/{SECRET}"
@@ -55,7 +55,9 @@ def commands() -> Commands:
 
 @pytest.fixture
 async def client(commands: Commands) -> AsyncIterator[Client]:
-    rules = HookRules(SecretStr(SECRET), application="live", push_url="rtmp://127.0.0.1:1935/hls", seconds_max=0.2)
+    rules = HookRules(
+        "nginx-rtmp", SecretStr(SECRET), application="live", push_url="rtmp://127.0.0.1:1935/hls", seconds_max=0.2
+    )
     server = HttpServer([IngestHooks(commands, rules)], settings=HttpSettings())
     async with TestClient(TestServer(await server.application())) as client:
         yield client
@@ -75,7 +77,7 @@ async def test_an_accepted_publish_is_sent_to_its_streams_name(client: Client, c
     answer = await client.post(ADDRESS, data=PUBLISH.encode(), headers=FORM, allow_redirects=False)
     assert answer.status == 302
     assert answer.headers["Location"] == f"rtmp://127.0.0.1:1935/hls/{STREAM_ID}"
-    assert commands.heard[0].session.server == "127.0.0.1"
+    assert commands.heard[0].session.server == "nginx-rtmp"
 
 
 async def test_a_refusal_says_why(client: Client, commands: Commands) -> None:

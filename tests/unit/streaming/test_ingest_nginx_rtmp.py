@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.errors import ForgedHook, HookRefused, MalformedHook, UnknownApplication
-from streaming.ingest import IngestCommand, IngestEvent, Session
-from streaming.ingest_nginx_rtmp import (
+from streaming.ingest.commands import IngestCommand, IngestEvent, Session
+from streaming.ingest.nginx_rtmp import (
     BODY_BYTES_MAX,
     KEY_CHARACTERS_MAX,
     RESERVED,

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from streaming.livelist import PAGES_MAX, LiveList, PageKey
+from streaming.reads.livelist import PAGES_MAX, LiveList, PageKey
 
 FIRST: PageKey = (50, None)
 

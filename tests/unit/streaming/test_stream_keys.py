@@ -2,7 +2,7 @@
 
 import hashlib
 
-from streaming.keys import PREFIX, digest, make_key
+from streaming.channels.keys import PREFIX, digest, make_key
 
 
 def test_a_key_holds_256_random_bits() -> None:

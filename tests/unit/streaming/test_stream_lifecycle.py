@@ -9,8 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from events import EndReason
-from streaming.ingest import Session
-from streaming.lifecycle import Alive, EndRequest, Gone, Input, OpenStream, Publish, Status, Step, Tick, Verdict, step
+from streaming.ingest.commands import Session
+from streaming.lifecycle.lifecycle import (
+    Alive,
+    EndRequest,
+    Gone,
+    Input,
+    OpenStream,
+    Publish,
+    Status,
+    Step,
+    Tick,
+    Verdict,
+    step,
+)
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 GRACE = timedelta(seconds=30)

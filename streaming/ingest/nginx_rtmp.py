@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from streaming.errors import ForgedHook, MalformedHook, UnknownApplication
-from streaming.ingest import IngestCommand, IngestEvent, Session
+from streaming.ingest.commands import IngestCommand, IngestEvent, Session
 
 CONTENT_TYPE: Final = "application/x-www-form-urlencoded"
 BODY_BYTES_MAX: Final = 16_384

@@ -13,11 +13,22 @@ from events import EndReason, StreamEnded, StreamStarted
 from runtime.ids import uuid7
 from runtime.postgres import Pool
 from streaming import metrics, store
+from streaming.channels.keys import digest
 from streaming.errors import MediaServerUnavailable
-from streaming.ingest import IngestCommand, IngestEvent, Session
-from streaming.keys import digest
-from streaming.lifecycle import Alive, EndRequest, Gone, Input, OpenStream, Publish, Status, Step, Verdict, step
-from streaming.media_server import MediaServer
+from streaming.ingest.commands import IngestCommand, IngestEvent, Session
+from streaming.lifecycle.lifecycle import (
+    Alive,
+    EndRequest,
+    Gone,
+    Input,
+    OpenStream,
+    Publish,
+    Status,
+    Step,
+    Verdict,
+    step,
+)
+from streaming.servers.media_server import MediaServers
 from streaming.store import Begun, ChannelStream
 
 log = structlog.get_logger(__name__)
@@ -42,14 +53,14 @@ class Publishing:
         self,
         outbox: Outbox,
         pool: Pool,
-        media_server: MediaServer,
+        media_servers: MediaServers,
         *,
         close_seconds_max: float,
         on_change: Callable[[], None],
     ) -> None:
         self._outbox = outbox
         self._pool = pool
-        self._media_server = media_server
+        self._media_servers = media_servers
         self._close_seconds_max = close_seconds_max
         self._on_change = on_change
 
@@ -116,8 +127,9 @@ class Publishing:
     async def _close(self, stream_id: UUID, session: Session) -> None:
         try:
             async with asyncio.timeout(self._close_seconds_max):
-                await self._media_server.drop(session)
-                closed = await self._media_server.wait_closed(stream_id)
+                media_server = self._media_servers.of(session.server)
+                await media_server.drop(session)
+                closed = await media_server.wait_closed(stream_id)
         except (MediaServerUnavailable, TimeoutError) as error:
             log.warning("publisher_not_dropped", stream_id=str(stream_id), reason=str(error) or "too slow")
             return
@@ -127,7 +139,7 @@ class Publishing:
     async def _drop(self, session: Session) -> bool:
         # If this fails, the publisher's next sign of life is refused, which makes the media server drop it as well.
         try:
-            return await self._media_server.drop(session)
+            return await self._media_servers.of(session.server).drop(session)
         except MediaServerUnavailable as error:
             log.warning("publisher_not_dropped", server=session.server, client=session.client, reason=str(error))
             return False

@@ -5,16 +5,18 @@ number because its stream has no usable name: after a redirect nginx-rtmp goes o
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 from uuid import UUID
+from xml.etree import ElementTree
 
 import aiohttp
 
 from streaming import metrics
 from streaming.errors import MediaServerUnavailable
-from streaming.ingest import Session
+from streaming.ingest.commands import Session
+from streaming.servers.media_server import Publisher
 
 CLOSED_POLL_SECONDS: Final = 0.02
 STATISTICS_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -50,6 +52,21 @@ class NginxRtmp:
                 return False
             await asyncio.sleep(CLOSED_POLL_SECONDS)
         return True
+
+    async def publishers(self) -> Sequence[Publisher]:
+        """Whoever publishes to the application of streamers. Raises MediaServerUnavailable."""
+        page = await self._get("statistics", self._stat_url, {})
+        try:
+            root = ElementTree.fromstring(page)  # noqa: S314  our own media server wrote it; expat is bounded since 2.4.1
+        except ElementTree.ParseError as error:
+            raise MediaServerUnavailable("statistics", f"not XML: {error}") from error
+        return [
+            Publisher(client.findtext("id", ""), float(client.findtext("time", "0")) / 1_000)
+            for application in root.iterfind("server/application")
+            if application.findtext("name") == self._application
+            for client in application.iterfind("live/stream/client")
+            if client.find("publishing") is not None
+        ]
 
     async def _get(self, action: str, url: str, query: dict[str, str]) -> bytes:
         try:

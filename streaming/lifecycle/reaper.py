@@ -19,8 +19,8 @@ from eventbus.outbox import Outbox
 from runtime.postgres import Pool
 from runtime.unavailable import is_unavailable
 from streaming import metrics, store
-from streaming.lifecycle import Status, Step, Tick, step
-from streaming.publishing import keep, log_outcome
+from streaming.lifecycle.lifecycle import Status, Step, Tick, step
+from streaming.lifecycle.publishing import keep, log_outcome
 from streaming.store import ChannelStream
 
 log = structlog.get_logger(__name__)

@@ -15,10 +15,10 @@ from runtime.problems import PayloadTooLarge, Problem, Unavailable, UnsupportedM
 from runtime.unavailable import is_unavailable
 from streaming import metrics, store
 from streaming.errors import HookRefused, MalformedHook, WrongSecret
-from streaming.ingest import IngestCommand, IngestEvent
-from streaming.ingest_nginx_rtmp import BODY_BYTES_MAX, CONTENT_TYPE, Uninteresting, parse_hook
-from streaming.lifecycle import Verdict
-from streaming.publishing import Answer
+from streaming.ingest.commands import IngestCommand, IngestEvent
+from streaming.ingest.nginx_rtmp import BODY_BYTES_MAX, CONTENT_TYPE, Uninteresting, parse_hook
+from streaming.lifecycle.lifecycle import Verdict
+from streaming.lifecycle.publishing import Answer
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +35,8 @@ class HookPath(BaseModel):
 class HookRules:
     """What hooks are held to."""
 
+    server: str
+    """The media server's name, by which its sessions are told from another's."""
     secret: SecretStr
     application: str
     push_url: str
@@ -74,9 +76,7 @@ class IngestHooks:
         event = "unread"
         try:
             self._check_secret(path.secret)
-            command = parse_hook(
-                await _body(request), server=request.remote or "unknown", application=self._rules.application
-            )
+            command = parse_hook(await _body(request), server=self._rules.server, application=self._rules.application)
             if isinstance(command, Uninteresting):
                 event = "other"
                 return _text(200, "nothing to do")

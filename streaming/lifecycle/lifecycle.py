@@ -17,7 +17,7 @@ from typing import Final
 from uuid import UUID
 
 from events import EndReason
-from streaming.ingest import Session
+from streaming.ingest.commands import Session
 
 # nginx-rtmp counts publishing time in whole seconds of its own cached clock.
 SESSION_CLOCK_TOLERANCE: Final = timedelta(seconds=2)

@@ -1,0 +1,1 @@
+"""What media servers tell: hooks of each dialect, read into one command."""

@@ -1,0 +1,1 @@
+"""The life of a stream: the state machine, and what drives it."""

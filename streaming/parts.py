@@ -1,0 +1,32 @@
+"""What the parts of streaming are built from; `__main__` makes it once for the process."""
+
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from eventbus.bus import EventBus
+from eventbus.outbox import Outbox
+from runtime.health import Health
+from runtime.postgres import Pool
+from runtime.tokens import Verifier
+from streaming.lifecycle.publishing import Publishing
+from streaming.reads.livelist import LiveList
+from streaming.servers.media_server import MediaServers
+from streaming.settings import StreamingSettings
+from streaming.streams.views import LiveStreamsPage
+
+
+@dataclass(frozen=True)
+class StreamingParts:
+    """Adapters that several parts use."""
+
+    settings: StreamingSettings
+    pool: Pool
+    redis: Redis
+    bus: EventBus
+    outbox: Outbox
+    health: Health
+    verifier: Verifier
+    media_servers: MediaServers
+    publishing: Publishing
+    live_list: LiveList[LiveStreamsPage]

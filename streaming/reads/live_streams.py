@@ -1,0 +1,27 @@
+"""Reads pages of the live list from the database."""
+
+from datetime import datetime
+from uuid import UUID
+
+from runtime.pages import decode_cursor, encode_cursor
+from runtime.postgres import Pool
+from streaming import store
+from streaming.reads.livelist import PageKey
+from streaming.streams.views import LiveStreamsPage, LiveStreamView, live_url
+
+
+async def read_live_streams(pool: Pool, key: PageKey) -> LiveStreamsPage:
+    """A page of the live list as the database has it; raises InvalidCursor."""
+    limit, cursor = key
+    if cursor is None:
+        rows = await store.queries.list_live_streams(pool, rows_max=limit + 1)
+    else:
+        started_at, stream_id = decode_cursor(cursor, datetime, UUID)
+        rows = await store.queries.list_live_streams_after(
+            pool, started_at=started_at, stream_id=stream_id, rows_max=limit + 1
+        )
+    items = [LiveStreamView(playback_url=live_url(row["stream_id"]), **dict(row)) for row in rows[:limit]]
+    more = len(rows) > limit
+    return LiveStreamsPage(
+        items=items, next_cursor=encode_cursor(items[-1].started_at, items[-1].stream_id) if more else None
+    )

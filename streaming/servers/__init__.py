@@ -1,0 +1,1 @@
+"""Media servers as streaming uses them: asked who publishes, told to drop."""

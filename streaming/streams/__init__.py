@@ -1,0 +1,1 @@
+"""Streams as people see and change them."""
