@@ -56,7 +56,8 @@ class Ready(Generic[M]):
             del fields["Content-Type"]
             return web.Response(status=304, headers=fields)
         body = self.body
-        if "gzip" in asked.get("Accept-Encoding", "") and _accepts_gzip(asked["Accept-Encoding"]):
+        accepted = asked.get("Accept-Encoding")
+        if accepted is not None and _accepts_gzip(accepted):
             zipped = self.zipped
             if zipped is not None:
                 body = zipped
