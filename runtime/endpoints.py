@@ -21,13 +21,15 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from aiohttp import web
 from pydantic import BaseModel
 
-from runtime.limits import API, Limit
+from runtime.idempotency import PROBLEMS as REPETITION_PROBLEMS
+from runtime.limits import API, Limit, LimitsNotKept
 from runtime.pages import InvalidCursor, PageQuery
 from runtime.problems import (
     InvalidRequest,
     NotAuthenticated,
     PayloadTooLarge,
     Problem,
+    TooManyRequests,
     Unavailable,
     UnsupportedMediaType,
     ValidationFailed,
@@ -96,6 +98,12 @@ class Endpoint:
             implied.append(InvalidCursor)
         if self.body_model:
             implied += [InvalidRequest, PayloadTooLarge, UnsupportedMediaType]
+        if self.limit is not None:
+            implied.append(TooManyRequests)
+            if self.limit.away == "closed":
+                implied.append(LimitsNotKept)
+        if self.idempotent:
+            implied += REPETITION_PROBLEMS
         return tuple(dict.fromkeys([*self.problems, *implied]))
 
 
@@ -163,6 +171,8 @@ def _resolve(api: type, function: Callable[..., Any], declaration: _Declaration)
     path_model, _ = _model(where, "path", hints)
     query_model, _ = _model(where, "query", hints)
     _check_path(where, declaration.path, path_model)
+    if declaration.idempotent and (declaration.method == "GET" or raw or _caller(where, hints) != "required"):
+        raise EndpointMistake(f"{where}: idempotent is for what a known caller changes, answered with a model or None")
     lines = (inspect.getdoc(function) or "").split("\n", 1)
     tag = getattr(api, "tag", None)
     return Endpoint(

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -14,23 +15,28 @@ from pydantic_core import to_json
 
 from runtime import metrics
 from runtime.endpoints import Endpoint, endpoints_of
+from runtime.guards import Guards
 from runtime.health import Health
+from runtime.idempotency import HEADER
+from runtime.idempotency_http import answer_once
+from runtime.limits_http import name_limit
 from runtime.problems import (
     CONTENT_TYPE,
     InternalError,
     InvalidRequest,
     MethodNotAllowed,
+    NotAuthenticated,
     NotFound,
     PayloadTooLarge,
     Problem,
     Unavailable,
 )
 from runtime.read_pool_http import ReadsAfterWrites, give_token, reading_for
-from runtime.reading import read_arguments
+from runtime.reading import read_arguments, read_caller
 from runtime.ready import Ready
 from runtime.service import CannotServe
 from runtime.settings import HttpSettings
-from runtime.tokens import Verifier
+from runtime.tokens import Caller, Verifier
 from runtime.trace import current_trace, trace_scope
 from runtime.unavailable import is_unavailable
 
@@ -57,7 +63,7 @@ class HttpServer:
 
     An api that has `async def drain(self)` is told when the server stops taking connections: the moment to end
     WebSockets and event streams. `/livez`, `/readyz` and `/metrics` are on the same port; the edge does not pass them
-    on.
+    on. Without `guards` (in tests) nothing is counted and no Idempotency-Key is kept.
     """
 
     name = "http-server"
@@ -69,6 +75,7 @@ class HttpServer:
         settings: HttpSettings,
         verifier: Verifier | None = None,
         health: Health | None = None,
+        guards: Guards | None = None,
         reads: ReadsAfterWrites | None = None,
         request_body_bytes_max: int = 65_536,
     ) -> None:
@@ -76,6 +83,7 @@ class HttpServer:
         self._settings = settings
         self._verifier = verifier
         self._health = health or Health()
+        self._guards = guards
         self._reads = reads
         self._request_body_bytes_max = request_body_bytes_max
         self._listening: asyncio.Event = asyncio.Event()
@@ -86,6 +94,7 @@ class HttpServer:
         """The aiohttp application; test clients serve it themselves."""
         application = web.Application(middlewares=[_edge], client_max_size=self._request_body_bytes_max)
         application.on_response_prepare.append(_name_trace)
+        application.on_response_prepare.append(name_limit)
         for api in self._apis:
             for endpoint in endpoints_of(type(api)):
                 self._add(application, endpoint, getattr(api, endpoint.name))
@@ -148,9 +157,16 @@ class HttpServer:
             raise TypeError(f"{endpoint.name} asks for the caller: the server needs a verifier")
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            arguments = await read_arguments(endpoint, request, self._verifier)
+            caller = await self._admitted(endpoint, request)
+            arguments = await read_arguments(endpoint, request, caller)
             with reading_for(endpoint, request):
-                answer = _answer(endpoint, headers, request, await method(**arguments))
+                if endpoint.idempotent and HEADER in request.headers and self._guards and caller:
+                    work = partial(_worked, endpoint, headers, method, request, arguments)
+                    answer: web.StreamResponse = await answer_once(
+                        self._guards.repeats, endpoint, request, caller, work
+                    )
+                else:
+                    answer = _answer(endpoint, headers, request, await method(**arguments))
             await give_token(endpoint, answer, self._reads)
             return answer
 
@@ -158,6 +174,20 @@ class HttpServer:
             application.router.add_get(endpoint.path, handle, allow_head=True)
         else:
             application.router.add_route(endpoint.method, endpoint.path, handle)
+
+    async def _admitted(self, endpoint: Endpoint, request: web.Request) -> Caller | None:
+        """Who is calling, within the endpoint's limit; whoever is refused for their token counts as their address."""
+        caller, refused = None, None
+        if endpoint.caller != "none":
+            try:
+                caller = await read_caller(request, self._verifier, required=endpoint.caller == "required")
+            except NotAuthenticated as error:
+                refused = error
+        if self._guards is not None and endpoint.limit is not None:
+            await self._guards.limits.admit(endpoint.limit, request, caller)
+        if refused is not None:
+            raise refused
+        return caller
 
     async def _drain(self, _application: web.Application) -> None:
         await self._drain_apis()
@@ -175,6 +205,25 @@ class HttpServer:
         checks = {name: reason or "ready" for name, reason in reasons.items()}
         body = {"status": "unready" if unready else "ready", "checks": checks}
         return _json(503 if unready else 200, body, {"Cache-Control": "no-store"})
+
+
+async def _worked(
+    endpoint: Endpoint,
+    headers: Mapping[str, str],
+    method: Callable[..., Awaitable[Any]],
+    request: web.Request,
+    arguments: Mapping[str, Any],
+) -> web.Response:
+    """The answer of an endpoint, refusals included, whole: one that can be kept."""
+    try:
+        response = _answer(endpoint, headers, request, await method(**arguments))
+    except Problem as problem:
+        if problem.status >= 500:
+            raise
+        return _problem_response(problem)
+    if not isinstance(response, web.Response):
+        raise TypeError(f"{endpoint.name} is declared idempotent and streams its answer")
+    return response
 
 
 def _answer(endpoint: Endpoint, headers: Mapping[str, str], request: web.Request, answer: object) -> web.StreamResponse:

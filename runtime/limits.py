@@ -1,7 +1,7 @@
 """How often a person or an address may do something: every rate limit of the system, declared once, and the port.
 
-An endpoint names its limit (`@endpoint(..., limit=LOGINS)`); who says nothing has `API`, and `limit=None` is a decision:
-hooks of media servers, probes of other processes, and answers so cheap that counting would cost more than answering.
+An endpoint names its limit (`@endpoint(..., limit=LOGINS)`); who says nothing has `API`, and `limit=None` is a
+decision: hooks of media servers, what other processes ask, and answers so cheap that counting would cost more.
 The amounts are settings (`LIVESTREAM_LIMIT_API_PER_MINUTE`); what is here are their defaults.
 """
 
@@ -9,8 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from runtime.problems import Unavailable
+
 MINUTE_SECONDS = 60
 HOUR_SECONDS = 3_600
+LIMIT_MAX = 100_000
+"""What an amount may be set to: Redis keeps about 10 bytes for each request in a window."""
 _UNITS = {MINUTE_SECONDS: "minute", HOUR_SECONDS: "hour"}
 
 
@@ -33,6 +37,11 @@ class Limit:
     def field(self) -> str:
         """The settings field with the amount that holds."""
         return f"limit_{self.name.replace('-', '_')}_per_{self.unit}"
+
+    @property
+    def counted(self) -> str:
+        """Whose requests are counted together."""
+        return "user (who is not logged in: address)" if self.per == "user" else "address (IPv6: /64)"
 
     @property
     def unit(self) -> str:
@@ -70,6 +79,13 @@ class Verdict:
 
 class LimiterAway(Exception):
     """Nobody can count right now."""
+
+
+class LimitsNotKept(Unavailable):
+    """Nobody can count right now, and this is not done uncounted."""
+
+    type = "limits-not-kept"
+    title = "This is not done while requests cannot be counted"
 
 
 class Limiter(Protocol):

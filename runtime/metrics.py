@@ -38,3 +38,17 @@ postgres_replica_in_use = Gauge(
 postgres_replica_trips = Counter(
     "livestream_postgres_replica_trips", "How often a replica was left out, by why.", ("replica", "reason")
 )
+limit_checks = Counter(
+    "livestream_limit_checks",
+    "Requests held against a rate limit, by its name and what came of it.",
+    ("limit", "outcome"),
+)
+limits_redis_away = Gauge(
+    "livestream_limits_redis_away", "1 while Redis does not count requests, so that reads pass and logins are refused."
+)
+idempotent_requests = Counter(
+    "livestream_idempotent_requests", "Requests with an Idempotency-Key, by what came of it.", ("outcome",)
+)
+partitions_postponed = Counter(
+    "livestream_partitions_postponed", "Attempts to make partitions ahead that failed and are tried again."
+)

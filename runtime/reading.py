@@ -19,14 +19,14 @@ from runtime.tokens import Caller, InvalidToken, KeysUnavailable, Verifier
 M = TypeVar("M", bound=BaseModel)
 
 
-async def read_arguments(endpoint: Endpoint, request: web.Request, verifier: Verifier | None) -> dict[str, Any]:
+async def read_arguments(endpoint: Endpoint, request: web.Request, caller: Caller | None) -> dict[str, Any]:
     """The keyword arguments of the endpoint's handler; raises the Problem that refuses the request.
 
-    The caller comes first: who is not let in learns nothing about what the fields should be.
+    The caller was read before: who is not let in learns nothing about what the fields should be.
     """
     arguments: dict[str, Any] = {}
     if endpoint.caller != "none":
-        arguments["caller"] = await read_caller(request, verifier, required=endpoint.caller == "required")
+        arguments["caller"] = caller
     if endpoint.path_model:
         arguments["path"] = _validated("path", endpoint.path_model, request.match_info)
     if endpoint.query_model:

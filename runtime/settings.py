@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from typing import Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from runtime.limits import API, LIMIT_MAX, LIMITS, LOGINS, STREAM_CREATIONS
 from runtime.redis_address import read_address
 
 PREFIX = "LIVESTREAM_"
@@ -62,6 +64,33 @@ class HttpSettings(ProcessSettings):
 
     http_host: str = Field(default="127.0.0.1", description="The address the HTTP server listens on.")
     http_port: int = Field(default=8080, ge=0, le=65_535, description="Its TCP port; 0 takes any free one.")
+    http_trusted_proxies: str = Field(
+        default="127.0.0.1,::1",
+        description="Addresses and networks whose X-Forwarded-For is believed, separated by commas: the edge.",
+    )
+    limit_api_per_minute: int = Field(
+        default=API.amount, ge=1, le=LIMIT_MAX, description=f"{API.for_what}, for each {API.counted}."
+    )
+    limit_logins_per_minute: int = Field(
+        default=LOGINS.amount, ge=1, le=LIMIT_MAX, description=f"{LOGINS.for_what}, for each {LOGINS.counted}."
+    )
+    limit_stream_creations_per_hour: int = Field(
+        default=STREAM_CREATIONS.amount,
+        ge=1,
+        le=LIMIT_MAX,
+        description=f"{STREAM_CREATIONS.for_what}, for each {STREAM_CREATIONS.counted}.",
+    )
+
+    @field_validator("http_trusted_proxies")
+    @classmethod
+    def _networks(cls, proxies: str) -> str:
+        for proxy in filter(None, (part.strip() for part in proxies.split(","))):
+            ip_network(proxy)  # raises ValueError
+        return proxies
+
+    def limit_amounts(self) -> dict[str, int]:
+        """How many requests each limit allows, by its name."""
+        return {limit.name: getattr(self, limit.field) for limit in LIMITS}
 
 
 class PublicSettings(ProcessSettings):
