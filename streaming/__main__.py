@@ -14,8 +14,10 @@ from runtime.health import Health
 from runtime.http_server import HttpServer
 from runtime.migrations import wait_until_migrated
 from runtime.monthly_partitions import MonthlyPartitions
+from runtime.pages import PageQuery
 from runtime.postgres import open_pool
 from runtime.process import run_process
+from runtime.read_pool import open_read_pool
 from runtime.redis_client import redis_client
 from runtime.supervise import supervise
 from runtime.tokens import TokenVerifier, Verifier
@@ -26,7 +28,9 @@ from streaming.lifecycle.reaper import Reaper
 from streaming.parts import StreamingParts
 from streaming.reads.live_streams import read_live_streams
 from streaming.reads.livelist import LiveList
+from streaming.reads.part import assemble_reads
 from streaming.recordings import recordings_subscription
+from streaming.retention.part import assemble_retention
 from streaming.servers.media_server import MediaServers
 from streaming.servers.nginx_rtmp import open_nginx_rtmp
 from streaming.settings import StreamingSettings
@@ -37,7 +41,12 @@ from streaming.streams.views import LiveStreamsPage
 SCHEMA = "streaming"
 NGINX_RTMP = "nginx-rtmp"
 
-PARTS: Sequence[Callable[[StreamingParts], Assembly]] = (assemble_channels, assemble_streams)
+PARTS: Sequence[Callable[[StreamingParts], Assembly]] = (
+    assemble_channels,
+    assemble_streams,
+    assemble_reads,
+    assemble_retention,
+)
 """What streaming does beside the life of streams, each part put together by a function of its own."""
 
 
@@ -52,7 +61,7 @@ async def serve(settings: StreamingSettings) -> None:
         verifier = TokenVerifier(settings.jwks_url, settings.token_issuer)
         streaming = await assemble(stack, settings, bus, redis, verifier, health)
         health.watch("signing-keys", verifier.check)
-        server = HttpServer(streaming.apis, settings=settings, verifier=verifier, health=health)
+        server = HttpServer(streaming.apis, settings=settings, verifier=verifier, health=health, reads=streaming.reads)
         await supervise([server, verifier, *streaming.services], stop_grace_seconds=settings.stop_grace_seconds)
 
 
@@ -63,8 +72,9 @@ async def assemble(
     pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
     await wait_until_migrated(pool, schema=SCHEMA)
     outbox = Outbox(pool, source=SCHEMA)
-    live_list: LiveList[LiveStreamsPage] = LiveList(
-        lambda key: read_live_streams(pool, key), seconds_max=settings.streaming_live_list_seconds
+    reads = await stack.enter_async_context(open_read_pool(settings, pool, schema=SCHEMA))
+    live_list: LiveList[PageQuery, LiveStreamsPage] = LiveList(
+        read_live_streams, primary=pool, replicas=reads, seconds_max=settings.streaming_live_list_seconds
     )
     media_servers = await open_media_servers(stack, settings)
     publishing = Publishing(
@@ -77,6 +87,7 @@ async def assemble(
     common = StreamingParts(
         settings=settings,
         pool=pool,
+        reads=reads,
         redis=redis,
         bus=bus,
         outbox=outbox,
@@ -90,6 +101,7 @@ async def assemble(
     return Assembly(
         apis=[api for part in parts for api in part.apis],
         services=[service for part in parts for service in part.services],
+        reads=reads,
     )
 
 

@@ -22,3 +22,14 @@ media_server_failures = Counter(
 live_list_answers = Counter(
     "livestream_streaming_live_list_answers", "Live lists served, from the cache or the database.", ("source",)
 )
+live_list_signals = Counter(
+    "livestream_streaming_live_list_signals", "Changes of the live list that other processes have told."
+)
+live_list_subscribed = Gauge(
+    "livestream_streaming_live_list_subscribed", "Whether other processes' changes of the live list are heard (1)."
+)
+streams_moved = Counter("livestream_streaming_streams_moved", "Old streams that were moved to the cold table.")
+streams_purged = Counter("livestream_streaming_streams_purged", "Streams removed because of their age.")
+retention_postponed = Counter(
+    "livestream_streaming_retention_postponed", "Rounds of stream retention that were cut short, to be gone on with."
+)

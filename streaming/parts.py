@@ -7,7 +7,9 @@ from redis.asyncio import Redis
 from eventbus.bus import EventBus
 from eventbus.outbox import Outbox
 from runtime.health import Health
+from runtime.pages import PageQuery
 from runtime.postgres import Pool
+from runtime.read_pool import ReadPool
 from runtime.tokens import Verifier
 from streaming.lifecycle.publishing import Publishing
 from streaming.reads.livelist import LiveList
@@ -22,6 +24,8 @@ class StreamingParts:
 
     settings: StreamingSettings
     pool: Pool
+    reads: ReadPool
+    """For single statements that only read: perhaps from a replica, and then a moment behind."""
     redis: Redis
     bus: EventBus
     outbox: Outbox
@@ -29,4 +33,4 @@ class StreamingParts:
     verifier: Verifier
     media_servers: MediaServers
     publishing: Publishing
-    live_list: LiveList[LiveStreamsPage]
+    live_list: LiveList[PageQuery, LiveStreamsPage]

@@ -3,10 +3,10 @@
 from pydantic import Field, SecretStr
 
 from eventbus.settings import BusSettings
-from runtime.settings import HttpSettings, RedisSettings, TokenSettings
+from runtime.settings import HttpSettings, ReadSettings, RedisSettings, TokenSettings
 
 
-class StreamingSettings(HttpSettings, RedisSettings, TokenSettings, BusSettings):
+class StreamingSettings(HttpSettings, RedisSettings, TokenSettings, ReadSettings, BusSettings):
     """Settings of `python -m streaming`."""
 
     streaming_ingest_secret: SecretStr = Field(

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.endpoints import endpoint
 from runtime.postgres import Pool
+from runtime.read_pool import ReadPool
 from runtime.tokens import Caller
 from streaming import store
 from streaming.channels import keys
@@ -59,8 +60,9 @@ class Channels:
 
     tag = "channels"
 
-    def __init__(self, pool: Pool, *, public_ingest_url: str) -> None:
+    def __init__(self, pool: Pool, reads: ReadPool, *, public_ingest_url: str) -> None:
         self._pool = pool
+        self._reads = reads
         self._public_ingest_url = public_ingest_url
 
     @endpoint("POST", "/api/channels/me/stream-key", status=201)
@@ -92,7 +94,7 @@ class Channels:
         return await self._view(path.channel_id)
 
     async def _view(self, channel_id: UUID) -> ChannelView:
-        row = await store.queries.find_channel(self._pool, channel_id=channel_id)
+        row = await store.queries.find_channel(self._reads, channel_id=channel_id)
         if row is None:
             raise ChannelNotFound("no channel has this id")
         return ChannelView(

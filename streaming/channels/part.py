@@ -7,4 +7,6 @@ from streaming.parts import StreamingParts
 
 def assemble_channels(parts: StreamingParts) -> Assembly:
     """Channels and their keys."""
-    return Assembly(apis=[Channels(parts.pool, public_ingest_url=parts.settings.streaming_public_ingest_url)])
+    return Assembly(
+        apis=[Channels(parts.pool, parts.reads, public_ingest_url=parts.settings.streaming_public_ingest_url)]
+    )

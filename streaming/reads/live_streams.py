@@ -3,22 +3,21 @@
 from datetime import datetime
 from uuid import UUID
 
-from runtime.pages import decode_cursor, encode_cursor
-from runtime.postgres import Pool
+from runtime.pages import PageQuery, decode_cursor, encode_cursor
+from runtime.queries import Executor
 from streaming import store
-from streaming.reads.livelist import PageKey
 from streaming.streams.views import LiveStreamsPage, LiveStreamView, live_url
 
 
-async def read_live_streams(pool: Pool, key: PageKey) -> LiveStreamsPage:
+async def read_live_streams(database: Executor, query: PageQuery) -> LiveStreamsPage:
     """A page of the live list as the database has it; raises InvalidCursor."""
-    limit, cursor = key
-    if cursor is None:
-        rows = await store.queries.list_live_streams(pool, rows_max=limit + 1)
+    limit = query.limit
+    if query.cursor is None:
+        rows = await store.queries.list_live_streams(database, rows_max=limit + 1)
     else:
-        started_at, stream_id = decode_cursor(cursor, datetime, UUID)
+        started_at, stream_id = decode_cursor(query.cursor, datetime, UUID)
         rows = await store.queries.list_live_streams_after(
-            pool, started_at=started_at, stream_id=stream_id, rows_max=limit + 1
+            database, started_at=started_at, stream_id=stream_id, rows_max=limit + 1
         )
     items = [LiveStreamView(playback_url=live_url(row["stream_id"]), **dict(row)) for row in rows[:limit]]
     more = len(rows) > limit

@@ -1,64 +1,98 @@
-"""Remembers pages of the live list for seconds, and forgets them when a stream starts or ends here.
+"""Keeps the first pages of the live list as bytes that are ready to be sent, and drops them when a stream changes.
 
-Other processes of this service forget by age alone, so what a viewer sees is never older than that age.
+A page is what its query asks for: the plain list, or the list behind a filter that many choose. It is read from the
+primary, once however many ask at the same time, and is never older than `seconds_max`. A change drops all pages: here
+at once, in the other processes as soon as they hear of it (`streaming/reads/signals.py`), and by age wherever Redis is
+away. Later pages are different for everybody; they are read, perhaps from a replica, and not kept.
 """
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final, Generic, TypeVar
+from weakref import WeakValueDictionary
 
+from pydantic import BaseModel
+
+from runtime.pages import PageQuery
+from runtime.queries import Executor
+from runtime.ready import Ready
 from streaming import metrics
 
 PAGES_MAX: Final = 64
+"""Kept at once; those that were not asked for the longest go."""
 
-PageKey = tuple[int, str | None]
-"""Limit and cursor."""
-Page = TypeVar("Page")
+Query = TypeVar("Query", bound=PageQuery)
+Page = TypeVar("Page", bound=BaseModel)
+
+_from_memory = metrics.live_list_answers.labels("cache")
+_from_database = metrics.live_list_answers.labels("database")
 
 
-class LiveList(Generic[Page]):
-    """Pages of the live list; a page that is missing is made once, however many ask for it at once."""
+class LiveList(Generic[Query, Page]):
+    """Pages of the live list by their queries, which are frozen models and thus can be looked up."""
 
-    def __init__(self, make: Callable[[PageKey], Awaitable[Page]], *, seconds_max: float) -> None:
-        self._make = make
+    def __init__(
+        self,
+        read: Callable[[Executor, Query], Awaitable[Page]],
+        *,
+        primary: Executor,
+        replicas: Executor,
+        seconds_max: float,
+    ) -> None:
+        self._read = read
+        self._primary = primary
+        self._replicas = replicas
         self._seconds_max = seconds_max
-        self._pages: OrderedDict[PageKey, tuple[float, Page]] = OrderedDict()
-        self._making = asyncio.Lock()
+        self._pages: OrderedDict[Query, tuple[float, Ready[Page]]] = OrderedDict()
+        self._reading: WeakValueDictionary[Query, asyncio.Lock] = WeakValueDictionary()
         self._changes = 0
+        self.changed: asyncio.Event = asyncio.Event()
+        """Set when the list has changed here; whoever tells the other processes clears it."""
 
     def forget(self) -> None:
-        """The list has changed."""
+        """The list has changed, by a transaction of this process that has committed."""
+        self.drop()
+        self.changed.set()
+
+    def drop(self) -> None:
+        """The list may have changed elsewhere: read it again when somebody asks."""
         self._changes += 1
         self._pages.clear()
 
-    async def page(self, key: PageKey) -> Page:
-        """The page, at most `seconds_max` old."""
-        if (known := self._known(key)) is not None:
+    async def page(self, query: Query) -> Ready[Page]:
+        """The page that everybody gets who asks so; at most `seconds_max` old. Raises what reading raises."""
+        if query.cursor is not None:
+            return Ready.of(await self._read(self._replicas, query))
+        known = self._known(query)
+        if known is not None:
             return known
-        async with self._making:
-            if (known := self._known(key)) is not None:
-                return known
-            changes, made_at = self._changes, self._now()
-            page = await self._make(key)
-            metrics.live_list_answers.labels("database").inc()
-            # A change while the page was read may be missing in it: give it to who asked, keep it for nobody.
-            if changes == self._changes:
-                self._keep(key, made_at, page)
-            return page
+        reading = self._reading.get(query)
+        if reading is None:
+            reading = self._reading[query] = asyncio.Lock()
+        async with reading:
+            return self._known(query) or await self._make(query)
 
-    def _known(self, key: PageKey) -> Page | None:
-        made_at, page = self._pages.get(key, (0.0, None))
-        if page is None or self._now() - made_at > self._seconds_max:
-            return None
-        metrics.live_list_answers.labels("cache").inc()
+    async def _make(self, query: Query) -> Ready[Page]:
+        changes, read_at = self._changes, self._now()
+        # From the primary: a replica that is a moment behind would be shown until the page is old.
+        page = Ready.of(await self._read(self._primary, query))
+        _from_database.inc()
+        # A change while the page was read may be missing in it: give it to who asked, keep it for nobody.
+        if changes == self._changes:
+            self._pages[query] = (read_at, page)
+            self._pages.move_to_end(query)
+            while len(self._pages) > PAGES_MAX:
+                self._pages.popitem(last=False)
         return page
 
-    def _keep(self, key: PageKey, made_at: float, page: Page) -> None:
-        self._pages[key] = (made_at, page)
-        self._pages.move_to_end(key)
-        while len(self._pages) > PAGES_MAX:
-            self._pages.popitem(last=False)
+    def _known(self, query: Query) -> Ready[Page] | None:
+        found = self._pages.get(query)
+        if found is None or self._now() - found[0] > self._seconds_max:
+            return None
+        self._pages.move_to_end(query)
+        _from_memory.inc()
+        return found[1]
 
     @staticmethod
     def _now() -> float:

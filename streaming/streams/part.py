@@ -7,4 +7,4 @@ from streaming.streams.api import Streams
 
 def assemble_streams(parts: StreamingParts) -> Assembly:
     """Streams as people see and change them."""
-    return Assembly(apis=[Streams(parts.pool, parts.publishing, parts.live_list)])
+    return Assembly(apis=[Streams(parts.reads, parts.publishing, parts.live_list)])

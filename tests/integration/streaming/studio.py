@@ -15,7 +15,9 @@ from pydantic import SecretStr
 
 from eventbus.outbox import Outbox
 from runtime.http_server import HttpServer
+from runtime.pages import PageQuery
 from runtime.postgres import Pool, open_pool
+from runtime.read_pool import ReadPool
 from runtime.settings import HttpSettings, PostgresSettings
 from runtime.tokens import Caller, InvalidToken
 from streaming.channels.api import Channels
@@ -95,7 +97,7 @@ class Studio:
     outbox: Outbox
     client: Client
     media_server: MediaServer
-    live_list: LiveList[LiveStreamsPage]
+    live_list: LiveList[PageQuery, LiveStreamsPage]
 
     async def channel(self, name: str = "ada", *, key: str | None = None) -> tuple[UUID, str]:
         """A channel with a stream key: its id and the key."""
@@ -171,15 +173,18 @@ async def open_studio(
     media_server = media_server or MediaServerTwin()
     async with open_pool(PostgresSettings(postgres_dsn=dsn), schema="streaming") as pool:
         outbox = Outbox(pool, source="streaming")
-        live_list: LiveList[LiveStreamsPage] = LiveList(lambda key: read_live_streams(pool, key), seconds_max=10)
+        reads = ReadPool(pool)
+        live_list: LiveList[PageQuery, LiveStreamsPage] = LiveList(
+            read_live_streams, primary=pool, replicas=reads, seconds_max=10
+        )
         publishing = Publishing(
             outbox, pool, MediaServers({SERVER: media_server}), close_seconds_max=1, on_change=live_list.forget
         )
         rules = HookRules(SERVER, SecretStr(secret), application="live", push_url=push_url, seconds_max=5)
         server = HttpServer(
             [
-                Channels(pool, public_ingest_url="rtmp://127.0.0.1:1935/live"),
-                Streams(pool, publishing, live_list),
+                Channels(pool, reads, public_ingest_url="rtmp://127.0.0.1:1935/live"),
+                Streams(reads, publishing, live_list),
                 IngestHooks(publishing, rules),
             ],
             settings=HttpSettings(),

@@ -1,10 +1,25 @@
 """The live list's memory: fresh enough, made once, and never a page from before a change."""
 
 import asyncio
+from typing import Any, cast
 
-from streaming.reads.livelist import PAGES_MAX, LiveList, PageKey
+from pydantic import BaseModel
 
-FIRST: PageKey = (50, None)
+from runtime.pages import PageQuery
+from runtime.queries import Executor
+from runtime.ready import Ready
+from streaming.reads.livelist import PAGES_MAX, LiveList
+
+FIRST = PageQuery()
+PRIMARY = cast("Executor", "primary")
+REPLICAS = cast("Executor", "replicas")
+
+
+class Numbered(BaseModel):
+    """A page that says which one it is."""
+
+    number: int
+    read_from: str
 
 
 class Source:
@@ -16,62 +31,109 @@ class Source:
         self.free.set()
         self.asked = asyncio.Event()
 
-    async def make(self, key: PageKey) -> str:
+    async def read(self, database: Executor, _query: PageQuery) -> Numbered:
         self.made += 1
         self.asked.set()
-        page = f"{key} {self.made}"
+        page = Numbered(number=self.made, read_from=cast("str", database))
         await self.free.wait()
         return page
 
+    def pages(self, *, seconds_max: float = 60) -> LiveList[PageQuery, Numbered]:
+        return LiveList(self.read, primary=PRIMARY, replicas=REPLICAS, seconds_max=seconds_max)
 
-async def test_a_page_is_made_once_while_it_is_fresh() -> None:
-    source = Source()
-    pages = LiveList(source.make, seconds_max=60)
-    assert {await pages.page(FIRST) for _ in range(5)} == {"(50, None) 1"}
+
+def number(ready: Ready[Numbered]) -> int:
+    return Numbered.model_validate_json(ready.body).number
+
+
+async def test_a_page_is_made_once_while_it_is_fresh_and_stays_the_same_object() -> None:
+    pages = Source().pages()
+    assert len({id(await pages.page(PageQuery())) for _ in range(5)}) == 1
 
 
 async def test_many_at_once_make_it_once() -> None:
     source = Source()
-    pages = LiveList(source.make, seconds_max=60)
+    pages = source.pages()
     await asyncio.gather(*(pages.page(FIRST) for _ in range(100)))
     assert source.made == 1
 
 
+async def test_one_slow_page_holds_up_no_other() -> None:
+    source = Source()
+    pages = source.pages()
+    await pages.page(PageQuery(limit=7))
+    source.free.clear()
+    slow = asyncio.create_task(pages.page(FIRST))
+    await asyncio.wait_for(source.asked.wait(), 1)
+    assert number(await asyncio.wait_for(pages.page(PageQuery(limit=7)), 1)) == 1
+    source.free.set()
+    await slow
+
+
+async def test_who_gives_up_while_making_it_leaves_the_work_to_the_next() -> None:
+    source = Source()
+    pages = source.pages()
+    source.free.clear()
+    first = asyncio.create_task(pages.page(FIRST))
+    await source.asked.wait()
+    second = asyncio.create_task(pages.page(FIRST))
+    await asyncio.sleep(0)
+    first.cancel()
+    source.free.set()
+    assert number(await asyncio.wait_for(second, 1)) == 2
+
+
 async def test_an_old_page_is_made_again() -> None:
     source = Source()
-    pages = LiveList(source.make, seconds_max=0)
+    pages = source.pages(seconds_max=0)
     await pages.page(FIRST)
     await asyncio.sleep(0.001)
     await pages.page(FIRST)
     assert source.made == 2
 
 
-async def test_a_change_forgets() -> None:
+async def test_a_change_forgets_and_is_told_and_a_heard_one_is_not_told_again() -> None:
     source = Source()
-    pages = LiveList(source.make, seconds_max=60)
+    pages = source.pages()
     await pages.page(FIRST)
+    pages.drop()
+    assert number(await pages.page(FIRST)) == 2
+    assert not pages.changed.is_set()
     pages.forget()
-    assert await pages.page(FIRST) == "(50, None) 2"
+    assert number(await pages.page(FIRST)) == 3
+    assert pages.changed.is_set()
 
 
 async def test_a_page_read_before_a_change_is_not_kept_after_it() -> None:
     source = Source()
-    pages = LiveList(source.make, seconds_max=60)
+    pages = source.pages()
     source.free.clear()
     reading = asyncio.create_task(pages.page(FIRST))
     await source.asked.wait()
-    pages.forget()
+    pages.drop()
     source.free.set()
     await reading
-    assert await pages.page(FIRST) == "(50, None) 2"
+    assert number(await pages.page(FIRST)) == 2
 
 
-async def test_it_keeps_a_bounded_number_of_pages() -> None:
+async def test_it_keeps_a_bounded_number_of_pages_and_those_that_are_asked_for() -> None:
     source = Source()
-    pages = LiveList(source.make, seconds_max=60)
-    for number in range(PAGES_MAX + 1):
-        await pages.page((50, str(number)))
-    await pages.page((50, "1"))
-    assert source.made == PAGES_MAX + 1
-    await pages.page((50, "0"))
-    assert source.made == PAGES_MAX + 2
+    pages = source.pages()
+    await pages.page(PageQuery(limit=100))
+    for asked in range(1, 2 * PAGES_MAX):
+        await pages.page(PageQuery(limit=1 + asked % 99, cursor=None))
+        await pages.page(PageQuery(limit=100))
+    kept: dict[Any, Any] = vars(pages)["_pages"]
+    assert len(kept) == PAGES_MAX
+    assert number(await pages.page(PageQuery(limit=100))) == 1
+
+
+async def test_later_pages_may_come_from_a_replica_and_are_not_kept() -> None:
+    source = Source()
+    pages = source.pages()
+    read_from = [
+        Numbered.model_validate_json((await pages.page(query)).body).read_from
+        for query in (FIRST, PageQuery(cursor="x"), PageQuery(cursor="x"))
+    ]
+    assert read_from == ["primary", "replicas", "replicas"]
+    assert source.made == 3
