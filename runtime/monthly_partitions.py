@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import structlog
 
+from runtime import metrics
 from runtime.postgres import Connection, Pool
 from runtime.unavailable import UNAVAILABLE, is_unavailable
 
@@ -47,6 +48,7 @@ class MonthlyPartitions:
         except POSTPONED as error:
             if not is_unavailable(error) and not isinstance(error, asyncpg.LockNotAvailableError):
                 raise
+            metrics.partitions_postponed.inc()
             log.warning("partitions_postponed", reason=str(error) or type(error).__name__)
             return False
         if made:

@@ -4,9 +4,10 @@ from pydantic import Field, SecretStr
 
 from eventbus.settings import BusSettings
 from runtime.settings import HttpSettings, ReadSettings, RedisSettings, TokenSettings
+from streaming.retention.settings import StreamRetentionSettings
 
 
-class StreamingSettings(HttpSettings, RedisSettings, TokenSettings, ReadSettings, BusSettings):
+class StreamingSettings(HttpSettings, RedisSettings, TokenSettings, ReadSettings, BusSettings, StreamRetentionSettings):
     """Settings of `python -m streaming`."""
 
     streaming_ingest_secret: SecretStr = Field(

@@ -91,10 +91,13 @@ where stream_id = :stream_id and status <> 'ended';
 -- One stream with its channel's name and what is known of its recording.
 select s.stream_id, s.channel_id, c.name as channel_name, s.title, s.category, s.status, s.started_at, s.ended_at, s.end_reason,
        r.status as recording_status, r.playback_path as recording_path, r.duration_seconds as recording_seconds
-from streams s
+from (
+    -- Old ones are in the cold table, whose columns are the same.
+    select * from streams where stream_id = :stream_id
+    union all select * from streams_cold where stream_id = :stream_id
+) as s
 join channels c using (channel_id)
-left join recordings r on r.stream_id = s.stream_id and not r.deleted
-where s.stream_id = :stream_id;
+left join recordings r on r.stream_id = s.stream_id and not r.deleted;
 
 -- name: find_session_of_stream^
 -- The publisher that an open stream listens to.
