@@ -44,6 +44,7 @@ from eventbus.bus_configured import open_bus
 from eventbus.consume import ConsumeLoop
 from eventbus.outbox import Outbox
 from runtime.assembly import Assembly
+from runtime.guards import redis_guards
 from runtime.health import Health
 from runtime.http_server import HttpServer
 from runtime.migrations import wait_until_migrated
@@ -51,6 +52,7 @@ from runtime.monthly_partitions import MonthlyPartitions
 from runtime.objects import ObjectStore
 from runtime.postgres import Pool, open_pool
 from runtime.process import run_process
+from runtime.redis_client import redis_client
 from runtime.service import Service
 from runtime.supervise import supervise
 from runtime.tokens import TokenVerifier
@@ -207,9 +209,12 @@ def _joined(first: Assembly, others: Sequence[Assembly]) -> Assembly:
 async def _supervise(
     settings: ArchiveSettings, process: Assembly, health: Health, verifier: TokenVerifier | None = None
 ) -> None:
-    server = HttpServer(process.apis, settings=settings, verifier=verifier, health=health)
-    own = [server] if verifier is None else [server, verifier]
-    await supervise([*own, *process.services], stop_grace_seconds=settings.stop_grace_seconds)
+    # not waited for: without Redis requests are not counted, and all else works
+    async with redis_client(settings) as redis:
+        guards = redis_guards(redis, settings)
+        server = HttpServer(process.apis, settings=settings, verifier=verifier, health=health, guards=guards)
+        own = [server] if verifier is None else [server, verifier]
+        await supervise([*own, *process.services], stop_grace_seconds=settings.stop_grace_seconds)
 
 
 def _work_directory(directory: Path) -> Path:

@@ -37,6 +37,8 @@ from eventbus.bus_configured import open_bus
 from eventbus.consume import ConsumeLoop
 from eventbus.outbox import Outbox
 from runtime.assembly import Assembly
+from runtime.client_address import ClientAddresses
+from runtime.guards import redis_guards
 from runtime.health import Health
 from runtime.http_server import HttpServer
 from runtime.migrations import wait_until_migrated
@@ -45,7 +47,7 @@ from runtime.process import run_process
 from runtime.redis_client import redis_client
 from runtime.supervise import supervise
 from runtime.tokens import TokenVerifier, Verifier
-from runtime.websockets import AllowedOrigins, comma_separated
+from runtime.websockets import AllowedOrigins
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +77,8 @@ async def serve(settings: ChatSettings) -> None:
         verifier = TokenVerifier(settings.jwks_url, settings.token_issuer)
         health.watch("signing-keys", verifier.check)
         chat = await assemble(stack, settings, bus, redis, verifier, health)
-        server = HttpServer(chat.apis, settings=settings, verifier=verifier, health=health)
+        guards = redis_guards(redis, settings)
+        server = HttpServer(chat.apis, settings=settings, verifier=verifier, health=health, guards=guards)
         await supervise(
             [*chat.services, verifier, server],
             stop_grace_seconds=settings.stop_grace_seconds,
@@ -137,7 +140,7 @@ async def assemble(
 def _admission(settings: ChatSettings) -> Admission:
     return Admission(
         origins=AllowedOrigins(settings.public_url, settings.chat_origins),
-        trusted_proxies=comma_separated(settings.chat_trusted_proxies),
+        addresses=ClientAddresses(settings.http_trusted_proxies),
         connections_max=settings.chat_connections_max,
         connections_per_address_max=settings.chat_connections_per_address_max,
         connections_per_user_max=settings.chat_connections_per_user_max,

@@ -1,8 +1,6 @@
 """The settings of a chat gateway."""
 
-from ipaddress import ip_network
-
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from chat.emotes.settings import EmoteSettings
 from chat.irc.settings import IrcSettings
@@ -10,7 +8,6 @@ from chat.log.settings import LogSettings
 from chat.moderation.settings import ModerationSettings
 from eventbus.settings import BusSettings
 from runtime.settings import HttpSettings, PublicSettings, RedisSettings, TokenSettings
-from runtime.websockets import comma_separated
 
 
 class ChatSettings(
@@ -29,10 +26,6 @@ class ChatSettings(
     chat_origins: str = Field(
         default="",
         description="Origins besides the public one whose pages may connect, separated by commas; * allows all.",
-    )
-    chat_trusted_proxies: str = Field(
-        default="127.0.0.1,::1",
-        description="Addresses and networks whose X-Forwarded-For is believed, separated by commas: the edge.",
     )
     chat_connections_max: int = Field(default=12_000, ge=1, le=200_000, description="Connections of one gateway.")
     chat_connections_per_address_max: int = Field(
@@ -82,10 +75,3 @@ class ChatSettings(
     chat_history_seconds: float = Field(
         default=300.0, ge=1, le=86_400, description="How long Redis keeps a message for history and recovery."
     )
-
-    @field_validator("chat_trusted_proxies")
-    @classmethod
-    def _networks(cls, proxies: str) -> str:
-        for proxy in comma_separated(proxies):
-            ip_network(proxy)  # raises ValueError
-        return proxies

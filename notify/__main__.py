@@ -26,6 +26,7 @@ from notify.subscriptions import page_subscription, subscriptions
 from notify.webhooks.part import assemble_webhooks
 from notify.webpush.part import assemble_webpush
 from runtime.assembly import Assembly
+from runtime.guards import redis_guards
 from runtime.health import Health
 from runtime.http_server import HttpServer
 from runtime.migrations import wait_until_migrated
@@ -60,7 +61,8 @@ async def serve(settings: NotifySettings) -> None:
         verifier = TokenVerifier(settings.jwks_url, settings.token_issuer)
         notify = await assemble(stack, settings, bus, redis, verifier, health)
         health.watch("signing-keys", verifier.check)
-        server = HttpServer(notify.apis, settings=settings, verifier=verifier, health=health)
+        guards = redis_guards(redis, settings)
+        server = HttpServer(notify.apis, settings=settings, verifier=verifier, health=health, guards=guards)
         await supervise([server, *notify.services, verifier], stop_grace_seconds=settings.stop_grace_seconds)
 
 

@@ -10,6 +10,7 @@ from eventbus.bus_configured import open_bus
 from eventbus.consume import ConsumeLoop
 from eventbus.outbox import Outbox
 from runtime.assembly import Assembly
+from runtime.guards import redis_guards
 from runtime.health import Health
 from runtime.http_server import HttpServer
 from runtime.migrations import wait_until_migrated
@@ -61,7 +62,14 @@ async def serve(settings: StreamingSettings) -> None:
         verifier = TokenVerifier(settings.jwks_url, settings.token_issuer)
         streaming = await assemble(stack, settings, bus, redis, verifier, health)
         health.watch("signing-keys", verifier.check)
-        server = HttpServer(streaming.apis, settings=settings, verifier=verifier, health=health, reads=streaming.reads)
+        server = HttpServer(
+            streaming.apis,
+            settings=settings,
+            verifier=verifier,
+            health=health,
+            guards=redis_guards(redis, settings),
+            reads=streaming.reads,
+        )
         await supervise([server, verifier, *streaming.services], stop_grace_seconds=settings.stop_grace_seconds)
 
 

@@ -12,8 +12,9 @@ from chat.irc.door import IrcDoor
 from chat.irc.lines import line
 from chat.irc.wires import PIECE_BYTES_MAX, TcpWire
 from chat.settings import ChatSettings
-from chat.sockets.admission import Admission, counted_address
+from chat.sockets.admission import Admission
 from chat.sockets.member import Member
+from runtime.client_address import counted_address
 from runtime.service import CannotServe
 
 log = structlog.get_logger(__name__)

@@ -1,18 +1,16 @@
 """Who may connect to a gateway at all: known origins, within the limits per process, per address and per user."""
 
 from collections import Counter
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from uuid import UUID
 
 from aiohttp import web
 
 from chat import metrics
 from chat.errors import TooManyConnections, TooManyFromAddress
+from runtime.client_address import ClientAddresses
 from runtime.websockets import AllowedOrigins, OriginNotAllowed
 
 RETRY_AFTER_SECONDS = 5
-IPV6_SUBSCRIBER_BITS = 64
-"""One subscriber line has at least a whole /64 (RFC 6177), any address of which it may take."""
 
 
 class Admission:
@@ -22,14 +20,13 @@ class Admission:
         self,
         *,
         origins: AllowedOrigins,
-        trusted_proxies: frozenset[str],
+        addresses: ClientAddresses,
         connections_max: int,
         connections_per_address_max: int,
         connections_per_user_max: int,
     ) -> None:
-        """Raises ValueError when a trusted proxy is neither an address nor a network."""
         self._origins = origins
-        self._trusted_proxies = tuple(ip_network(proxy) for proxy in sorted(trusted_proxies))
+        self._addresses = addresses
         self._connections_max = connections_max
         self._connections_per_address_max = connections_per_address_max
         self._connections_per_user_max = connections_per_user_max
@@ -88,20 +85,8 @@ class Admission:
             raise OriginNotAllowed("pages of this origin may not connect")
 
     def address_of(self, request: web.Request) -> str:
-        """Whom a connection is counted for: the first address, from the near end, that is no trusted proxy's.
-
-        Each proxy appends whom it heard from to X-Forwarded-For, so what stands further left may be invented.
-        """
-        hops = [request.remote or "", *reversed(",".join(request.headers.getall("X-Forwarded-For", ())).split(","))]
-        counted = hops[0]
-        for hop in hops:
-            address = _parsed(hop)
-            if address is None:
-                break
-            counted = _subscriber(address)
-            if not any(address in network for network in self._trusted_proxies):
-                break
-        return counted or "unknown"
+        """Whom a connection is counted for."""
+        return self._addresses.of(request)
 
 
 class Place:
@@ -121,24 +106,3 @@ class Place:
 
     def __exit__(self, *_: object) -> None:
         self._admission.give_back(self._address)
-
-
-def counted_address(text: str) -> str:
-    """What the connections of a peer with this address are counted under."""
-    address = _parsed(text)
-    return "unknown" if address is None else _subscriber(address)
-
-
-def _parsed(text: str) -> IPv4Address | IPv6Address | None:
-    try:
-        address = ip_address(text.strip())
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
-
-
-def _subscriber(address: IPv4Address | IPv6Address) -> str:
-    if isinstance(address, IPv6Address):
-        return str(IPv6Network((address.packed, IPV6_SUBSCRIBER_BITS), strict=False))
-    return str(address)

@@ -257,7 +257,7 @@ def test_the_edges_configuration_is_whole(tmp_path: Path, monkeypatch: pytest.Mo
     assert f"allow {address};" in text
     assert text.count(f"server {parts()['chat-1']['networks']['default']['ipv4_address']}:8080;") == 1
     assert (
-        environment(parts()["chat-1"])["LIVESTREAM_CHAT_TRUSTED_PROXIES"]
+        environment(parts()["chat-1"])["LIVESTREAM_HTTP_TRUSTED_PROXIES"]
         == (parts()["edge"]["networks"]["default"]["ipv4_address"])
     )
 

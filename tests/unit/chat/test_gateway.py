@@ -30,6 +30,7 @@ from chat.speaking.composing import EntryComposer
 from chat.speaking.gatekeeper import RulesGatekeeper
 from chat.speaking.speaking import Speaking
 from chat.speaking.standing import OwnersAlone
+from runtime.client_address import ClientAddresses
 from runtime.http_server import HttpServer
 from runtime.tokens import Caller, InvalidToken
 from runtime.websockets import AllowedOrigins
@@ -100,7 +101,7 @@ async def site_of(server: MemoryServer | None = None, **changes: object) -> Asyn
     rooms = Rooms(broker, Directory(find, find_versions), RoomLimits(tick_seconds=chosen.chat_tick_seconds))
     admission = Admission(
         origins=AllowedOrigins("http://here.test"),
-        trusted_proxies=frozenset({"127.0.0.1"}),
+        addresses=ClientAddresses("127.0.0.1"),
         connections_max=chosen.chat_connections_max,
         connections_per_address_max=chosen.chat_connections_per_address_max,
         connections_per_user_max=chosen.chat_connections_per_user_max,
@@ -379,7 +380,7 @@ async def test_connections_of_one_account_are_limited() -> None:
 @pytest.mark.parametrize("proxies", ["edge", "10.0.0.1,10.0.0.0/99"])
 def test_a_proxy_is_an_address_or_a_network(proxies: str) -> None:
     with pytest.raises(ValueError, match="does not appear to be"):
-        settings(chat_trusted_proxies=proxies)
+        settings(http_trusted_proxies=proxies)
 
 
 async def _eventually_connects(site: Site) -> None:

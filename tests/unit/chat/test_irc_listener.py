@@ -34,6 +34,7 @@ from chat.sockets.frames import ErrorCode
 from chat.speaking.composing import EntryComposer
 from chat.speaking.speaking import Refused, Saying, Speaking
 from chat.speaking.standing import OwnersAlone, Standing
+from runtime.client_address import ClientAddresses
 from runtime.service import CannotServe
 from runtime.tokens import Caller, InvalidToken
 from runtime.websockets import AllowedOrigins
@@ -148,7 +149,7 @@ async def site_of(*, may_fail: bool = False, **changes: object) -> AsyncIterator
     rooms = Rooms(broker, Directory(find, find_versions), RoomLimits(tick_seconds=settings.chat_tick_seconds))
     admission = Admission(
         origins=AllowedOrigins("http://here.test"),
-        trusted_proxies=frozenset(),
+        addresses=ClientAddresses(""),
         connections_max=settings.chat_connections_max,
         connections_per_address_max=settings.chat_connections_per_address_max,
         connections_per_user_max=settings.chat_connections_per_user_max,
