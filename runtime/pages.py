@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar, overload
 from uuid import UUID
 
@@ -69,7 +69,7 @@ def _part(text: str, kind: type[Any]) -> CursorPart:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
             raise ValueError("a moment without a zone")
-        return moment
+        return moment.astimezone(UTC)  # an OverflowError for a moment that no calendar has, nor Postgres
     if "\x00" in text:  # Postgres has no such character in text
         raise ValueError("a NUL character")
     text.encode()  # a ValueError for half of a surrogate pair, which is no character

@@ -19,6 +19,10 @@ class FreezableWay:
         """Something has come that does not get through."""
         self.url = ""
 
+    def thaw(self) -> None:
+        """From now on everything gets through again, beginning with what was held back."""
+        self._open.set()
+
     def freeze(self) -> None:
         """From now on nothing gets through, to and fro; new connections are taken and not answered."""
         self._open.clear()
