@@ -48,7 +48,7 @@ def documents() -> Mapping[Path, Callable[[], str]]:
         Path("events/asyncapi.json"): lambda: to_json(asyncapi_document()),
         Path("docs/events.md"): events_page,
         Path("docs/chat-asyncapi.json"): lambda: to_json(socket_document()),
-        Path("docs/openapi.json"): _openapi_text,
+        Path("web/openapi.json"): _openapi_text,
         Path("docs/configuration.md"): lambda: configuration_page(PROCESSES, SOLO),
         Path("deploy/env.example"): lambda: env_example(PROCESSES, SOLO),
     }

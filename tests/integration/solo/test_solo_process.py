@@ -61,7 +61,7 @@ async def test_it_migrates_serves_every_route_and_stops_in_time(start: Start, se
     async with start() as solo:
         await solo.ready()
         assert {line["schema"] for line in solo.said("migration_applied")} == set(SCHEMAS)
-        documented = json.loads((CHECKOUT / "docs/openapi.json").read_text())["paths"]
+        documented = json.loads((CHECKOUT / "web/openapi.json").read_text())["paths"]
         routes = [(method.upper(), path) for path, methods in documented.items() for method in methods]
         async with aiohttp.ClientSession() as session:
             for method, path in (*routes, *NOT_DOCUMENTED):

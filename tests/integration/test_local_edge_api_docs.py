@@ -1,0 +1,53 @@
+"""The API of all services at the edge: the document as it is generated, and the page that shows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deploy.local import Stack
+from tests.chromium import PROGRAM, open_page
+from tests.integration.edge import ask
+
+WEB = Path(__file__).parents[2] / "web"
+
+
+@pytest.fixture(scope="module")
+def port(module_stack: Callable[..., Stack]) -> int:
+    """The edge's, with no service behind it: the document is the same whoever is away."""
+    return module_stack("nginx").ports["edge"]
+
+
+def test_the_document_is_served_as_it_was_generated(port: int) -> None:
+    answer = ask(port, "/api/openapi.json")
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("application/json")
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.body == (WEB / "openapi.json").read_bytes()
+
+
+@pytest.mark.parametrize(("path", "location"), [("/docs", "/docs/")])
+def test_the_page_is_found_without_its_last_slash(port: int, path: str, location: str) -> None:
+    answer = ask(port, path)
+    assert (answer.status, answer.headers["location"].rpartition(":")[2].lstrip("0123456789")) == (308, location)
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed")
+@pytest.mark.skipif(not (WEB / "vendor/swagger-ui.js").exists(), reason="Swagger UI is not installed (make setup does)")
+async def test_the_page_shows_every_operation_and_asks_nobody_else(port: int, tmp_path: Path) -> None:
+    document = json.loads((WEB / "openapi.json").read_text())
+    operations = sum(len(methods) for methods in document["paths"].values())
+    async with open_page(tmp_path / "profile") as page:
+        await page.call("Network.enable")
+        await page.call("Page.navigate", url=f"http://127.0.0.1:{port}/docs/")
+        await page.until(f"document.querySelectorAll('.opblock').length === {operations}")
+        asked = {
+            event["params"]["request"]["url"]
+            for event in page.events
+            if event.get("method") == "Network.requestWillBeSent"
+        }
+    assert len(asked) >= 5
+    assert all(url.startswith((f"http://127.0.0.1:{port}/", "data:")) for url in asked), asked
