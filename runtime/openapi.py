@@ -10,9 +10,27 @@ from pydantic import BaseModel, JsonValue
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from runtime.endpoints import Endpoint, endpoints_of
-from runtime.problems import CONTENT_TYPE, InternalError, Problem, ProblemView
+from runtime.idempotency import HEADER, KEPT_SECONDS, KEY_CHARACTERS_MAX, REPLAYED_HEADER
+from runtime.problems import CONTENT_TYPE, InternalError, Problem, ProblemView, TooManyRequests
 
 _REFERENCE = "#/components/schemas/{model}"
+_IDEMPOTENCY_KEY = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_CHARACTERS_MAX},
+    "description": "Repetitions of the request with the same key get the first answer again and do nothing, "
+    f"for {KEPT_SECONDS // 3600} hours. Choose one for each request: a UUID, say.",
+}
+_LIMIT_HEADERS = {
+    "RateLimit-Policy": {"schema": {"type": "string"}, "description": 'The limit: `"api";q=1000;w=60`, w in seconds.'},
+    "RateLimit": {
+        "schema": {"type": "string"},
+        "description": 'What is left of it: `"api";r=997;t=42`, 997 more in 42 s. Absent while nobody counts.',
+    },
+}
+_REPLAYED = {"schema": {"type": "string", "const": "true"}, "description": "There if this is the answer of before."}
+_RETRY_AFTER = {"schema": {"type": "integer", "minimum": 1}, "description": "Seconds until it is worth asking again."}
 _Schemas = dict[tuple[type[BaseModel], JsonSchemaMode], dict[str, Any]]
 
 
@@ -90,6 +108,7 @@ def _operation(endpoint: Endpoint, schemas: _Schemas, definitions: dict[str, Any
     parameters = [
         *_parameters("path", endpoint.path_model, schemas, definitions),
         *_parameters("query", endpoint.query_model, schemas, definitions),
+        *([_IDEMPOTENCY_KEY] if endpoint.idempotent else []),
     ]
     if parameters:
         operation["parameters"] = parameters
@@ -130,6 +149,10 @@ def _responses(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
     if endpoint.answer_model is not None:
         schema = schemas[endpoint.answer_model, "serialization"]
         success["content"] = {"application/json": {"schema": schema}}
+    if endpoint.limit is not None:
+        success["headers"] = dict(_LIMIT_HEADERS)
+    if endpoint.idempotent:
+        success.setdefault("headers", {})[REPLAYED_HEADER] = _REPLAYED
     responses: dict[int, dict[str, Any]] = {endpoint.status: success}
     if endpoint.ready:
         responses[304] = {"description": "Not changed since the answer whose ETag If-None-Match names."}
@@ -139,6 +162,9 @@ def _responses(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
         by_status.setdefault(problem.status, []).append(problem)
     for status, kinds in by_status.items():
         responses[status] = _refusal(kinds, schemas)
+        if status == TooManyRequests.status:
+            headers = _LIMIT_HEADERS if endpoint.limit is not None else {}
+            responses[status]["headers"] = {"Retry-After": _RETRY_AFTER, **headers}
     return {str(status): responses[status] for status in sorted(responses)}
 
 
