@@ -2,9 +2,9 @@
 
 ::
 
-    (none) --publish--> live --publisher gone, or silent--> interrupted --grace over--> ended
-                          ^------- publish, or alive again -----'
-                          '---------------- end requested (from both) -----------------> ended
+    (none) --publish--> live --publisher gone, absent or silent--> interrupted --grace over--> ended
+                          ^------- publish, alive or present again -----'
+                          '-------------------- end requested (from both) --------------------> ended
 
 An ended stream takes no input: the next publish begins another one. Times are the database's, so that several
 processes agree. Nothing in here waits, reads a clock or touches a table.
@@ -80,8 +80,31 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
+class Present:
+    """A media server that was asked at `asked_at`, by the database's clock, has the session among its publishers."""
+
+    session: Session
+    asked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A media server has been without the session in every answer for a while; the latest was asked for at `asked_at`.
+
+    Whoever was heard of within `unheard` before that is believed to be there: a publish whose answer is on its way, or
+    a connection that an older process of the media server still carries.
+    """
+
+    session: Session
+    asked_at: datetime
+    unheard: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class EndRequest:
-    """The streamer ends the stream."""
+    """Somebody who may ends the stream, whoever publishes."""
+
+    reason: EndReason = EndReason.STREAMER
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +115,7 @@ class Tick:
     silence: timedelta
 
 
-Input = Publish | Alive | Gone | EndRequest | Tick
+Input = Publish | Alive | Gone | Present | Absent | EndRequest | Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +143,12 @@ def step(stream: OpenStream | None, happened: Input, now: datetime) -> Step:
         return Step(Verdict.IGNORED, None)
     if isinstance(happened, Gone):
         return _gone(stream, happened, now)
+    if isinstance(happened, Present):
+        return _present(stream, happened)
+    if isinstance(happened, Absent):
+        return _absent(stream, happened, now)
     if isinstance(happened, EndRequest):
-        return Step(Verdict.ACCEPTED, None, ended=EndReason.STREAMER)
+        return Step(Verdict.ACCEPTED, None, ended=happened.reason)
     return _ticked(stream, happened, now)
 
 
@@ -169,6 +196,26 @@ def _gone(stream: OpenStream, happened: Gone, now: datetime) -> Step:
     return Step(
         Verdict.ACCEPTED, replace(stream, status=Status.INTERRUPTED, interrupted_at=interrupted_at, silent=False)
     )
+
+
+def _present(stream: OpenStream, happened: Present) -> Step:
+    """Heard of at the time of the question. A publisher that was seen leaving is back only if there well after."""
+    if stream.session != happened.session or happened.asked_at <= stream.session_started_at:
+        return Step(Verdict.IGNORED, stream)
+    if stream.interrupted_at is not None:
+        margin = timedelta(0) if stream.silent else SESSION_CLOCK_TOLERANCE
+        if happened.asked_at <= stream.interrupted_at + margin:
+            return Step(Verdict.IGNORED, stream)
+    seen_at = max(stream.seen_at, happened.asked_at)
+    return Step(
+        Verdict.ACCEPTED, replace(stream, status=Status.LIVE, seen_at=seen_at, interrupted_at=None, silent=False)
+    )
+
+
+def _absent(stream: OpenStream, happened: Absent, now: datetime) -> Step:
+    if happened.asked_at - stream.seen_at < happened.unheard:
+        return Step(Verdict.IGNORED, stream)
+    return _gone(stream, Gone(happened.session), now)
 
 
 def _ticked(stream: OpenStream, happened: Tick, now: datetime) -> Step:
