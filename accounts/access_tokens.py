@@ -5,7 +5,8 @@ from uuid import UUID
 
 from joserfc import jwt
 
-from accounts.keys import SigningKeys
+from accounts.key_ring import KeyRing
+from accounts.store import User
 from runtime.ids import uuid7
 from runtime.tokens import ALGORITHM, Caller, InvalidToken, token_key_id, verify_with
 
@@ -13,28 +14,32 @@ from runtime.tokens import ALGORITHM, Caller, InvalidToken, token_key_id, verify
 class AccessTokens:
     """Signs access tokens with the current key; also a Verifier, since the keys are at hand here."""
 
-    def __init__(self, keys: SigningKeys, *, issuer: str, lifetime_seconds: int) -> None:
-        self._keys = keys
+    def __init__(self, ring: KeyRing, *, issuer: str, lifetime_seconds: int) -> None:
+        self._ring = ring
         self._issuer = issuer
         self.lifetime_seconds = lifetime_seconds
 
-    def issue(self, user_id: UUID, username: str) -> str:
+    def issue(self, user: User, session_id: UUID) -> str:
         """A token that says who this is for `lifetime_seconds` from now."""
         now = int(time.time())
-        claims = {
+        claims: dict[str, str | int | bool] = {
             "iss": self._issuer,
-            "sub": str(user_id),
-            "name": username,
+            "sub": str(user.user_id),
+            "name": user.username,
+            "sid": str(session_id),
             "iat": now,
             "exp": now + self.lifetime_seconds,
             "jti": str(uuid7()),
         }
-        header = {"alg": ALGORITHM, "kid": self._keys.current_id}
-        return jwt.encode(header, claims, self._keys.current, algorithms=[ALGORITHM])
+        if user.is_operator:
+            claims["operator"] = True
+        key = self._ring.current
+        assert key.private is not None  # noqa: S101  the current key is one that can sign
+        return jwt.encode({"alg": ALGORITHM, "kid": key.key_id}, claims, key.private, algorithms=[ALGORITHM])
 
     async def verify(self, token: str) -> Caller:
         """The caller whose token this is; raises InvalidToken."""
-        key = self._keys.by_id.get(token_key_id(token))
+        key = await self._ring.find(token_key_id(token))
         if key is None:
             raise InvalidToken("it is signed with a key that is not ours")
         return verify_with(key, token, self._issuer)

@@ -1,52 +1,54 @@
-"""The HTTP API of accounts: register, login, refresh, logout, who am I, and the public keys."""
+"""The HTTP API by which people come in: register, login, refresh, logout, and the public keys."""
 
 from typing import Annotated, Literal
-from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from aiohttp import web
+from pydantic import BaseModel, Field, SecretStr
 
 from accounts import metrics
-from accounts.access_tokens import AccessTokens
-from accounts.errors import BadCredentials, LoginsBusy, RefreshTokenInvalid, UsernameTaken
-from accounts.keys import SigningKeys
-from accounts.passwords import PASSWORD_CHARACTERS_MAX, PASSWORD_CHARACTERS_MIN, Passwords
-from accounts.store import AccountStore, Login, User
+from accounts.errors import (
+    BadCredentials,
+    LoginsBusy,
+    RefreshTokenInvalid,
+    TooManyAttempts,
+    TotpCodeWrong,
+    TotpRequired,
+    UsernameTaken,
+)
+from accounts.parts import AccountsParts
+from accounts.passwords import PASSWORD_CHARACTERS_MAX
+from accounts.sessions import CLIENT_CHARACTERS_MAX, Login
+from accounts.store import Account
+from accounts.usernames import Username, folded
+from accounts.words import AccountsBody, GivenCode, GivenPassword, NewPassword, UserView, revealed, user_view
 from runtime.endpoints import endpoint
-from runtime.tokens import Caller
 
-Username = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]{3,30}$", to_lower=True)]
 KEYS_CACHED_SECONDS = 300
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
-
-
-class RegisterBody(_Body):
+class RegisterBody(AccountsBody):
     """Who wants an account."""
 
-    username: Username = Field(description="3 to 30 of a–z, 0–9 and _; capitals are folded, so Ann and ann are one.")
-    password: SecretStr = Field(min_length=PASSWORD_CHARACTERS_MIN, max_length=PASSWORD_CHARACTERS_MAX)
+    username: Username = Field(
+        description="3 to 30 of a–z, 0–9 and _; capitals are folded, so Ann and ann are one. Some words are reserved."
+    )
+    password: NewPassword
 
 
-class LoginBody(_Body):
+class LoginBody(AccountsBody):
     """Who wants in. Names and passwords that cannot exist are wrong, not malformed."""
 
     username: str = Field(max_length=PASSWORD_CHARACTERS_MAX, pattern=r"^[^\u0000]*$")
-    password: SecretStr = Field(max_length=PASSWORD_CHARACTERS_MAX)
+    password: GivenPassword
+    totp_code: GivenCode | None = Field(
+        default=None, description="When the second factor is on: the code of now, or a recovery code."
+    )
 
 
-class RefreshBody(_Body):
+class RefreshBody(AccountsBody):
     """A refresh token as login or the last refresh gave it."""
 
-    refresh_token: SecretStr = Field(min_length=1, max_length=PASSWORD_CHARACTERS_MAX)
-
-
-class UserView(BaseModel):
-    """A user. The id is also the id of their channel and of its chat room."""
-
-    user_id: UUID
-    username: str
+    refresh_token: Annotated[SecretStr, Field(min_length=1, max_length=PASSWORD_CHARACTERS_MAX)]
 
 
 class LoginView(BaseModel):
@@ -55,7 +57,9 @@ class LoginView(BaseModel):
     access_token: str = Field(description="Send it as `Authorization: Bearer …`.")
     token_type: Literal["Bearer"]
     expires_in_seconds: int
-    refresh_token: str = Field(description="Works once; the answer has the next one. Used twice it ends the session.")
+    refresh_token: str = Field(
+        description="Works once; the answer has the next one. Used again 10 s later or more, it ends the session."
+    )
     user: UserView
 
 
@@ -71,79 +75,99 @@ class PublicKey(BaseModel):
 
 
 class KeySet(BaseModel):
-    """The keys whose signatures count, the current one first."""
+    """The keys whose signatures count, the current one first; the next one is there before it signs."""
 
     keys: list[PublicKey]
 
 
 class AccountsApi:
-    """Everything under `/api/auth`, and the key set."""
+    """Coming in and going out, and the key set."""
 
     tag = "accounts"
 
-    def __init__(self, store: AccountStore, passwords: Passwords, tokens: AccessTokens, keys: SigningKeys) -> None:
-        self._store = store
-        self._passwords = passwords
-        self._tokens = tokens
-        self._key_set = KeySet(keys=[PublicKey.model_validate(one) for one in keys.public])
+    def __init__(self, parts: AccountsParts) -> None:
+        self._parts = parts
 
     @endpoint("POST", "/api/auth/register", status=201, problems=(UsernameTaken, LoginsBusy))
     async def register(self, body: RegisterBody) -> UserView:
         """Make an account."""
-        if await self._store.find_user(body.username) is not None:
+        store = self._parts.store
+        if await store.find_by_name(body.username) is not None:
             metrics.registrations.labels("taken").inc()
             raise UsernameTaken(f"the username {body.username} is taken", username=body.username)
-        password_hash = await self._passwords.hash(body.password.get_secret_value())
-        user = await self._store.add_user(body.username, password_hash)
+        password_hash = await self._parts.passwords.hash(body.password.get_secret_value())
+        user = await store.add_user(body.username, password_hash)
         metrics.registrations.labels("registered").inc()
-        return _user_view(user)
+        return user_view(user)
 
-    @endpoint("POST", "/api/auth/login", problems=(BadCredentials, LoginsBusy))
-    async def login(self, body: LoginBody) -> LoginView:
-        """Begin a session."""
-        password = body.password.get_secret_value()
-        user, password_hash = await self._store.find_user(body.username.lower()) or (None, None)
-        if not await self._passwords.check(password, password_hash) or user is None or password_hash is None:
-            metrics.logins.labels("refused").inc()
-            raise BadCredentials("no account has this username and password")
-        if self._passwords.is_outdated(password_hash):
-            await self._store.replace_password_hash(user, password_hash, await self._passwords.hash(password))
+    @endpoint(
+        "POST",
+        "/api/auth/login",
+        problems=(BadCredentials, TotpRequired, TotpCodeWrong, TooManyAttempts, LoginsBusy),
+    )
+    async def login(self, body: LoginBody, request: web.Request) -> LoginView:
+        """Begin a session.
+
+        With a second factor the answer to the password alone is `totp-required`: send the same again with `totp_code`.
+        """
+        parts = self._parts
+        address, name = parts.addresses.of(request), folded(body.username)
+        account = await self._checked(name, body.password.get_secret_value(), address)
+        if account.has_totp:
+            await parts.factor.check(account.user.user_id, revealed(body.totp_code))
+        await parts.throttle.login_succeeded(name, account.user.user_id, address)
         metrics.logins.labels("accepted").inc()
-        return self._login_view(await self._store.start_session(user))
+        client = _plain(request.headers.get("User-Agent", ""))
+        return self._login_view(await parts.sessions.start(account.user, client=client))
 
     @endpoint("POST", "/api/auth/refresh", problems=(RefreshTokenInvalid,))
     async def refresh(self, body: RefreshBody) -> LoginView:
         """Get the next two tokens for a refresh token.
 
-        A refresh token works once. When one is used a second time, its session is ended for everybody who holds one of
-        its tokens, since one of them must have stolen it.
+        A refresh token works once; for 10 s after that it is answered once more, for clients that lost the answer. When
+        one is used later than that, its session is ended for everybody who holds one of its tokens, since one of them
+        must have stolen it.
         """
-        return self._login_view(await self._store.rotate(body.refresh_token.get_secret_value()))
+        return self._login_view(await self._parts.sessions.rotate(body.refresh_token.get_secret_value()))
 
     @endpoint("POST", "/api/auth/logout")
     async def logout(self, body: RefreshBody) -> None:
         """End the session of a refresh token; one that is not known (any more) is no error."""
-        await self._store.end_session(body.refresh_token.get_secret_value())
-
-    @endpoint("GET", "/api/auth/me")
-    async def me(self, caller: Caller) -> UserView:
-        """Who the access token is for."""
-        return UserView(user_id=caller.user_id, username=caller.name)
+        await self._parts.sessions.end(body.refresh_token.get_secret_value())
 
     @endpoint("GET", "/.well-known/jwks.json", headers={"Cache-Control": f"public, max-age={KEYS_CACHED_SECONDS}"})
     async def key_set(self) -> KeySet:
         """The public keys that verify access tokens (JWK Set)."""
-        return self._key_set
+        return KeySet(keys=[PublicKey.model_validate(one) for one in self._parts.ring.public])
+
+    async def _checked(self, name: str, password: str, address: str) -> Account:
+        """The account of a name and a password; a name that nobody has costs the same work."""
+        parts = self._parts
+        account = await parts.store.find_by_name(name)
+        await parts.throttle.count_login(name, account.user.user_id if account else None, address)
+        try:
+            matches = await parts.passwords.check(password, account.password_hash if account else None)
+        except LoginsBusy:
+            await parts.throttle.login_not_checked(name)
+            raise
+        if account is None or not matches:
+            metrics.logins.labels("refused").inc()
+            raise BadCredentials("no account has this username and password")
+        if parts.passwords.is_outdated(account.password_hash):
+            new_hash = await parts.passwords.hash(password)
+            await parts.store.replace_password_hash(account.user.user_id, account.password_hash, new_hash)
+        return account
 
     def _login_view(self, login: Login) -> LoginView:
         return LoginView(
-            access_token=self._tokens.issue(login.user.user_id, login.user.username),
+            access_token=self._parts.tokens.issue(login.user, login.session_id),
             token_type="Bearer",  # noqa: S106  RFC 6749's word for how to send it, no secret
-            expires_in_seconds=self._tokens.lifetime_seconds,
+            expires_in_seconds=self._parts.tokens.lifetime_seconds,
             refresh_token=login.refresh_token,
-            user=_user_view(login.user),
+            user=user_view(login.user),
         )
 
 
-def _user_view(user: User) -> UserView:
-    return UserView(user_id=user.user_id, username=user.username)
+def _plain(client: str) -> str:
+    """What a client calls itself may be any bytes."""
+    return "".join(one if " " <= one <= "~" else "?" for one in client[:CLIENT_CHARACTERS_MAX])

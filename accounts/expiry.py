@@ -1,10 +1,12 @@
-"""Clears away login sessions that have ended by themselves, so that their tokens do not pile up."""
+"""Clears away what has ended by itself: sessions with their tokens, attempts, known addresses, names that are free."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
 from accounts import metrics
+from accounts.throttle import KNOWN_ADDRESS_DAYS, WINDOW_SECONDS
 from runtime.postgres import Pool, load_queries
 from runtime.unavailable import UNAVAILABLE
 
@@ -12,13 +14,13 @@ log = structlog.get_logger(__name__)
 QUERIES = load_queries("accounts")
 
 INTERVAL_SECONDS = 600.0
-SESSIONS_MAX = 500  # per statement, so that none holds locks for long
+ROWS_MAX = 500  # per statement, so that none holds locks for long
 
 
-class SessionExpiry:
+class Expiry:
     """A Service; any number of processes may run it at once."""
 
-    name = "session-expiry"
+    name = "expiry"
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -29,15 +31,29 @@ class SessionExpiry:
             try:
                 await self.clear()
             except UNAVAILABLE as error:
-                log.warning("sessions_not_cleared", reason=str(error) or type(error).__name__)
+                log.warning("expired_not_cleared", reason=str(error) or type(error).__name__)
             await asyncio.sleep(INTERVAL_SECONDS)
 
-    async def clear(self) -> int:
-        """Delete all sessions that have ended; how many there were."""
-        total = 0
-        while deleted := await QUERIES.delete_expired_sessions(self._pool, sessions_max=SESSIONS_MAX):
-            total += deleted
-            metrics.sessions_deleted.inc(deleted)
-        if total:
-            log.info("sessions_cleared", sessions=total)
-        return total
+    async def clear(self) -> dict[str, int]:
+        """Delete all that has ended; how many there were of each kind."""
+        cleared = {
+            "sessions": await _all(lambda: QUERIES.delete_expired_sessions(self._pool, sessions_max=ROWS_MAX)),
+            "attempts": await _all(
+                lambda: QUERIES.delete_old_attempts(self._pool, window_seconds=WINDOW_SECONDS, attempts_max=ROWS_MAX)
+            ),
+            "addresses": await _all(
+                lambda: QUERIES.delete_old_addresses(self._pool, days=KNOWN_ADDRESS_DAYS, addresses_max=ROWS_MAX)
+            ),
+            "names": await _all(lambda: QUERIES.delete_free_names(self._pool, names_max=ROWS_MAX)),
+        }
+        metrics.sessions_deleted.inc(cleared["sessions"])
+        if any(cleared.values()):
+            log.info("expired_cleared", **cleared)
+        return cleared
+
+
+async def _all(delete: Callable[[], Awaitable[int]]) -> int:
+    total = 0
+    while deleted := await delete():
+        total += deleted
+    return total

@@ -1,52 +1,137 @@
-"""Signing keys: made at the first start, sealed in the database, their public halves published as a JWK Set."""
+"""Signing keys: made at the first start, sealed in the database, their public halves published as a JWK Set.
 
+A key is published for a while before it signs, and until all its tokens have expired: whoever verifies with keys
+fetched some time ago always has the one he needs.
+"""
+
+import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import structlog
-from joserfc import jwe
-from joserfc.errors import JoseError
-from joserfc.jwk import OctKey, OKPKey
+from joserfc.jwk import OKPKey
 
-from accounts.errors import SigningKeyUnreadable
-from runtime.postgres import Pool, load_queries
+from accounts.errors import SealBroken, SigningKeyUnreadable
+from accounts.sealing import seal, unseal
+from runtime.postgres import Connection, Pool, load_queries
 from runtime.tokens import ALGORITHM
 
 log = structlog.get_logger(__name__)
 QUERIES = load_queries("accounts")
 
-SEALING = {"alg": "dir", "enc": "A256GCM"}  # RFC 7518 §4.5, §5.3: the secret is the key, the nonce is random
-RETIRED_KEYS_SHOWN = timedelta(hours=2)  # longer than any access token lives
+RETIRED_SECONDS_MAX = 7_200.0
+"""How long a key that signs no more is published: longer than any access token lives."""
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """One key. `signs_at` is on the clock of the event loop: those of two machines need not agree."""
+
+    key_id: str
+    public: Mapping[str, Any]
+    verifying: OKPKey
+    private: OKPKey | None
+    """None: it has retired."""
+    signs_at: float
+    age_seconds: float
+    is_newest: bool
 
 
 @dataclass(frozen=True)
 class SigningKeys:
-    """The key that signs now, and all whose tokens may still be about."""
+    """The keys whose signatures count, the newest first."""
 
-    current: OKPKey
-    current_id: str
-    public: Sequence[dict[str, Any]]
-    by_id: dict[str, OKPKey]
+    keys: Sequence[SigningKey]
+
+    @property
+    def current(self) -> SigningKey:
+        """The key that signs now."""
+        now = asyncio.get_running_loop().time()
+        able = [key for key in self.keys if key.private is not None]
+        return next((key for key in able if key.signs_at <= now), able[-1])
+
+    @property
+    def current_id(self) -> str:
+        """Its id."""
+        return self.current.key_id
+
+    @property
+    def public(self) -> list[Mapping[str, Any]]:
+        """The public halves, the current one's first."""
+        current = self.current_id
+        return [key.public for key in sorted(self.keys, key=lambda key: key.key_id != current)]
+
+    def find(self, key_id: str) -> OKPKey | None:
+        """The public half of the key with this id."""
+        return next((key.verifying for key in self.keys if key.key_id == key_id), None)
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """A key that was added, and in how many seconds it begins to sign."""
+
+    key_id: str
+    signs_in_seconds: float
+
+
+@dataclass(frozen=True)
+class KeyState:
+    """A published key as operators see it: `next`, `current` or `retired`."""
+
+    key_id: str
+    state: str
+    signs_from: datetime
+
+    def as_json(self) -> dict[str, str]:
+        """For programs."""
+        return {"key_id": self.key_id, "state": self.state, "signs_from": self.signs_from.isoformat()}
+
+
+async def list_keys(pool: Pool) -> list[KeyState]:
+    """The keys that are published, the newest first."""
+    rows = await QUERIES.list_signing_keys(pool, retired_seconds_max=RETIRED_SECONDS_MAX)
+    current = next((row["key_id"] for row in rows if row["signs_in_seconds"] <= 0), None)
+    states = []
+    for row in rows:
+        state = "next" if row["signs_in_seconds"] > 0 else "current" if row["key_id"] == current else "retired"
+        states.append(KeyState(row["key_id"], state, row["signs_from"]))
+    return states
 
 
 async def load_signing_keys(pool: Pool, secret: bytes) -> SigningKeys:
     """The keys in the database; the first process ever makes one. Raises SigningKeyUnreadable if `secret` is wrong."""
-    retired_after = datetime.now(UTC) - RETIRED_KEYS_SHOWN
-    rows = await QUERIES.list_signing_keys(pool, retired_after=retired_after)
-    if not any(row["current"] for row in rows):
-        await _add_key(pool, secret)
-        rows = await QUERIES.list_signing_keys(pool, retired_after=retired_after)
-    public = [json.loads(row["public_jwk"]) for row in rows]
-    current = next(row for row in rows if row["current"])
-    return SigningKeys(
-        current=unseal(current["private_sealed"], secret, current["key_id"]),
-        current_id=current["key_id"],
-        public=public,
-        by_id={one["kid"]: OKPKey.import_key(one) for one in public},
-    )
+    rows = await QUERIES.list_signing_keys(pool, retired_seconds_max=RETIRED_SECONDS_MAX)
+    if not any(row["retired_at"] is None for row in rows):
+        await _add_key(pool, secret, lead_seconds=0.0)
+        rows = await QUERIES.list_signing_keys(pool, retired_seconds_max=RETIRED_SECONDS_MAX)
+    return _read(rows, secret)
+
+
+async def rotate_keys(pool: Pool, secret: bytes, *, lead_seconds: float) -> Rotation | None:
+    """Publish a new key, which signs after `lead_seconds`; until then the present one does.
+
+    None: a new key is waiting for its turn already. Raises SigningKeyUnreadable if `secret` is not the one of the
+    present keys, since processes could not read the new one.
+    """
+    await load_signing_keys(pool, secret)
+    async with pool.acquire() as connection, connection.transaction():
+        if await QUERIES.retire_newest_key(connection, lead_seconds=lead_seconds) is None:
+            return None
+        key_id = await _add_key(connection, secret, lead_seconds=lead_seconds)
+    log.info("signing_keys_rotated", key_id=key_id, lead_seconds=lead_seconds)
+    return Rotation(key_id, lead_seconds)
+
+
+async def replace_leaked_keys(pool: Pool, secret: bytes) -> Rotation:
+    """Forget every key and sign with a new one at once: no access token of before counts any more."""
+    async with pool.acquire() as connection, connection.transaction():
+        forgotten = await QUERIES.delete_all_signing_keys(connection)
+        key_id = await _add_key(connection, secret, lead_seconds=0.0)
+    log.warning("signing_keys_replaced", key_id=key_id, forgotten=forgotten)
+    return Rotation(key_id, 0.0)
 
 
 def new_key() -> OKPKey:
@@ -54,32 +139,47 @@ def new_key() -> OKPKey:
     return OKPKey.generate_key("Ed25519", parameters={"use": "sig", "alg": ALGORITHM}, auto_kid=True)
 
 
-def seal(key: OKPKey, secret: bytes) -> str:
-    """The private key, encrypted and authenticated together with its id."""
-    header = {**SEALING, "kid": key.kid}
-    plain = json.dumps(key.as_dict(private=True)).encode()
-    return jwe.encrypt_compact(header, plain, OctKey.import_key(secret))
+def _read(rows: Sequence[Mapping[str, Any]], secret: bytes) -> SigningKeys:
+    now = asyncio.get_running_loop().time()
+    keys = []
+    for place, row in enumerate(rows):
+        public = json.loads(row["public_jwk"])
+        # The one before the newest still signs while that one waits; those before have retired for good.
+        may_sign = row["retired_at"] is None or (place == 1 and rows[0]["signs_in_seconds"] > 0)
+        keys.append(
+            SigningKey(
+                key_id=row["key_id"],
+                public=public,
+                verifying=OKPKey.import_key(public),
+                private=_private(row["private_sealed"], secret, row["key_id"]) if may_sign else None,
+                signs_at=now + row["signs_in_seconds"],
+                age_seconds=row["age_seconds"],
+                is_newest=row["retired_at"] is None,
+            )
+        )
+    return SigningKeys(keys)
 
 
-def unseal(sealed: str, secret: bytes, key_id: str) -> OKPKey:
-    """The key in `sealed`; raises SigningKeyUnreadable when it was sealed with another secret or is another's."""
+def _private(sealed: str, secret: bytes, key_id: str) -> OKPKey:
     try:
-        opened = jwe.decrypt_compact(sealed, OctKey.import_key(secret), algorithms=list(SEALING.values()))
-        key = OKPKey.import_key(json.loads(opened.plaintext or b""))
-    except (JoseError, ValueError) as error:
+        key = OKPKey.import_key(json.loads(unseal(sealed, secret, key_id)))
+    except (SealBroken, ValueError) as error:
         raise SigningKeyUnreadable(key_id) from error
     if key.kid != key_id:
         raise SigningKeyUnreadable(key_id)
     return key
 
 
-async def _add_key(pool: Pool, secret: bytes) -> None:
+async def _add_key(connection: Pool | Connection, secret: bytes, *, lead_seconds: float) -> str:
     key = new_key()
+    key_id = str(key.kid)
     added = await QUERIES.add_signing_key(
-        pool,
-        key_id=key.kid,
+        connection,
+        key_id=key_id,
         public_jwk=json.dumps(key.as_dict(private=False)),
-        private_sealed=seal(key, secret),
+        private_sealed=seal(json.dumps(key.as_dict(private=True)).encode(), secret, key_id),
+        lead_seconds=lead_seconds,
     )
     if added:
-        log.info("signing_key_made", key_id=key.kid)
+        log.info("signing_key_made", key_id=key_id)
+    return key_id

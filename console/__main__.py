@@ -21,8 +21,10 @@ from console import (
     groups,
     init,
     init_secrets,
+    keys,
     migrate,
     objects,
+    operators,
     push_key,
     restore,
     seed_followers,
@@ -50,7 +52,9 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(follows.app, name="follows")
 app.add_typer(groups.app, name="groups")
+app.add_typer(keys.app, name="keys")
 app.add_typer(objects.app, name="objects")
+app.add_typer(operators.app, name="operators")
 app.add_typer(retention.app, name="retention")
 
 

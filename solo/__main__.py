@@ -15,6 +15,7 @@ from eventbus.bus import EventBus
 from eventbus.bus_configured import open_bus
 from notify.__main__ import assemble as assemble_notify
 from runtime.assembly import Assembly
+from runtime.guards import redis_guards
 from runtime.health import Health
 from runtime.http_server import HttpServer
 from runtime.migrations import MigrationError, migrate
@@ -44,7 +45,10 @@ async def serve(settings: SoloSettings, *, extra: Sequence[Service] = ()) -> Non
         new_stack = await stack.enter_async_context(_closed_side_by_side())
         verifier, parts = await _assemble(new_stack, settings, bus, redis, health)
         apis = [api for part in parts.values() for api in part.apis]
-        server = HttpServer(apis, settings=settings, verifier=verifier, health=health)
+        # one database, so any part that reads from replicas knows how far they must be
+        reads = next((part.reads for part in parts.values() if part.reads is not None), None)
+        guards = redis_guards(redis, settings)
+        server = HttpServer(apis, settings=settings, verifier=verifier, health=health, guards=guards, reads=reads)
         services = [service for name, part in parts.items() for service in part.services_of(name)]
         await supervise([server, *services, *extra], stop_grace_seconds=settings.stop_grace_seconds)
 
@@ -80,7 +84,7 @@ async def _assemble(
 ) -> tuple[Verifier, Mapping[str, Assembly]]:
     """Every part by its name, and what verifies access tokens for all of them."""
     try:
-        accounts = await assemble_accounts(new_stack(), settings, bus, health.within("accounts"))
+        accounts = await assemble_accounts(new_stack(), settings, bus, redis, health.within("accounts"))
         verifier = accounts.verifier
         assert verifier is not None  # noqa: S101  accounts signs the tokens
         shared = await open_shared(new_stack(), settings)

@@ -3,8 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
-from datetime import timedelta
+from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
 import pytest
@@ -13,32 +12,33 @@ from aiohttp import web
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis.core.result import Ok
 
-from accounts.access_tokens import AccessTokens
-from accounts.api import AccountsApi
-from accounts.keys import load_signing_keys
-from accounts.passwords import Passwords
-from accounts.store import AccountStore
+from accounts.__main__ import APIS
+from accounts.parts import make_parts
 from eventbus.outbox import Outbox
+from runtime.endpoints import endpoints_of
 from runtime.http_server import HttpServer
 from runtime.openapi import openapi_document
 from runtime.postgres import open_pool
+from runtime.redis_client import redis_client
 from runtime.settings import HttpSettings, PostgresSettings
 from tests.engines import Database
+from tests.integration.accounts.conftest import settings as accounts_settings
 
-EXAMPLES_MAX = 40
+EXAMPLES_MAX = 15
 SEED = 20_240_601
 START_SECONDS_MAX = 20.0
 
-SCHEMA = schemathesis.openapi.from_dict(openapi_document("accounts", [AccountsApi]))
+SCHEMA = schemathesis.openapi.from_dict(openapi_document("accounts", APIS))
 OPERATIONS = {result.ok().label: result.ok() for result in SCHEMA.get_all_operations() if isinstance(result, Ok)}
 
 
 class Served:
     """The accounts API on a loop and thread of its own, since the generated requests are sent synchronously."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, redis_url: str) -> None:
         self.url = ""
         self._database = database
+        self._redis_url = redis_url
         self._listening = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._done = asyncio.Event()
@@ -58,13 +58,13 @@ class Served:
         async with AsyncExitStack() as stack:
             database = PostgresSettings(postgres_dsn=self._database.dsn)
             pool = await stack.enter_async_context(open_pool(database, schema="accounts"))
-            keys = await load_signing_keys(pool, b"k" * 32)
-            tokens = AccessTokens(keys, issuer="livestream", lifetime_seconds=600)
-            passwords = Passwords(workers=2, queue_max=8)
-            stack.callback(passwords.close)
-            store = AccountStore(pool, Outbox(pool, source="accounts"), session_idle=timedelta(days=1))
-            api = AccountsApi(store, passwords, tokens, keys)
-            server = HttpServer([api], settings=HttpSettings(), verifier=tokens)
+            settings = accounts_settings(self._database, self._redis_url)
+            redis = redis_client(settings)
+            stack.push_async_callback(redis.aclose)
+            outbox = Outbox(pool, source="accounts")
+            parts = await make_parts(stack.enter_context(ExitStack()), settings, pool, redis, outbox)
+            apis = [api(parts) for api in APIS]
+            server = HttpServer(apis, settings=HttpSettings(), verifier=parts.tokens)
             runner = web.AppRunner(await server.application(), access_log=None)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
@@ -76,14 +76,14 @@ class Served:
 
 
 @pytest.fixture
-def served(database: Database) -> Iterator[Served]:
+def served(database: Database, redis_url: str) -> Iterator[Served]:
     """The API on a fresh database."""
-    with Served(database) as running:
+    with Served(database, redis_url) as running:
         yield running
 
 
 def test_every_endpoint_is_tried() -> None:
-    assert len(OPERATIONS) == 6
+    assert len(OPERATIONS) == len([one for api in APIS for one in endpoints_of(api)]) > 15
 
 
 @pytest.mark.parametrize("label", OPERATIONS)

@@ -2,15 +2,15 @@
 
 import asyncio
 import json
-import statistics
-import time
 from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
+from prometheus_client import Histogram
 
+from accounts import metrics
 from accounts.errors import SigningKeyUnreadable
-from accounts.expiry import SessionExpiry
+from accounts.expiry import Expiry
 from accounts.keys import load_signing_keys
 from runtime.postgres import Pool
 from runtime.tokens import parse_key_set, verify_with
@@ -24,7 +24,8 @@ async def test_register_login_and_be_known(accounts: Accounts) -> None:
     assert login["user"] == user
     assert (login["token_type"], login["expires_in_seconds"]) == ("Bearer", 600)
     me = await accounts.client.get("/api/auth/me", token=login["access_token"])
-    assert me.body == user
+    assert user.items() <= me.body.items()
+    assert (me.body["is_operator"], me.body["totp"]) == (False, False)
 
 
 async def test_the_published_keys_verify_the_token_elsewhere(accounts: Accounts) -> None:
@@ -49,8 +50,9 @@ async def test_registration_says_its_event_in_the_same_transaction(accounts: Acc
 
 
 async def test_of_many_who_want_a_name_one_gets_it(accounts: Accounts, pool: Pool) -> None:
-    hashed = await accounts.passwords.hash("correct horse")
-    tries = await asyncio.gather(*(accounts.store.add_user("ann", hashed) for _ in range(8)), return_exceptions=True)
+    hashed = await accounts.parts.passwords.hash("correct horse")
+    store = accounts.parts.store
+    tries = await asyncio.gather(*(store.add_user("ann", hashed) for _ in range(8)), return_exceptions=True)
     assert sum(not isinstance(one, Exception) for one in tries) == 1
     assert await pool.fetchval("SELECT count(*) FROM users") == 1
     assert await pool.fetchval("SELECT count(*) FROM outbox") == 1
@@ -85,17 +87,20 @@ async def test_a_wrong_password_and_an_unknown_name_are_told_alike(accounts: Acc
     assert {**wrong.body, **strip} == {**unknown.body, **strip}
 
 
-async def test_a_wrong_password_and_an_unknown_name_take_as_long(accounts: Accounts) -> None:
+async def test_a_wrong_password_and_an_unknown_name_cost_the_same_work(accounts: Accounts) -> None:
     await accounts.register()
-    seconds: dict[str, list[float]] = {"ann": [], "nobody": []}
-    for _ in range(7):
-        for name, taken in seconds.items():
-            started = time.perf_counter()
-            await accounts.client.post("/api/auth/login", json={"username": name, "password": "wrong horse"})
-            taken.append(time.perf_counter() - started)
-    known, unknown = statistics.median(seconds["ann"]), statistics.median(seconds["nobody"])
-    # Without the hash for nobody the unknown name is answered an order of magnitude sooner.
-    assert 0.5 < unknown / known < 2.0
+    hashes = metrics.password_seconds
+    costs = {}
+    for name in ("ann", "unheard_of", "ab", "Ünheard"):
+        before = _count(hashes)
+        assert (await accounts.try_login(name, "wrong horse")).status == 401
+        costs[name] = _count(hashes) - before
+    assert set(costs.values()) == {1}, "one hash each, whoever is asked for"
+
+
+def _count(histogram: Histogram) -> float:
+    (family,) = histogram.collect()
+    return next(sample.value for sample in family.samples if sample.name.endswith("_count"))
 
 
 async def test_refresh_rotates(accounts: Accounts) -> None:
@@ -106,30 +111,6 @@ async def test_refresh_rotates(accounts: Accounts) -> None:
     assert second.body["refresh_token"] != first["refresh_token"]
     third = await accounts.client.post("/api/auth/refresh", json={"refresh_token": second.body["refresh_token"]})
     assert third.status == 200
-
-
-async def test_reuse_revokes_the_whole_family_and_no_other(accounts: Accounts) -> None:
-    await accounts.register()
-    stolen, other = await accounts.login(), await accounts.login()
-    fresh = await accounts.client.post("/api/auth/refresh", json={"refresh_token": stolen["refresh_token"]})
-    again = await accounts.client.post("/api/auth/refresh", json={"refresh_token": stolen["refresh_token"]})
-    assert (again.status, again.problem) == (401, "refresh-token-invalid")
-    child = await accounts.client.post("/api/auth/refresh", json={"refresh_token": fresh.body["refresh_token"]})
-    assert child.status == 401, "the token that the reused one gave is dead as well"
-    elsewhere = await accounts.client.post("/api/auth/refresh", json={"refresh_token": other["refresh_token"]})
-    assert elsewhere.status == 200, "another login of the same person goes on"
-
-
-async def test_a_token_used_twice_at_once_gives_one_successor_at_most(accounts: Accounts) -> None:
-    await accounts.register()
-    token = (await accounts.login())["refresh_token"]
-    answers = await asyncio.gather(
-        *(accounts.client.post("/api/auth/refresh", json={"refresh_token": token}) for _ in range(5))
-    )
-    assert sorted(answer.status for answer in answers) == [200, 401, 401, 401, 401]
-    winner = next(answer for answer in answers if answer.status == 200)
-    child = await accounts.client.post("/api/auth/refresh", json={"refresh_token": winner.body["refresh_token"]})
-    assert child.status == 401, "it was used twice: the session is over"
 
 
 async def test_refresh_tokens_are_hashed_at_rest(accounts: Accounts, pool: Pool) -> None:
@@ -149,7 +130,7 @@ async def test_an_expired_session_is_refused_and_cleared_away(accounts: Accounts
     await pool.execute(
         "UPDATE sessions SET expires_at = now() WHERE session_id = (SELECT min(session_id::text)::uuid FROM sessions)"
     )
-    assert await SessionExpiry(pool).clear() == 1
+    assert (await Expiry(pool).clear())["sessions"] == 1
     tokens = [login["refresh_token"], other["refresh_token"]]
     answers = [await accounts.client.post("/api/auth/refresh", json={"refresh_token": token}) for token in tokens]
     assert sorted(answer.status for answer in answers) == [200, 401]
@@ -185,6 +166,7 @@ async def test_without_a_token_me_is_nobody(accounts: Accounts) -> None:
 
 async def test_a_full_queue_of_passwords_refuses_at_once_with_retry_after(accounts: Accounts) -> None:
     await accounts.register()
+    await accounts.login()  # the address is known, so its number of tries alone is no reason to refuse
     body = {"username": "ann", "password": "correct horse"}
     answers = await asyncio.gather(*(accounts.client.post("/api/auth/login", json=body) for _ in range(24)))
     refused = [answer for answer in answers if answer.status == 503]
@@ -204,7 +186,8 @@ async def test_of_processes_that_start_at_once_one_makes_the_key(pool: Pool) -> 
 
 async def test_the_private_key_is_sealed_at_rest(pool: Pool) -> None:
     keys = await load_signing_keys(pool, SECRET)
-    private = str(keys.current.as_dict(private=True)["d"])
+    assert keys.current.private is not None
+    private = str(keys.current.private.as_dict(private=True)["d"])
     assert private not in str(await pool.fetch("SELECT * FROM signing_keys"))
     with pytest.raises(SigningKeyUnreadable, match="LIVESTREAM_ACCOUNTS_KEY_SECRET"):
         await load_signing_keys(pool, b"x" * 32)

@@ -1,0 +1,75 @@
+-- name: start_session(session_id, user_id, expires_at, client)!
+-- Begin a session: one login.
+INSERT INTO sessions (session_id, user_id, expires_at, client) VALUES (:session_id, :user_id, :expires_at, :client);
+
+-- name: add_refresh_token(token_hash, session_id, generation)!
+-- Add a refresh token of a session.
+INSERT INTO refresh_tokens (token_hash, session_id, generation) VALUES (:token_hash, :session_id, :generation);
+
+-- name: lock_session_of_token(token_hash)^
+-- The session that a refresh token belongs to, locked, so that its tokens are used one after another.
+SELECT session_id, user_id, username, is_operator, sessions.generation, answered_again,
+       expires_at <= now() AS expired, revoked_at IS NOT NULL AS revoked,
+       -- the time of this statement and not of its transaction, which may have waited for the lock
+       extract(epoch FROM clock_timestamp() - rotated_at)::float8 AS rotated_seconds_ago
+FROM sessions JOIN users USING (user_id)
+WHERE session_id = (SELECT session_id FROM refresh_tokens WHERE token_hash = :token_hash)
+FOR UPDATE OF sessions;
+
+-- name: find_token_generation(token_hash, session_generation)$
+-- The generation of a refresh token. One from before there were any is of the present one until it is used. Only under
+-- the lock of its session.
+SELECT coalesce(generation, CASE WHEN used_at IS NULL THEN :session_generation::integer ELSE -1 END)
+FROM refresh_tokens WHERE token_hash = :token_hash;
+
+-- name: use_refresh_token(token_hash)!
+-- Note that a refresh token was used, for processes from before there were generations.
+UPDATE refresh_tokens SET used_at = coalesce(used_at, now()) WHERE token_hash = :token_hash;
+
+-- name: begin_generation(session_id, expires_at)!
+-- Let a session that is used live on with the next generation of tokens; those before it are spent.
+UPDATE sessions
+SET expires_at = :expires_at, generation = generation + 1, rotated_at = clock_timestamp(), answered_again = 0
+WHERE session_id = :session_id;
+
+-- name: count_answer(session_id)!
+-- Count that a token which was just spent is answered once more.
+UPDATE sessions SET answered_again = answered_again + 1 WHERE session_id = :session_id;
+
+-- name: revoke_session(session_id)!
+-- End a session: none of its refresh tokens works any more.
+UPDATE sessions SET revoked_at = now() WHERE session_id = :session_id AND revoked_at IS NULL;
+
+-- name: revoke_session_of(user_id, session_id)!
+-- End a session if it is this person's and goes on.
+UPDATE sessions SET revoked_at = now()
+WHERE user_id = :user_id AND session_id = :session_id AND revoked_at IS NULL AND expires_at > now();
+
+-- name: revoke_sessions(user_id, except_id)!
+-- End all sessions of a person, but for one if it is named.
+UPDATE sessions SET revoked_at = now()
+WHERE user_id = :user_id AND session_id IS DISTINCT FROM :except_id::uuid AND revoked_at IS NULL;
+
+-- name: list_sessions(user_id, sessions_max)
+-- The sessions of a person that go on, the newest login first.
+SELECT session_id, started_at, coalesce(rotated_at, started_at) AS used_at, expires_at, client
+FROM sessions WHERE user_id = :user_id AND revoked_at IS NULL AND expires_at > now()
+ORDER BY session_id DESC LIMIT :sessions_max;
+
+-- name: revoke_sessions_beyond(user_id, sessions_max)!
+-- End the oldest logins of a person who has more than so many.
+UPDATE sessions SET revoked_at = now()
+WHERE session_id IN (
+    SELECT session_id FROM sessions WHERE user_id = :user_id AND revoked_at IS NULL AND expires_at > now()
+    ORDER BY session_id DESC OFFSET :sessions_max LIMIT 100
+);
+
+-- name: delete_expired_sessions(sessions_max)$
+-- Delete sessions that ended by themselves, with their tokens; how many there were.
+WITH ended AS (
+    SELECT session_id FROM sessions WHERE expires_at <= now() ORDER BY expires_at LIMIT :sessions_max
+    FOR UPDATE SKIP LOCKED
+), deleted AS (
+    DELETE FROM sessions USING ended WHERE sessions.session_id = ended.session_id RETURNING 1
+)
+SELECT count(*) FROM deleted;
