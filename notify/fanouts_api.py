@@ -98,19 +98,34 @@ class FanoutsApi:
         """How far your followers have been told, and what became of pushes and mails."""
         return await self._detail(caller, path.fanout_id)
 
-    @endpoint("POST", "/api/fanouts/{fanout_id}/pause", problems=(FanoutNotFound, NotYourFanout, FanoutStateForbids))
+    @endpoint(
+        "POST",
+        "/api/fanouts/{fanout_id}/pause",
+        problems=(FanoutNotFound, NotYourFanout, FanoutStateForbids),
+        idempotent=True,
+    )
     async def pause(self, caller: Caller, path: FanoutPath) -> FanoutDetailView:
         """Let it wait: followers who were not told by now are told when you resume it, unless the stream ends."""
         await self._steering.pause(caller, path.fanout_id)
         return await self._detail(caller, path.fanout_id)
 
-    @endpoint("POST", "/api/fanouts/{fanout_id}/resume", problems=(FanoutNotFound, NotYourFanout, FanoutStateForbids))
+    @endpoint(
+        "POST",
+        "/api/fanouts/{fanout_id}/resume",
+        problems=(FanoutNotFound, NotYourFanout, FanoutStateForbids),
+        idempotent=True,
+    )
     async def resume(self, caller: Caller, path: FanoutPath) -> FanoutDetailView:
         """Go on where it was paused."""
         await self._steering.resume(caller, path.fanout_id)
         return await self._detail(caller, path.fanout_id)
 
-    @endpoint("POST", "/api/fanouts/{fanout_id}/cancel", problems=(FanoutNotFound, NotYourFanout, FanoutStateForbids))
+    @endpoint(
+        "POST",
+        "/api/fanouts/{fanout_id}/cancel",
+        problems=(FanoutNotFound, NotYourFanout, FanoutStateForbids),
+        idempotent=True,
+    )
     async def cancel(self, caller: Caller, path: FanoutPath) -> FanoutDetailView:
         """Tell nobody any more; for good. Who was told by now keeps the notice."""
         await self._steering.cancel(caller, path.fanout_id)

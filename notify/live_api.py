@@ -27,6 +27,7 @@ class LiveApi:
         "/api/notifications/live",
         problems=(InvalidLastEventId, TooManyConnections, LiveConnectionsFull),
         raw=True,
+        limit=None,
     )
     async def live(self, caller: Caller, request: web.Request) -> web.StreamResponse:
         """Your notices as they happen, as server-sent events.
@@ -42,6 +43,7 @@ class LiveApi:
         "/api/notifications/socket",
         problems=(InvalidRequest, OriginNotAllowed, LiveConnectionsFull),
         raw=True,
+        limit=None,
     )
     async def socket(self, request: web.Request) -> web.StreamResponse:
         """The same as a WebSocket (RFC 6455), whose first frame has the access token; see docs/live-socket.md."""

@@ -96,7 +96,7 @@ class PlaybackChecks:
     def __init__(self, access: Access) -> None:
         self._access = access
 
-    @endpoint("GET", "/internal/recordings/{recording}/playback", raw=True)
+    @endpoint("GET", "/internal/recordings/{recording}/playback", raw=True, limit=None)
     async def check_playback(self, path: PlaybackPath, request: web.Request) -> web.Response:
         """Answer 204 with what the recording is, or 403."""
         try:

@@ -32,6 +32,7 @@ class RewindApi:
         "GET",
         "/api/archives/{stream_id}/rewind.m3u8",
         problems=(RecordingNotFound, RecordingIsDeleted, RecordingDoesNotPlay),
+        limit=None,
     )
     async def rewind_archive(self, caller: Caller | None, path: ArchivePath, request: web.Request) -> web.Response:
         """Get the playlist of a stream from its first second, while it runs.

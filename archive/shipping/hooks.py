@@ -48,14 +48,14 @@ class SegmentHooks:
         # One at a time: a segment's number is the one after the last.
         self._turn = asyncio.Lock()
 
-    @endpoint("POST", "/hooks/segments/srs/{secret}", problems=PROBLEMS, raw=True)
+    @endpoint("POST", "/hooks/segments/srs/{secret}", problems=PROBLEMS, raw=True, limit=None)
     async def srs(self, path: SegmentHookPath, request: web.Request) -> web.Response:
         """Take one segment of SRS (`on_hls`)."""
         self._check_secret(path.secret)
         body = await request.read()
         return await self._answer("srs", lambda: parse_srs(body))
 
-    @endpoint("POST", "/hooks/segments/mediamtx/{secret}", problems=PROBLEMS, raw=True)
+    @endpoint("POST", "/hooks/segments/mediamtx/{secret}", problems=PROBLEMS, raw=True, limit=None)
     async def mediamtx(self, path: SegmentHookPath, request: web.Request) -> web.Response:
         """Take one segment of MediaMTX (`?event=segment&path=…&file=…&duration=…`)."""
         self._check_secret(path.secret)

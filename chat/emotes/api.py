@@ -152,7 +152,7 @@ class EmoteApi:
         if self._images is not None:
             self._images.forget(emote_id)
 
-    @endpoint("GET", "/api/chat/emotes/{emote_id}", problems=(EmoteNotFound,))
+    @endpoint("GET", "/api/chat/emotes/{emote_id}", problems=(EmoteNotFound,), limit=None)
     async def get_emote_image(self, path: ImagePath) -> web.StreamResponse:
         """Get the image of an emote; it may be kept for ever."""
         try:

@@ -65,6 +65,7 @@ class AnnouncementApi:
         "/api/chat/{channel_id}/announcements",
         status=201,
         problems=(RoomMissing, NotAModerator, AnnouncementRefused, TooManyRequests),
+        idempotent=True,
     )
     async def announce(self, caller: Caller, path: ChannelPath, body: NewAnnouncement) -> AnnouncedView:
         """Announce something in a room: a message that stands out. For the streamer and moderators."""

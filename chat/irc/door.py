@@ -52,6 +52,7 @@ class IrcDoor:
         "/chat/irc",
         raw=True,
         problems=(InvalidRequest, OriginNotAllowed, OtherVersion, TooManyFromAddress, TooManyConnections),
+        limit=None,
     )
     async def irc(self, request: web.Request) -> web.StreamResponse:
         """IRC over a WebSocket, subprotocol `irc` (docs/irc.md)."""
@@ -82,6 +83,7 @@ class IrcDoor:
         "/",
         raw=True,
         problems=(NotFound, InvalidRequest, OriginNotAllowed, OtherVersion, TooManyFromAddress, TooManyConnections),
+        limit=None,
     )
     async def irc_at_root(self, request: web.Request) -> web.StreamResponse:
         """The same where clients of Twitch's chat look for it: at the root, if they ask for the subprotocol `irc`."""

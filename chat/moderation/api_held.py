@@ -70,6 +70,7 @@ class HeldApi:
         "POST",
         "/api/chat/{channel_id}/held/{held_id}/approve",
         problems=(RoomMissing, NotAModerator, HeldMessageNotFound),
+        idempotent=True,
     )
     async def approve(self, caller: Caller, path: HeldPath) -> None:
         """Let a message into the room, under its sender's name."""
@@ -79,6 +80,7 @@ class HeldApi:
         "POST",
         "/api/chat/{channel_id}/held/{held_id}/deny",
         problems=(RoomMissing, NotAModerator, HeldMessageNotFound),
+        idempotent=True,
     )
     async def deny(self, caller: Caller, path: HeldPath) -> None:
         """Do not let a message into the room."""

@@ -28,7 +28,7 @@ class MessagesModerationApi:
         """Take a message away: from those who are connected, from history, search and replays."""
         await self._moderation.delete_message(caller, path.channel_id, path.message_id)
 
-    @endpoint("POST", "/api/chat/{channel_id}/clear", problems=(RoomMissing, NotAModerator))
+    @endpoint("POST", "/api/chat/{channel_id}/clear", problems=(RoomMissing, NotAModerator), idempotent=True)
     async def clear(self, caller: Caller, path: ChannelPath) -> None:
         """Take all messages up to now away."""
         await self._moderation.clear(caller, path.channel_id)

@@ -86,6 +86,7 @@ class BlockedTermsApi:
         "/api/chat/{channel_id}/blocked-terms",
         problems=(RoomMissing, NotAModerator, TooManyBlockedTerms),
         status=201,
+        idempotent=True,
     )
     async def add_blocked_term(self, caller: Caller, path: ChannelPath, body: NewTerm) -> TermView:
         """Block a term. Case, accents, invisible characters and letters that look alike make no difference."""

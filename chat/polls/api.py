@@ -95,7 +95,13 @@ class PollApi:
         self._polls = polls
         self._directory = directory
 
-    @endpoint("POST", "/api/chat/{channel_id}/polls", status=201, problems=(RoomMissing, NotAModerator, PollRuns))
+    @endpoint(
+        "POST",
+        "/api/chat/{channel_id}/polls",
+        status=201,
+        problems=(RoomMissing, NotAModerator, PollRuns),
+        idempotent=True,
+    )
     async def start_poll(self, caller: Caller, path: ChannelPath, body: NewPoll) -> PollView:
         """Ask the room a question. For the streamer and moderators; one poll runs at a time."""
         return await self._polls.start(caller, path.channel_id, body.question, body.options, body.seconds)
@@ -131,6 +137,7 @@ class PollApi:
         "POST",
         "/api/chat/{channel_id}/polls/{poll_id}/end",
         problems=(RoomMissing, NotAModerator, PollNotFound, PollIsOver),
+        idempotent=True,
     )
     async def end_poll(self, caller: Caller, path: PollPath) -> PollView:
         """End a poll before its time; its result stays. For the streamer and moderators."""

@@ -57,6 +57,7 @@ class Gateway:
         "/chat",
         raw=True,
         problems=(InvalidRequest, OriginNotAllowed, OtherVersion, TooManyFromAddress, TooManyConnections),
+        limit=None,
     )
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """The chat socket (WebSocket, RFC 6455); its frames are in docs/chat-protocol.md."""

@@ -219,6 +219,7 @@ class WebhooksApi:
         "/api/webhooks/{webhook_id}/test",
         problems=(WebhooksOff, WebhookNotFound, WebhookDisabled, TooManyTests),
         status=202,
+        idempotent=True,
     )
     async def test_webhook(self, caller: Caller, path: WebhookPath) -> QueuedView:
         """Post a `webhook.test` (with a preset: an announcement that says so), like any other message."""

@@ -136,6 +136,7 @@ class WebhookMessagesApi:
         "/api/webhooks/{webhook_id}/messages/{message_id}/replay",
         problems=(WebhooksOff, WebhookNotFound, WebhookDisabled, MessageNotFound, MessagePending),
         status=202,
+        idempotent=True,
     )
     async def replay_message(self, caller: Caller, path: MessagePath) -> ReplayedView:
         """Post a message again, under the same id."""
@@ -149,6 +150,7 @@ class WebhookMessagesApi:
         "/api/webhooks/{webhook_id}/replay",
         problems=(WebhooksOff, WebhookNotFound, WebhookDisabled),
         status=202,
+        idempotent=True,
     )
     async def replay_failed(self, caller: Caller, path: WebhookPath, body: FailedSince) -> ReplayedView:
         """Post all failed messages since a time again, each under its id."""
