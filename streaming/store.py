@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
+from events import Visibility
 from runtime.postgres import Connection, Pool, load_queries
 from runtime.unavailable import UNAVAILABLE
 from streaming.ingest.commands import Session
@@ -28,6 +29,9 @@ class Begun:
     channel_name: str
     title: str
     category: str | None
+    tags: tuple[str, ...]
+    language: str | None
+    visibility: Visibility
     started_at: datetime
 
 
@@ -43,13 +47,23 @@ class ChannelStream:
 
 
 async def begin_stream(connection: Connection, key_hash: bytes, stream_id: UUID, session: Session) -> Begun | None:
-    """Begin a stream for the channel of this key; None when it has an open one, or when the key is nobody's."""
+    """Begin a stream for the channel of this key; None when it has an open one, or may not, or the key is nobody's."""
     row = await queries.begin_stream(
         connection, key_hash=key_hash, stream_id=stream_id, server=session.server, client=session.client
     )
     if row is None:
         return None
-    return Begun(stream_id, row["channel_id"], row["name"], row["title"], row["category"], row["started_at"])
+    return Begun(
+        stream_id,
+        row["channel_id"],
+        row["name"],
+        row["title"],
+        row["category"],
+        tuple(row["tags"]),
+        row["language"],
+        Visibility(row["visibility"]),
+        row["started_at"],
+    )
 
 
 async def lock_open_stream_of_channel_key(connection: Connection, key_hash: bytes) -> ChannelStream | None:
@@ -59,9 +73,9 @@ async def lock_open_stream_of_channel_key(connection: Connection, key_hash: byte
 
 
 async def lock_open_stream_of_key(connection: Connection, key_hash: bytes) -> tuple[ChannelStream, bool] | None:
-    """The open stream whose publisher showed this key, and whether the key still is the channel's."""
+    """The open stream whose publisher showed this key, and whether its channel is banned."""
     row = await queries.lock_open_stream_of_key(connection, key_hash=key_hash)
-    return (_channel_stream(row), bool(row["key_valid"])) if row else None
+    return (_channel_stream(row), bool(row["banned"])) if row else None
 
 
 async def lock_open_stream(connection: Connection, stream_id: UUID) -> ChannelStream | None:

@@ -72,10 +72,11 @@ class Publishing:
             return await self._go_on(command, Alive(command.session, command.publishing_seconds))
         return await self._go_on(command, Gone(command.session))
 
-    async def end(self, stream_id: UUID) -> None:
-        """End an open stream for its streamer; nothing happens if it is over.
+    async def end(self, stream_id: UUID, reason: EndReason = EndReason.STREAMER) -> None:
+        """End an open stream for somebody who may; nothing happens if it is over.
 
-        The publisher is dropped first, so that the last segment is written before anybody hears of the end.
+        Whose key is to be refused from now on is refused before this is asked for. The publisher is dropped first, so
+        that the last segment is written before anybody hears of the end.
         """
         dropped = await store.find_session(self._pool, stream_id)
         if dropped is not None:
@@ -84,7 +85,7 @@ class Publishing:
             held = await store.lock_open_stream(transaction.connection, stream_id)
             if held is None:
                 return
-            outcome = step(held.stream, EndRequest(), held.now)
+            outcome = step(held.stream, EndRequest(reason), held.now)
             await keep(transaction, held, outcome)
         self._on_change()
         log_outcome(held, outcome)
@@ -96,7 +97,7 @@ class Publishing:
         async with self._outbox.transaction() as transaction:
             outcome = await _begin_or_resume(transaction, command.session, key_hash)
         if outcome is None or outcome.stream is None:
-            return Answer(Verdict.REFUSED, "no channel has this stream key")
+            return Answer(Verdict.REFUSED, "no channel that may stream has this stream key")
         self._on_change()
         _log_publish(outcome, outcome.stream)
         if outcome.replaced is not None:
@@ -109,9 +110,9 @@ class Publishing:
             found = await store.lock_open_stream_of_key(transaction.connection, key_hash)
             if found is None:
                 return _unknown(happened)
-            held, key_valid = found
-            if isinstance(happened, Alive) and not key_valid:
-                return Answer(Verdict.REFUSED, "the stream key was replaced")
+            held, banned = found
+            if isinstance(happened, Alive) and banned:
+                return Answer(Verdict.REFUSED, "the channel is banned")
             outcome = step(held.stream, happened, held.now)
             await keep(transaction, held, outcome)
         if outcome.stream is not None and outcome.stream.status is not held.stream.status:
@@ -212,6 +213,9 @@ def _started(begun: Begun) -> StreamStarted:
         channel_name=begun.channel_name,
         title=begun.title,
         category=begun.category,
+        tags=begun.tags,
+        language=begun.language,
+        visibility=begun.visibility,
         started_at=begun.started_at,
     )
 

@@ -19,38 +19,55 @@ from channels c left join open_streams o using (channel_id)
 where c.channel_id = :channel_id;
 
 -- name: begin_stream^
--- Begin a stream for the channel of a stream key, unless one is open: then, or for a key that is nobody's, no row. The
+-- Begin a stream for the channel of a stream key, as the due one of those that it has prepared says or else as the channel
+-- itself does; unless one is open: then, or for a key that is nobody's, or while the channel is banned, no row. The
 -- unique indexes of open_streams make publishes that race wait for each other here; whatever ends a stream is waited
 -- for too, so that its event comes before the next beginning's.
 with channel as (
-    select channel_id, name, next_title, category, clock_timestamp() as now from channels where stream_key_hash = :key_hash
+    select channel_id, name, next_title, category, tags, language, visibility, clock_timestamp() as now
+    from channels where stream_key_hash = :key_hash and not is_banned(channel_id)
+), prepared as (
+    select p.prepared_id, p.title, p.category, p.tags, p.language, p.visibility
+    from prepared_streams p join channel using (channel_id)
+    where p.begun_as is null and p.due_at <= channel.now + interval '1 hour' and p.expires_at > channel.now
+    order by p.due_at, p.prepared_id limit 1
+    for update of p
 ), opened as (
     insert into open_streams
         (channel_id, stream_id, status, key_hash, server, client, started_at, session_started_at, seen_at)
     select channel_id, :stream_id, 'live', :key_hash, :server, :client, now, now, now from channel
     on conflict do nothing
     returning channel_id, started_at
+), said as (
+    select c.channel_id, c.name, d.title, d.category, d.tags, d.language, d.visibility, o.started_at
+    from opened o join channel c using (channel_id) cross join lateral (
+        select title, category, tags, language, visibility from prepared
+        union all
+        select c.next_title, c.category, c.tags, c.language, c.visibility where not exists (select from prepared)
+    ) d
+), taken as (
+    update prepared_streams p set begun_as = :stream_id, expires_at = said.started_at + interval '2 years'
+    from said where p.prepared_id = (select prepared_id from prepared)
 ), begun as (
-    insert into streams (stream_id, channel_id, title, category, status, started_at)
-    select :stream_id, channel_id, next_title, category, 'live', started_at from opened join channel using (channel_id)
+    insert into streams (stream_id, channel_id, title, category, tags, language, visibility, status, started_at)
+    select :stream_id, channel_id, title, category, tags, language, visibility, 'live', started_at from said
 )
-select channel_id, name, next_title as title, category, started_at from opened join channel using (channel_id);
+select channel_id, name, title, category, tags, language, visibility, started_at from said;
 
 -- name: lock_open_stream_of_channel_key^
--- The open stream of the channel that has this stream key, whatever key its publisher showed.
+-- The open stream of the channel that has this stream key and is not banned, whatever key its publisher showed.
 select o.*, clock_timestamp() as now
 from open_streams o join channels c using (channel_id)
-where c.stream_key_hash = :key_hash for update of o;
+where c.stream_key_hash = :key_hash and not is_banned(c.channel_id) for update of o;
 
 -- name: is_stream_key$
--- Whether a stream key is somebody's.
-select exists (select from channels where stream_key_hash = :key_hash);
+-- Whether a stream key is somebody's who may stream.
+select exists (select from channels where stream_key_hash = :key_hash and not is_banned(channel_id));
 
 -- name: lock_open_stream_of_key^
--- The open stream whose publisher showed this key; `key_valid` says whether the key still is the channel's.
-select o.*, c.stream_key_hash = o.key_hash as key_valid, clock_timestamp() as now
-from open_streams o join channels c using (channel_id)
-where o.key_hash = :key_hash for update of o;
+-- The open stream whose publisher showed this key, which may have been replaced since: who is on stays on.
+select o.*, is_banned(o.channel_id) as banned, clock_timestamp() as now
+from open_streams o where o.key_hash = :key_hash for update;
 
 -- name: lock_open_stream^
 -- An open stream by its id.
