@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any, cast
 
+import pytest
+from asyncpg import InterfaceError
 from pydantic import BaseModel
 
 from runtime.pages import PageQuery
@@ -30,8 +32,11 @@ class Source:
         self.free = asyncio.Event()
         self.free.set()
         self.asked = asyncio.Event()
+        self.error: Exception | None = None
 
     async def read(self, database: Executor, _query: PageQuery) -> Numbered:
+        if self.error is not None:
+            raise self.error
         self.made += 1
         self.asked.set()
         page = Numbered(number=self.made, read_from=cast("str", database))
@@ -137,3 +142,19 @@ async def test_later_pages_may_come_from_a_replica_and_are_not_kept() -> None:
     ]
     assert read_from == ["primary", "replicas", "replicas"]
     assert source.made == 3
+
+
+async def test_without_the_database_an_old_page_is_shown_and_a_mistake_is_not_hidden() -> None:
+    source = Source()
+    pages = source.pages()
+    await pages.page(FIRST)
+    pages.forget()
+    source.error = ConnectionRefusedError("no database")
+    assert number(await pages.page(FIRST)) == 1
+    with pytest.raises(ConnectionRefusedError):
+        await pages.page(PageQuery(limit=3))
+    source.error = InterfaceError("a usage error")
+    with pytest.raises(InterfaceError):
+        await pages.page(FIRST)
+    source.error = None
+    assert number(await pages.page(FIRST)) == 2
