@@ -22,6 +22,7 @@ from accounts.store import Account
 from accounts.usernames import Username, folded
 from accounts.words import AccountsBody, GivenCode, GivenPassword, NewPassword, UserView, revealed, user_view
 from runtime.endpoints import endpoint
+from runtime.limits import LOGINS
 
 KEYS_CACHED_SECONDS = 300
 
@@ -88,7 +89,7 @@ class AccountsApi:
     def __init__(self, parts: AccountsParts) -> None:
         self._parts = parts
 
-    @endpoint("POST", "/api/auth/register", status=201, problems=(UsernameTaken, LoginsBusy))
+    @endpoint("POST", "/api/auth/register", status=201, problems=(UsernameTaken, LoginsBusy), limit=LOGINS)
     async def register(self, body: RegisterBody) -> UserView:
         """Make an account."""
         store = self._parts.store
@@ -104,6 +105,7 @@ class AccountsApi:
         "POST",
         "/api/auth/login",
         problems=(BadCredentials, TotpRequired, TotpCodeWrong, TooManyAttempts, LoginsBusy),
+        limit=LOGINS,
     )
     async def login(self, body: LoginBody, request: web.Request) -> LoginView:
         """Begin a session.
@@ -135,7 +137,12 @@ class AccountsApi:
         """End the session of a refresh token; one that is not known (any more) is no error."""
         await self._parts.sessions.end(body.refresh_token.get_secret_value())
 
-    @endpoint("GET", "/.well-known/jwks.json", headers={"Cache-Control": f"public, max-age={KEYS_CACHED_SECONDS}"})
+    @endpoint(
+        "GET",
+        "/.well-known/jwks.json",
+        headers={"Cache-Control": f"public, max-age={KEYS_CACHED_SECONDS}"},
+        limit=None,
+    )
     async def key_set(self) -> KeySet:
         """The public keys that verify access tokens (JWK Set)."""
         return KeySet(keys=[PublicKey.model_validate(one) for one in self._parts.ring.public])

@@ -61,13 +61,6 @@ class TooManyClips(TooManyRequests):
     title = "Too many clips are being made"
 
 
-class IdempotencyKeyReused(Conflict):
-    """Another request was made under the same Idempotency-Key within a day."""
-
-    type = "idempotency-key-reused"
-    title = "This Idempotency-Key belongs to another request"
-
-
 class DownloadsRefused(Forbidden):
     """The caller may play the recording, and may not have it as a file."""
 

@@ -22,6 +22,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from runtime.idempotency import PROBLEMS as REPETITION_PROBLEMS
+from runtime.idempotency import IdempotencyKeyReused, InvalidIdempotencyKey
 from runtime.limits import API, Limit, LimitsNotKept
 from runtime.pages import InvalidCursor, PageQuery
 from runtime.problems import (
@@ -58,7 +59,7 @@ class _Declaration:
     tags: tuple[str, ...]
     headers: Mapping[str, str]
     limit: Limit | None
-    idempotent: bool
+    idempotent: bool | Literal["own"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Endpoint:
     raw: bool
     headers: Mapping[str, str]
     limit: Limit | None
-    idempotent: bool
+    idempotent: bool | Literal["own"]
     problems: tuple[type[Problem], ...]
     caller: Literal["none", "optional", "required"]
     path_model: type[BaseModel] | None
@@ -102,8 +103,10 @@ class Endpoint:
             implied.append(TooManyRequests)
             if self.limit.away == "closed":
                 implied.append(LimitsNotKept)
-        if self.idempotent:
+        if self.idempotent is True:
             implied += REPETITION_PROBLEMS
+        elif self.idempotent == "own":
+            implied += [InvalidIdempotencyKey, IdempotencyKeyReused]
         return tuple(dict.fromkeys([*self.problems, *implied]))
 
 
@@ -117,13 +120,14 @@ def endpoint(
     tags: Sequence[str] = (),
     headers: Mapping[str, str] | None = None,
     limit: Limit | None = API,
-    idempotent: bool = False,
+    idempotent: bool | Literal["own"] = False,
 ) -> Callable[[Handler], Handler]:
     """Declare the decorated method as an endpoint.
 
     `problems` are the refusals it may raise; `status` is that of success (200, or 204 for None); `raw` keeps it out of
     the model checks; `headers` go with every success (`Cache-Control: no-store` unless given). `limit` is how often
-    (None: as often as one likes). `idempotent` takes an Idempotency-Key: a repetition gets the first answer again.
+    (None: as often as one likes). `idempotent` takes an Idempotency-Key: a repetition gets the first answer again;
+    with `"own"` the handler sees to that itself.
     """
     declaration = _Declaration(
         method, path, tuple(problems), status, raw, tuple(tags), dict(headers or {}), limit, idempotent

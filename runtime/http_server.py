@@ -160,7 +160,7 @@ class HttpServer:
             caller = await self._admitted(endpoint, request)
             arguments = await read_arguments(endpoint, request, caller)
             with reading_for(endpoint, request):
-                if endpoint.idempotent and HEADER in request.headers and self._guards and caller:
+                if endpoint.idempotent is True and HEADER in request.headers and self._guards and caller:
                     work = partial(_worked, endpoint, headers, method, request, arguments)
                     answer: web.StreamResponse = await answer_once(
                         self._guards.repeats, endpoint, request, caller, work

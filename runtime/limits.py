@@ -56,7 +56,7 @@ LOGINS = Limit(
     MINUTE_SECONDS,
     per="address",
     away="closed",
-    for_what="Tries to log in, to register or to prove a password",
+    for_what="Tries to log in and to register",
 )
 STREAM_CREATIONS = Limit("stream-creations", 5, HOUR_SECONDS, per="user", for_what="Streams that are prepared")
 

@@ -151,7 +151,7 @@ def _responses(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
         success["content"] = {"application/json": {"schema": schema}}
     if endpoint.limit is not None:
         success["headers"] = dict(_LIMIT_HEADERS)
-    if endpoint.idempotent:
+    if endpoint.idempotent is True:
         success.setdefault("headers", {})[REPLAYED_HEADER] = _REPLAYED
     responses: dict[int, dict[str, Any]] = {endpoint.status: success}
     if endpoint.ready:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated
 from uuid import UUID
 
@@ -24,17 +23,16 @@ from archive.library.api import LAST_ID, ArchivePage, ArchivePath
 from archive.library.owners_api import Title
 from archive.library.views import ArchiveView, archive_view
 from archive.library.visibility import OWNERS_ALONE, is_owner, owned_by, seen_by
-from archive.problems import IdempotencyKeyReused, RecordingDoesNotPlay, RecordingNotFound, TooManyClips
+from archive.problems import RecordingDoesNotPlay, RecordingNotFound, TooManyClips
 from archive.store import Recording, Recordings, Visibility
 from eventbus.outbox import Outbox
 from runtime.endpoints import endpoint
+from runtime.idempotency import HEADER, IdempotencyKeyReused, read_key
 from runtime.pages import PageQuery, decode_cursor, encode_cursor
 from runtime.postgres import Pool
-from runtime.problems import InvalidRequest, ValidationFailed
+from runtime.problems import ValidationFailed
 from runtime.tokens import Caller
 
-KEY_HEADER = "Idempotency-Key"
-KEY_CHARACTERS_MAX = 255
 # A recording of a hundred days is none.
 SECONDS_MAX = 8_640_000
 RETRY_AFTER_SECONDS = 10
@@ -83,7 +81,8 @@ class ClipsApi:
         "POST",
         "/api/archives/{stream_id}/clips",
         status=202,
-        problems=(*OWNERS_ALONE, RecordingDoesNotPlay, TooManyClips, IdempotencyKeyReused),
+        problems=(*OWNERS_ALONE, RecordingDoesNotPlay, TooManyClips),
+        idempotent="own",
     )
     async def make_clip(
         self, caller: Caller, path: ArchivePath, body: ClipOrderBody, request: web.Request
@@ -91,10 +90,9 @@ class ClipsApi:
         """Have a clip made of a recording of one's own.
 
         The answer is the clip, a recording with an id of its own, where it begins and where it ends; ask for it by that
-        id until it plays. A request that is repeated with the same `Idempotency-Key` header within a day is told of the
-        first one's clip.
+        id until it plays. A repetition with the same `Idempotency-Key` is told of the first one's clip as it is now.
         """
-        key = _key(request.headers)
+        key = read_key(request.headers.getall(HEADER)) if HEADER in request.headers else None
         original = await owned_by(self._recordings, path.stream_id, caller)
         plan = await self._plan(original, body)
         wanted = ClipRequest(
@@ -162,12 +160,3 @@ class ClipsApi:
             ) from error
         except OriginalGone as error:
             raise RecordingDoesNotPlay("it has been deleted meanwhile") from error
-
-
-def _key(headers: Mapping[str, str]) -> str | None:
-    key = headers.get(KEY_HEADER)
-    if key is None:
-        return None
-    if not 1 <= len(key) <= KEY_CHARACTERS_MAX or not (key.isascii() and key.isprintable()):
-        raise InvalidRequest(f"{KEY_HEADER} has 1 to {KEY_CHARACTERS_MAX} printable ASCII characters")
-    return key

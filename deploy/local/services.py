@@ -47,6 +47,10 @@ def settings(place: Place) -> dict[str, str]:
         "LIVESTREAM_JWKS_URL": f"{place.api_url('accounts')}/.well-known/jwks.json",
         "LIVESTREAM_PUBLIC_URL": place.url("edge"),
         "LIVESTREAM_ACCOUNTS_KEY_SECRET": credentials.accounts_key_secret,
+        # Everybody in this stack has one address, and whoever tries it does in a minute what takes others days.
+        "LIVESTREAM_LIMIT_API_PER_MINUTE": "100000",
+        "LIVESTREAM_LIMIT_LOGINS_PER_MINUTE": "10000",
+        "LIVESTREAM_LIMIT_STREAM_CREATIONS_PER_HOUR": "1000",
         "LIVESTREAM_STREAMING_INGEST_SECRET": credentials.ingest_secret,
         "LIVESTREAM_NOTIFY_VAPID_PRIVATE_KEY": credentials.vapid_private_key,
         "LIVESTREAM_NOTIFY_SEALING_SECRET": credentials.sealing_secret,

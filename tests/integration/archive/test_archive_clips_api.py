@@ -148,7 +148,7 @@ async def test_a_repeated_request_is_told_of_the_same_clip(house: House, client:
     first, again = [await ask(client, original_id, key="k-1") for _ in range(2)]
     assert (first.status, first.body) == (again.status, again.body)
     other = await ask(client, original_id, key="k-1", to_seconds=11.0)
-    assert (other.status, other.problem) == (409, "idempotency-key-reused")
+    assert (other.status, other.problem) == (422, "idempotency-key-reused")
     assert (await ask(client, original_id, key="k-2")).body["stream_id"] != first.body["stream_id"]
     for odd in ("", "x" * 256, "tab\there"):
         assert (await ask(client, original_id, key=odd)).status == 400
