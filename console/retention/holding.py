@@ -14,24 +14,29 @@ from archive.retention import store as retention_store
 from archive.retention.plan import Hold, Scope
 from chat.log import retention as message_retention
 from console.endings import USED_WRONGLY, fail
-from console.retention.opened import ByOption, JsonOption, uuid_of, whoever, with_both_pools, with_pool
+from console.retention.opened import ByOption, HoldingPools, JsonOption, uuid_of, whoever, with_holding_pools, with_pool
 from runtime.postgres import Pool
+from streaming.retention import holds as stream_holds
+from streaming.retention.holds import HoldScope
 
 
 def hold(
     reason: Annotated[str, typer.Option(help="Why; whoever finds the hold later reads it.")],
-    everything: Annotated[bool, typer.Option("--everything", help="All recordings, all objects, all chat.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="All recordings, all objects, all chat, all streams.")
+    ] = False,
     channel: Annotated[
-        str | None, typer.Option(metavar="ID", help="The recordings and the chat of one channel.")
+        str | None, typer.Option(metavar="ID", help="The recordings, the chat and the streams of one channel.")
     ] = None,
-    recording: Annotated[str | None, typer.Option(metavar="ID", help="One recording.")] = None,
+    recording: Annotated[str | None, typer.Option(metavar="ID", help="One recording, and its stream.")] = None,
     by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Keep everything, what is a channel's or one recording: not cooled, purged, swept or deleted for its age.
 
-    That is recordings and their objects, and what was said in chat. Owners may still delete recordings of theirs, which
-    hides them; their objects stay until the hold is released. Waits for what is being deleted at this moment.
+    That is recordings and their objects, what was said in chat, and streams. Owners may still delete recordings of
+    theirs, which hides them; their objects stay until the hold is released. Streams under a hold may move to the cold
+    table, where they are found as before, unless everything is held. Waits for what is being deleted at this moment.
     Exit 0: it stands; 1: not; 2: used wrongly.
 
     Examples:
@@ -46,15 +51,22 @@ def hold(
     subject_id = uuid_of(f"--{scope}", channel or recording)
     placed_by = whoever(by)
 
-    async def work(pool: Pool, messages: Pool) -> UUID:
+    async def work(pools: HoldingPools) -> UUID:
         placed = await retention_store.place_hold(
-            pool, scope=scope, subject_id=subject_id, reason=reason.strip(), placed_by=placed_by
+            pools.recordings, scope=scope, subject_id=subject_id, reason=reason.strip(), placed_by=placed_by
         )
         if scope != "recording":
-            await message_retention.place_hold(messages, placed, subject_id, reason=reason.strip(), placed_by=placed_by)
+            await message_retention.place_hold(
+                pools.messages, placed, subject_id, reason=reason.strip(), placed_by=placed_by
+            )
+        # a recording has the id of its stream
+        of_streams: HoldScope = "stream" if scope == "recording" else scope
+        await stream_holds.place_hold(
+            pools.streams, placed, of_streams, subject_id, reason=reason.strip(), placed_by=placed_by
+        )
         return placed
 
-    hold_id = with_both_pools(work, what="placing the hold", quiet=as_json)
+    hold_id = with_holding_pools(work, what="placing the hold", quiet=as_json)
     typer.echo(json.dumps({"hold_id": str(hold_id)}) if as_json else f"hold {hold_id} stands")
 
 
@@ -73,13 +85,18 @@ def release(
     """
     wanted, released_by = uuid_of("ID", hold_id), whoever(by)
 
-    async def work(pool: Pool, messages: Pool) -> bool:
+    async def work(pools: HoldingPools) -> bool:
         if wanted is None:
             return False
-        of_messages = await message_retention.release_hold(messages, wanted, released_by=released_by)
-        return await retention_store.release_hold(pool, wanted, released_by=released_by) or of_messages
+        # the archive's last, which is the one that `holds` shows: whoever is interrupted can do it again
+        released = [
+            await stream_holds.release_hold(pools.streams, wanted, released_by=released_by),
+            await message_retention.release_hold(pools.messages, wanted, released_by=released_by),
+            await retention_store.release_hold(pools.recordings, wanted, released_by=released_by),
+        ]
+        return any(released)
 
-    if not with_both_pools(work, what="releasing the hold", quiet=as_json):
+    if not with_holding_pools(work, what="releasing the hold", quiet=as_json):
         raise fail(f"there is no hold {hold_id} in force; `livestream retention holds` shows those that are")
     typer.echo(json.dumps({"released": hold_id}) if as_json else f"hold {hold_id} is released")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, TypeVar
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from console.progress import waiting
 from console.retention.messages import MessageRetentionSettings, open_messages, open_messages_pool
 from console.retention.port import RetentionPlan
 from console.retention.recordings import SCHEMA, RecordingRetentionSettings, open_recordings
+from console.retention.streams import StreamRetentionVerbSettings, open_streams, open_streams_pool
 from console.server_settings import load_for
 from runtime.migrations import StaleSchema, require_migrated
 from runtime.objects import ObjectStoreError
@@ -33,10 +35,15 @@ ByOption = Annotated[str | None, typer.Option("--by", help="Who says so; you, if
 def with_services(work: Callable[[list[RetentionPlan]], Awaitable[T]], *, sweeps: bool, what: str, quiet: bool) -> T:
     """Do something with every service that has retention."""
     settings, chat_settings = load_for(RecordingRetentionSettings), load_for(MessageRetentionSettings)
+    streaming_settings = load_for(StreamRetentionVerbSettings)
 
     async def opened() -> T:
-        async with open_recordings(settings, sweeps=sweeps) as recordings, open_messages(chat_settings) as messages:
-            return await work([recordings, messages])
+        async with (
+            open_recordings(settings, sweeps=sweeps) as recordings,
+            open_messages(chat_settings) as messages,
+            open_streams(streaming_settings) as streams,
+        ):
+            return await work([recordings, messages, streams])
 
     return _run(opened, what=what, quiet=quiet)
 
@@ -53,14 +60,27 @@ def with_pool(work: Callable[[Pool], Awaitable[T]], *, what: str, quiet: bool) -
     return _run(opened, what=what, quiet=quiet)
 
 
-def with_both_pools(work: Callable[[Pool, Pool], Awaitable[T]], *, what: str, quiet: bool) -> T:
-    """Do something with the archive's database and with chat's."""
+@dataclass(frozen=True)
+class HoldingPools:
+    """The databases of every service that asks for holds; the archive's list is the one that is shown."""
+
+    recordings: Pool
+    messages: Pool
+    streams: Pool
+
+
+def with_holding_pools(work: Callable[[HoldingPools], Awaitable[T]], *, what: str, quiet: bool) -> T:
+    """Do something with every database that keeps holds."""
     settings = load_for(PostgresSettings)
 
     async def opened() -> T:
-        async with open_pool(settings, schema=SCHEMA) as pool, open_messages_pool(settings) as messages:
-            await require_migrated(pool, schema=SCHEMA)
-            return await work(pool, messages)
+        async with (
+            open_pool(settings, schema=SCHEMA) as recordings,
+            open_messages_pool(settings) as messages,
+            open_streams_pool(settings) as streams,
+        ):
+            await require_migrated(recordings, schema=SCHEMA)
+            return await work(HoldingPools(recordings, messages, streams))
 
     return _run(opened, what=what, quiet=quiet)
 

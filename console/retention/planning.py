@@ -25,9 +25,9 @@ SweepOption = Annotated[
 def plan(sweep: SweepOption = True, as_json: JsonOption = False) -> None:
     """Show what would be cooled, deleted, purged and swept now, by channel, and what it would free. Changes nothing.
 
-    Deleting hides a recording and frees nothing yet: it can be undone until the purge. Needs LIVESTREAM_POSTGRES_DSN
-    and the settings of the object store. Exit 0: planned; 3: planned, and objects are missing that the database names;
-    1: not.
+    Recordings, chat and streams. Cooled streams move to a table of old ones, by months; purged ones are gone. Deleting
+    hides a recording and frees nothing yet: it can be undone until the purge. Needs LIVESTREAM_POSTGRES_DSN and the
+    settings of the object store. Exit 0: planned; 3: planned, and objects are missing that the database names; 1: not.
 
     Examples:
 
@@ -50,9 +50,10 @@ def apply(
 ) -> None:
     """Do one round of it now: as many recordings as a round of the service does, and the whole store.
 
-    The services do the same by themselves, unless LIVESTREAM_ARCHIVE_RETENTION or _SWEEP are off. Both may run at once.
-    What is cut short is gone on with by the next round. Exit 0: done; 3: done, and objects are missing that the
-    database names; 1: not done, or not confirmed; 2: used wrongly.
+    The services do the same by themselves, unless LIVESTREAM_ARCHIVE_RETENTION, LIVESTREAM_ARCHIVE_SWEEP or
+    LIVESTREAM_STREAMING_RETENTION are off. Both may run at once. What is cut short is gone on with by the next round.
+    Exit 0: done; 3: done, and objects are missing that the database names; 1: not done, or not confirmed; 2: used
+    wrongly.
 
     Examples:
 

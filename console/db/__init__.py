@@ -1,0 +1,1 @@
+"""``livestream db``: what the database says of itself."""
