@@ -7,7 +7,7 @@ from typing import Any
 from runtime.idempotency import KEPT_KEYS_PER_USER_MAX, KEPT_SECONDS, RUNNING_SECONDS_MAX, Attempt, Kept, RepeatsAway
 from runtime.redis_batches import RedisAway, RedisBatches, Script
 
-SECONDS_MAX = 0.5
+SECONDS_MAX = 2.0
 """How long a request waits to be begun or kept."""
 LATE_MAX = 100
 

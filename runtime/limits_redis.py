@@ -8,7 +8,7 @@ from runtime.redis_batches import RedisAway, RedisBatches, Script
 
 OPEN_SECONDS_MAX = 0.1
 """How long a request that may pass uncounted waits for the count."""
-CLOSED_SECONDS_MAX = 0.5
+CLOSED_SECONDS_MAX = 2.0
 """How long one waits that would be refused otherwise."""
 
 

@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 BATCH_MAX = 256
 WAITING_MAX = 4_096
-ANSWER_SECONDS_MAX = 0.5
+ANSWER_SECONDS_MAX = 2.0
 REST_SECONDS = 1.0
 
 
