@@ -19,34 +19,41 @@ from runtime.pages import PageQuery
 from runtime.postgres import open_pool
 from runtime.process import run_process
 from runtime.read_pool import open_read_pool
+from runtime.redis_batches import RedisBatches
 from runtime.redis_client import redis_client
 from runtime.supervise import supervise
 from runtime.tokens import TokenVerifier, Verifier
 from streaming.channels.part import assemble_channels
 from streaming.ingest.hooks import HookRules, IngestHooks
+from streaming.lifecycle.part import assemble_reconciler
 from streaming.lifecycle.publishing import Publishing
 from streaming.lifecycle.reaper import Reaper
 from streaming.parts import StreamingParts
+from streaming.people.part import assemble_people
 from streaming.reads.live_streams import read_live_streams
 from streaming.reads.livelist import LiveList
 from streaming.reads.part import assemble_reads
 from streaming.recordings import recordings_subscription
 from streaming.retention.part import assemble_retention
-from streaming.servers.media_server import MediaServers
-from streaming.servers.nginx_rtmp import open_nginx_rtmp
+from streaming.servers.registry import hooked_servers, open_media_servers
 from streaming.settings import StreamingSettings
 from streaming.store import make_partitions
 from streaming.streams.part import assemble_streams
 from streaming.streams.views import LiveStreamsPage
+from streaming.viewers.audience import Audience
+from streaming.viewers.counts import ViewerCounts
+from streaming.viewers.part import assemble_viewers
 
 SCHEMA = "streaming"
-NGINX_RTMP = "nginx-rtmp"
 
 PARTS: Sequence[Callable[[StreamingParts], Assembly]] = (
+    assemble_reconciler,
     assemble_channels,
     assemble_streams,
     assemble_reads,
     assemble_retention,
+    assemble_people,
+    assemble_viewers,
 )
 """What streaming does beside the life of streams, each part put together by a function of its own."""
 
@@ -92,6 +99,9 @@ async def assemble(
         close_seconds_max=settings.streaming_media_server_seconds_max,
         on_change=live_list.forget,
     )
+    viewer_counts = ViewerCounts(
+        RedisBatches(redis), viewers_of_address_max=settings.streaming_viewers_of_address_max
+    )
     common = StreamingParts(
         settings=settings,
         pool=pool,
@@ -104,6 +114,8 @@ async def assemble(
         media_servers=media_servers,
         publishing=publishing,
         live_list=live_list,
+        viewer_counts=viewer_counts,
+        audience=Audience(viewer_counts),
     )
     parts = [_core(common), *(assemble_part(common) for assemble_part in PARTS)]
     return Assembly(
@@ -131,28 +143,9 @@ def _core(parts: StreamingParts) -> Assembly:
     )
 
 
-async def open_media_servers(stack: AsyncExitStack, settings: StreamingSettings) -> MediaServers:
-    """The media servers of the settings; ``stack`` closes their connections."""
-    nginx_rtmp = await stack.enter_async_context(
-        open_nginx_rtmp(
-            control_url=settings.streaming_ingest_control_url,
-            stat_url=settings.streaming_ingest_stat_url,
-            application=settings.streaming_ingest_application,
-            seconds_max=settings.streaming_media_server_seconds_max,
-        )
-    )
-    return MediaServers({NGINX_RTMP: nginx_rtmp})
-
-
 def hook_rules(settings: StreamingSettings) -> HookRules:
     """What the settings say about hooks."""
-    return HookRules(
-        server=NGINX_RTMP,
-        secret=settings.streaming_ingest_secret,
-        application=settings.streaming_ingest_application,
-        push_url=settings.streaming_ingest_push_url,
-        seconds_max=settings.streaming_hook_seconds_max,
-    )
+    return HookRules(hooked_servers(settings), seconds_max=settings.streaming_hook_seconds_max)
 
 
 if __name__ == "__main__":

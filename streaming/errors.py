@@ -11,14 +11,19 @@
     │   └── HookRefused        403  the media server must turn the publisher away
     │       ├── WrongSecret         the hook did not come from our media server
     │       ├── ForgedHook          a publisher's own fields pose as the media server's
-    │       └── UnknownApplication  published to where nobody may
+    │       ├── UnknownApplication  published to where nobody may
+    │       ├── NoStreamKey         published without a stream key
+    │       ├── WrongStreamName     the name is not the channel's id
+    │       └── ActionForbidden     not ours to allow
+    ├── NotAuthenticated
+    │   └── StreamKeyNeeded    401  published without a key: the media server asks for it
     └── InvalidRequest
         └── MalformedHook      400  not a hook of this dialect
 
     MediaServerUnavailable     the media server did not do what it was asked to (never shown to callers)
 """
 
-from runtime.problems import Forbidden, InvalidRequest, NotFound
+from runtime.problems import Forbidden, InvalidRequest, NotAuthenticated, NotFound
 
 
 class StreamNotFound(NotFound):
@@ -68,6 +73,37 @@ class UnknownApplication(HookRefused):
 
     type = "unknown-application"
     title = "Nobody may publish there"
+
+
+class NoStreamKey(HookRefused):
+    """Published without a stream key."""
+
+    type = "no-stream-key"
+    title = "Who publishes shows a stream key"
+
+
+class WrongStreamName(HookRefused):
+    """The stream's public name is not the id of the key's channel."""
+
+    type = "wrong-stream-name"
+    title = "The stream is not named after the channel"
+
+
+class ActionForbidden(HookRefused):
+    """The media server asks about something that is not publishing or watching."""
+
+    type = "action-forbidden"
+    title = "This is not for streamers or viewers"
+
+
+class StreamKeyNeeded(NotAuthenticated):
+    """Published without any key, to a media server that asks again with one."""
+
+    type = "stream-key-needed"
+    title = "Who publishes shows a stream key"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": 'Basic realm="stream key"'})
 
 
 class MalformedHook(InvalidRequest):

@@ -1,10 +1,10 @@
 """Where media servers ask: one address per dialect, with our secret in it, answered in the dialect's own way."""
 
 import asyncio
-import hmac
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 from aiohttp import web
@@ -14,13 +14,19 @@ from runtime.endpoints import endpoint
 from runtime.problems import PayloadTooLarge, Problem, Unavailable, UnsupportedMediaType
 from runtime.unavailable import is_unavailable
 from streaming import metrics, store
-from streaming.errors import HookRefused, MalformedHook, WrongSecret
-from streaming.ingest.commands import IngestCommand, IngestEvent
-from streaming.ingest.nginx_rtmp import BODY_BYTES_MAX, CONTENT_TYPE, Uninteresting, parse_hook
+from streaming.errors import HookRefused, MalformedHook, StreamKeyNeeded, WrongSecret
+from streaming.ingest import ant_media, mediamtx, nginx_rtmp, srs
+from streaming.ingest.commands import Dialect, IngestCommand, IngestEvent, Uninteresting
+from streaming.ingest.hook_fields import JSON_BYTES_MAX
+from streaming.ingest.hooked_servers import HookedServer, HookedServers
 from streaming.lifecycle.lifecycle import Verdict
 from streaming.lifecycle.publishing import Answer
 
 log = structlog.get_logger(__name__)
+
+JSON: Final = "application/json"
+SRS_REFUSES: Final = 403  # any integer but 0
+PROBLEMS: Final = (WrongSecret, HookRefused, MalformedHook, PayloadTooLarge, UnsupportedMediaType)
 
 
 class HookPath(BaseModel):
@@ -35,11 +41,7 @@ class HookPath(BaseModel):
 class HookRules:
     """What hooks are held to."""
 
-    server: str
-    """The media server's name, by which its sessions are told from another's."""
-    secret: SecretStr
-    application: str
-    push_url: str
+    servers: HookedServers
     seconds_max: float
 
 
@@ -51,8 +53,11 @@ class Commands(Protocol):
         ...
 
 
+Parse = Callable[[HookedServer, bytes], IngestCommand | Uninteresting]
+
+
 class IngestHooks:
-    """The hooks of every dialect; so far nginx-rtmp's."""
+    """The hooks of every dialect."""
 
     tag = "ingest hooks"
 
@@ -60,44 +65,108 @@ class IngestHooks:
         self._commands = commands
         self._rules = rules
 
-    @endpoint(
-        "POST",
-        "/hooks/ingest/nginx-rtmp/{secret}",
-        problems=(WrongSecret, HookRefused, MalformedHook, PayloadTooLarge, UnsupportedMediaType),
-        raw=True,
-    )
+    @endpoint("POST", "/hooks/ingest/nginx-rtmp/{secret}", problems=PROBLEMS, raw=True, limit=None)
     async def nginx_rtmp(self, path: HookPath, request: web.Request) -> web.Response:
         """Answer one hook of nginx-rtmp.
 
         A publish that is accepted is sent on to its stream's own name (302); 200 lets everything else go on; any
         other status makes nginx-rtmp drop the publisher.
         """
-        started = time.perf_counter()
-        event = "unread"
+
+        def parse(server: HookedServer, body: bytes) -> IngestCommand | Uninteresting:
+            return nginx_rtmp.parse_hook(body, server=server.name, application=server.application)
+
+        form = (nginx_rtmp.CONTENT_TYPE,)
+        server, answer = await self._hear(
+            Dialect.NGINX_RTMP, path, request, parse, types=form, bytes_max=nginx_rtmp.BODY_BYTES_MAX
+        )
+        if answer.stream_id is not None:
+            location = f"{server.push_url.rstrip('/')}/{answer.stream_id}"
+            return web.Response(status=302, text="accepted\n", headers={"Location": location})
+        text = answer.reason or answer.verdict.value
+        return web.Response(text=text + "\n", headers={"Cache-Control": "no-store"})
+
+    @endpoint("POST", "/hooks/ingest/srs/{secret}", problems=PROBLEMS, raw=True, limit=None)
+    async def srs(self, path: HookPath, request: web.Request) -> web.Response:
+        """Answer one HTTP callback of SRS: `code` 0 in the body is yes; any other code, and any other status, is no."""
+
+        def parse(server: HookedServer, body: bytes) -> IngestCommand | Uninteresting:
+            return srs.parse_hook(body, server=server.name, application=server.application)
+
         try:
-            self._check_secret(path.secret)
-            command = parse_hook(await _body(request), server=self._rules.server, application=self._rules.application)
-            if isinstance(command, Uninteresting):
-                event = "other"
-                return _text(200, "nothing to do")
-            event = command.event.value
-            answer = await self._answer(command)
-            metrics.hook_answers.labels(event, answer.verdict.value).inc()
-            return self._response(answer)
+            await self._hear(Dialect.SRS, path, request, parse)
         except Problem as problem:
-            metrics.hook_answers.labels(event, problem.type).inc()
-            log.info("hook_refused", ingest_event=event, reason=problem.detail, problem=problem.type)
+            problem.facts["code"] = SRS_REFUSES
+            raise
+        return _yes()
+
+    @endpoint("POST", "/hooks/ingest/mediamtx/{secret}", problems=(*PROBLEMS, StreamKeyNeeded), raw=True, limit=None)
+    async def mediamtx(self, path: HookPath, request: web.Request) -> web.Response:
+        """Answer what MediaMTX asks (JSON), and hear what its commands tell (`?event=…`).
+
+        2xx allows; 401 says that no key was shown, 403 that the key does not do.
+        """
+
+        def parse(server: HookedServer, body: bytes) -> IngestCommand | Uninteresting:
+            query = request.query.items()
+            return mediamtx.parse_hook(body, query, server=server.name, application=server.application)
+
+        types = None if "event" in request.query else (JSON,)  # a command's request has no body
+        await self._hear(Dialect.MEDIAMTX, path, request, parse, types=types)
+        return _yes()
+
+    @endpoint("POST", "/hooks/ingest/ant-media/{secret}", problems=PROBLEMS, raw=True, limit=None)
+    async def ant_media(self, path: HookPath, request: web.Request) -> web.Response:
+        """Answer what Ant Media asks (JSON), and hear its events (JSON or a form): exactly 200 is yes."""
+
+        def parse(server: HookedServer, body: bytes) -> IngestCommand | Uninteresting:
+            kind = request.content_type
+            return ant_media.parse_hook(body, kind, server=server.name, application=server.application)
+
+        await self._hear(Dialect.ANT_MEDIA, path, request, parse, types=(JSON, ant_media.FORM))
+        return _yes()
+
+    async def _hear(
+        self,
+        dialect: Dialect,
+        path: HookPath,
+        request: web.Request,
+        parse: Parse,
+        *,
+        types: tuple[str, ...] | None = (JSON,),
+        bytes_max: int = JSON_BYTES_MAX,
+    ) -> tuple[HookedServer, Answer]:
+        """Who asked, and the answer that is not no. Raises what refuses."""
+        started = time.perf_counter()
+        name, event = "", "unread"
+        try:
+            server = self._rules.servers.find(dialect, path.secret)
+            name = server.name
+            command = parse(server, await _body(request, types, bytes_max))
+            event = "other" if isinstance(command, Uninteresting) else command.event.value
+            answer = await self._answer(command)
+            if answer.verdict is Verdict.REFUSED:
+                raise HookRefused(answer.reason)
+            metrics.hook_answers.labels(name, dialect, event, answer.verdict.value).inc()
+            return server, answer
+        except Problem as problem:
+            metrics.hook_answers.labels(name, dialect, event, problem.type).inc()
+            log.info(
+                "hook_refused",
+                server=name,
+                dialect=dialect.value,
+                ingest_event=event,
+                reason=problem.detail,
+                problem=problem.type,
+            )
             raise
         finally:
-            metrics.hook_seconds.labels(event).observe(time.perf_counter() - started)
+            metrics.hook_seconds.labels(dialect, event).observe(time.perf_counter() - started)
 
-    def _check_secret(self, given: SecretStr) -> None:
-        expected = self._rules.secret.get_secret_value().encode()
-        if not hmac.compare_digest(given.get_secret_value().encode(errors="surrogatepass"), expected):
-            raise WrongSecret("the address has another secret than this service")
-
-    async def _answer(self, command: IngestCommand) -> Answer:
+    async def _answer(self, command: IngestCommand | Uninteresting) -> Answer:
         """The answer within its time; without a database nobody new is let in, and nobody who streams is dropped."""
+        if isinstance(command, Uninteresting):
+            return Answer(Verdict.IGNORED, "nothing to do")
         try:
             async with asyncio.timeout(self._rules.seconds_max):
                 return await self._commands.handle(command)
@@ -109,26 +178,19 @@ class IngestHooks:
                 raise Unavailable("streams cannot start right now") from error
             return Answer(Verdict.IGNORED, "not recorded")
 
-    def _response(self, answer: Answer) -> web.Response:
-        if answer.verdict is Verdict.REFUSED:
-            raise HookRefused(answer.reason)
-        if answer.stream_id is not None:
-            location = f"{self._rules.push_url.rstrip('/')}/{answer.stream_id}"
-            return web.Response(status=302, text="accepted\n", headers={"Location": location})
-        return _text(200, answer.reason or answer.verdict.value)
 
-
-async def _body(request: web.Request) -> bytes:
-    if request.content_type != CONTENT_TYPE:
+async def _body(request: web.Request, types: tuple[str, ...] | None, bytes_max: int) -> bytes:
+    if types is not None and request.content_type not in types:
         got = request.headers.get("Content-Type", "no content type")
-        raise UnsupportedMediaType(f"a hook is {CONTENT_TYPE}, not {got[:100]}")
-    if request.content_length is not None and request.content_length > BODY_BYTES_MAX:
-        raise PayloadTooLarge(f"a hook has at most {BODY_BYTES_MAX} bytes")
+        raise UnsupportedMediaType(f"a hook is {' or '.join(types)}, not {got[:100]}")
+    if request.content_length is not None and request.content_length > bytes_max:
+        raise PayloadTooLarge(f"a hook has at most {bytes_max} bytes")
     body = await request.read()
-    if len(body) > BODY_BYTES_MAX:
-        raise PayloadTooLarge(f"a hook has at most {BODY_BYTES_MAX} bytes")
+    if len(body) > bytes_max:
+        raise PayloadTooLarge(f"a hook has at most {bytes_max} bytes")
     return body
 
 
-def _text(status: int, text: str) -> web.Response:
-    return web.Response(status=status, text=text + "\n", headers={"Cache-Control": "no-store"})
+def _yes() -> web.Response:
+    """Accepted in every dialect that reads JSON or only the status."""
+    return web.json_response({"code": 0}, headers={"Cache-Control": "no-store"})

@@ -7,12 +7,11 @@ the call has, and behind it the fields that mean something may not stand at all,
 Source: ngx_rtmp_notify_module.c and ngx_rtmp_netcall_module.c of nginx-rtmp 1.2.2, and captured requests.
 """
 
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
 from streaming.errors import ForgedHook, MalformedHook, UnknownApplication
-from streaming.ingest.commands import IngestCommand, IngestEvent, Session
+from streaming.ingest.commands import IngestCommand, IngestEvent, Session, Uninteresting
 
 CONTENT_TYPE: Final = "application/x-www-form-urlencoded"
 BODY_BYTES_MAX: Final = 16_384
@@ -43,13 +42,6 @@ _EVENT_OF_CALL: Final = {
     "update_publish": IngestEvent.ALIVE,
     "publish_done": IngestEvent.DONE,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Uninteresting:
-    """A well-formed hook that asks and says nothing about a publisher."""
-
-    call: str
 
 
 def parse_hook(body: bytes, *, server: str, application: str) -> IngestCommand | Uninteresting:

@@ -19,7 +19,7 @@ from streaming.ingest.commands import Session
 from streaming.servers.media_server import Publisher
 
 CLOSED_POLL_SECONDS: Final = 0.02
-STATISTICS_BYTES_MAX: Final = 16 * 1024 * 1024
+ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
 CONNECTIONS_MAX: Final = 20
 
 
@@ -57,16 +57,10 @@ class NginxRtmp:
         """Whoever publishes to the application of streamers. Raises MediaServerUnavailable."""
         page = await self._get("statistics", self._stat_url, {})
         try:
-            root = ElementTree.fromstring(page)  # noqa: S314  our own media server wrote it; expat is bounded since 2.4.1
-        except ElementTree.ParseError as error:
-            raise MediaServerUnavailable("statistics", f"not XML: {error}") from error
-        return [
-            Publisher(client.findtext("id", ""), float(client.findtext("time", "0")) / 1_000)
-            for application in root.iterfind("server/application")
-            if application.findtext("name") == self._application
-            for client in application.iterfind("live/stream/client")
-            if client.find("publishing") is not None
-        ]
+            return _publishers(page, self._application)
+        except (ElementTree.ParseError, ValueError) as error:
+            metrics.media_server_failures.labels("statistics").inc()
+            raise MediaServerUnavailable("statistics", f"not nginx-rtmp's statistics: {error}") from error
 
     async def _get(self, action: str, url: str, query: dict[str, str]) -> bytes:
         try:
@@ -74,13 +68,43 @@ class NginxRtmp:
                 asyncio.timeout(self._seconds_max),
                 self._http.get(url, params=query, allow_redirects=False) as answer,
             ):
-                body = await answer.content.read(STATISTICS_BYTES_MAX)
                 if answer.status != 200:
                     raise MediaServerUnavailable(action, f"answered {answer.status}")
-                return body
+                return await _whole(answer, action)
         except (aiohttp.ClientError, OSError) as error:
             metrics.media_server_failures.labels(action).inc()
             raise MediaServerUnavailable(action, str(error) or type(error).__name__) from error
+
+
+async def _whole(answer: aiohttp.ClientResponse, action: str) -> bytes:
+    """The body to its end: half a page would say that somebody is not there."""
+    pieces, length = [], 0
+    async for piece in answer.content.iter_any():
+        pieces.append(piece)
+        length += len(piece)
+        if length > ANSWER_BYTES_MAX:
+            raise MediaServerUnavailable(action, f"answered more than {ANSWER_BYTES_MAX} bytes")
+    return b"".join(pieces)
+
+
+def _publishers(page: bytes, application: str) -> Sequence[Publisher]:
+    """Whoever the statistics show publishing to the application; raises ParseError or ValueError if they are not such.
+
+    The time is that since the connection was made, in milliseconds. Source: ngx_rtmp_stat_module.c of 1.2.2.
+    """
+    root = ElementTree.fromstring(page)  # noqa: S314  our own media server wrote it; expat is bounded since 2.4.1
+    live = next((found for found in root.iterfind("server/application") if found.findtext("name") == application), None)
+    if root.tag != "rtmp" or live is None:
+        raise ValueError(f"without an application {application}")
+    clients = [client for client in live.iterfind("live/stream/client") if client.find("publishing") is not None]
+    return [Publisher(str(int(_text(client, "id"))), int(_text(client, "time")) / 1_000) for client in clients]
+
+
+def _text(element: ElementTree.Element, name: str) -> str:
+    text = element.findtext(name)
+    if not text:
+        raise ValueError(f"a client without {name}")
+    return text
 
 
 @asynccontextmanager

@@ -23,7 +23,8 @@ from runtime.tokens import Caller, InvalidToken
 from streaming.channels.api import Channels
 from streaming.channels.keys import digest, make_key
 from streaming.errors import MediaServerUnavailable
-from streaming.ingest.commands import Session
+from streaming.ingest.commands import Dialect, Session
+from streaming.ingest.hooked_servers import HookedServer, HookedServers, SettledSecrets
 from streaming.ingest.hooks import HookRules, IngestHooks
 from streaming.lifecycle.publishing import Publishing
 from streaming.lifecycle.reaper import Reaper
@@ -180,7 +181,8 @@ async def open_studio(
         publishing = Publishing(
             outbox, pool, MediaServers({SERVER: media_server}), close_seconds_max=1, on_change=live_list.forget
         )
-        rules = HookRules(SERVER, SecretStr(secret), application="live", push_url=push_url, seconds_max=5)
+        hooked = HookedServer(SERVER, Dialect.NGINX_RTMP, SettledSecrets(SecretStr(secret)), "live", push_url)
+        rules = HookRules(HookedServers([hooked]), seconds_max=5)
         server = HttpServer(
             [
                 Channels(pool, reads, public_ingest_url="rtmp://127.0.0.1:1935/live"),

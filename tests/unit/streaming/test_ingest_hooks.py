@@ -13,13 +13,15 @@ from pydantic import SecretStr
 
 from runtime.http_server import HttpServer
 from runtime.settings import HttpSettings
-from streaming.ingest.commands import IngestCommand
+from streaming.ingest.commands import Dialect, IngestCommand
+from streaming.ingest.hooked_servers import HookedServer, HookedServers, SettledSecrets
 from streaming.ingest.hooks import HookRules, IngestHooks
 from streaming.ingest.nginx_rtmp import BODY_BYTES_MAX
 from streaming.lifecycle.lifecycle import Verdict
 from streaming.lifecycle.publishing import Answer
 
 SECRET = "a-secret-of-the-tests"
+SECRETS = {dialect: f"{SECRET}-{dialect}" for dialect in Dialect} | {Dialect.NGINX_RTMP: SECRET}
 ADDRESS = f"/hooks/ingest/nginx-rtmp/{SECRET}"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 PREFIX = "app=live&flashver=x&swfurl=&tcurl=rtmp://127.0.0.1/live&pageurl=&addr=127.0.0.1&clientid=7"
@@ -55,9 +57,12 @@ def commands() -> Commands:
 
 @pytest.fixture
 async def client(commands: Commands) -> AsyncIterator[Client]:
-    rules = HookRules(
-        "nginx-rtmp", SecretStr(SECRET), application="live", push_url="rtmp://127.0.0.1:1935/hls", seconds_max=0.2
-    )
+    push_url = "rtmp://127.0.0.1:1935/hls"
+    hooked = [
+        HookedServer(dialect.value, dialect, SettledSecrets(SecretStr(secret)), "live", push_url)
+        for dialect, secret in SECRETS.items()
+    ]
+    rules = HookRules(HookedServers(hooked), seconds_max=0.2)
     server = HttpServer([IngestHooks(commands, rules)], settings=HttpSettings())
     async with TestClient(TestServer(await server.application())) as client:
         yield client

@@ -8,14 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.errors import ForgedHook, HookRefused, MalformedHook, UnknownApplication
-from streaming.ingest.commands import IngestCommand, IngestEvent, Session
-from streaming.ingest.nginx_rtmp import (
-    BODY_BYTES_MAX,
-    KEY_CHARACTERS_MAX,
-    RESERVED,
-    Uninteresting,
-    parse_hook,
-)
+from streaming.ingest.commands import IngestCommand, IngestEvent, Session, Uninteresting
+from streaming.ingest.nginx_rtmp import BODY_BYTES_MAX, KEY_CHARACTERS_MAX, RESERVED, parse_hook
 from tests.unit.streaming.captured import captured_bodies
 
 PREFIX = "app=live&flashver=FMLE/3.0&swfurl=&tcurl=rtmp://127.0.0.1/live&pageurl=&addr=127.0.0.1&clientid=7"
