@@ -77,6 +77,8 @@ class Gone:
     """A session has stopped publishing."""
 
     session: Session
+    happened_at: datetime | None = None
+    """When, if the media server says so; by its clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,8 @@ class Step:
     """The stream that was is over."""
     replaced: Session | None = None
     """A publisher that must be dropped because another has taken its place."""
+    replaced_started_at: datetime | None = None
+    """When that publisher's latest publish was accepted."""
 
 
 def step(stream: OpenStream | None, happened: Input, now: datetime) -> Step:
@@ -167,8 +171,9 @@ def _published(stream: OpenStream | None, happened: Publish, now: datetime) -> S
     )
     # A session that was only silent may still hold its connection, so it is dropped as well as one that is live.
     may_hold_on = stream.status is Status.LIVE or stream.silent
-    replaced = stream.session if may_hold_on and stream.session != happened.session else None
-    return Step(Verdict.ACCEPTED, resumed, replaced=replaced)
+    if not may_hold_on or stream.session == happened.session:
+        return Step(Verdict.ACCEPTED, resumed)
+    return Step(Verdict.ACCEPTED, resumed, replaced=stream.session, replaced_started_at=stream.session_started_at)
 
 
 def _alive(stream: OpenStream | None, happened: Alive, now: datetime) -> Step:
@@ -189,6 +194,10 @@ def _sent_after_interruption(stream: OpenStream, interrupted_at: datetime, happe
 
 def _gone(stream: OpenStream, happened: Gone, now: datetime) -> Step:
     if stream.session != happened.session:
+        return Step(Verdict.IGNORED, stream)
+    # Where a session is named by its stream, an old connection's end has the name of the new one. If the clocks differ
+    # by so much that this is wrong, asking the media server puts it right.
+    if happened.happened_at is not None and happened.happened_at < stream.session_started_at:
         return Step(Verdict.IGNORED, stream)
     if stream.status is Status.INTERRUPTED and not stream.silent:
         return Step(Verdict.IGNORED, stream)

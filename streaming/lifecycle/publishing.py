@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -70,7 +71,7 @@ class Publishing:
             return await self._publish(command)
         if command.event is IngestEvent.ALIVE:
             return await self._go_on(command, Alive(command.session, command.publishing_seconds))
-        return await self._go_on(command, Gone(command.session))
+        return await self._go_on(command, Gone(command.session, command.happened_at))
 
     async def end(self, stream_id: UUID, reason: EndReason = EndReason.STREAMER) -> None:
         """End an open stream for somebody who may; nothing happens if it is over.
@@ -78,9 +79,10 @@ class Publishing:
         Whose key is to be refused from now on is refused before this is asked for. The publisher is dropped first, so
         that the last segment is written before anybody hears of the end.
         """
-        dropped = await store.find_session(self._pool, stream_id)
+        found = await store.find_session(self._pool, stream_id)
+        dropped, accepted_seconds_ago = found or (None, 0.0)
         if dropped is not None:
-            await self._close(stream_id, dropped)
+            await self._close(stream_id, dropped, accepted_seconds_ago)
         async with self._outbox.transaction() as transaction:
             held = await store.lock_open_stream(transaction.connection, stream_id)
             if held is None:
@@ -90,24 +92,23 @@ class Publishing:
         self._on_change()
         log_outcome(held, outcome)
         if held.stream.session != dropped:  # one that came back in between
-            await self._drop(held.stream.session)
+            await self._drop(held.stream.session, _seconds(held.stream.session_started_at, held.now))
 
     async def _publish(self, command: IngestCommand) -> Answer:
-        key_hash = digest(command.key)
         async with self._outbox.transaction() as transaction:
-            outcome = await _begin_or_resume(transaction, command.session, key_hash)
+            outcome = await _begin_or_resume(transaction, command)
         if outcome is None or outcome.stream is None:
             return Answer(Verdict.REFUSED, "no channel that may stream has this stream key")
         self._on_change()
         _log_publish(outcome, outcome.stream)
-        if outcome.replaced is not None:
-            await self._take_over(outcome.replaced)
+        if outcome.replaced is not None and outcome.replaced_started_at is not None:
+            accepted = _seconds(outcome.replaced_started_at, outcome.stream.session_started_at)
+            await self._take_over(outcome.replaced, accepted)
         return Answer(Verdict.ACCEPTED, "publish", outcome.stream.stream_id)
 
     async def _go_on(self, command: IngestCommand, happened: Input) -> Answer:
-        key_hash = digest(command.key)
         async with self._outbox.transaction() as transaction:
-            found = await store.lock_open_stream_of_key(transaction.connection, key_hash)
+            found = await _lock_open_stream(transaction, command)
             if found is None:
                 return _unknown(happened)
             held, banned = found
@@ -120,29 +121,31 @@ class Publishing:
             log_outcome(held, outcome)
         return Answer(outcome.verdict, "the stream has another publisher" if outcome.verdict is Verdict.REFUSED else "")
 
-    async def _take_over(self, replaced: Session) -> None:
+    async def _take_over(self, replaced: Session, accepted_seconds_ago: float) -> None:
         metrics.takeovers.inc()
-        dropped = await self._drop(replaced)
+        dropped = await self._drop(replaced, accepted_seconds_ago)
         log.info("publisher_replaced", server=replaced.server, client=replaced.client, dropped=dropped)
 
-    async def _close(self, stream_id: UUID, session: Session) -> None:
+    async def _close(self, stream_id: UUID, session: Session, accepted_seconds_ago: float) -> None:
         try:
             async with asyncio.timeout(self._close_seconds_max):
-                media_server = self._media_servers.of(session.server)
-                await media_server.drop(session)
-                closed = await media_server.wait_closed(stream_id)
+                await self._media_servers.drop(session, accepted_seconds_ago=accepted_seconds_ago)
+                closed = await self._media_servers.of(session.server).wait_closed(stream_id)
         except (MediaServerUnavailable, TimeoutError) as error:
             log.warning("publisher_not_dropped", stream_id=str(stream_id), reason=str(error) or "too slow")
             return
         if not closed:
             log.warning("publisher_slow_to_close", stream_id=str(stream_id))
 
-    async def _drop(self, session: Session) -> bool:
-        # If this fails, the publisher's next sign of life is refused, which makes the media server drop it as well.
+    async def _drop(self, session: Session, accepted_seconds_ago: float) -> bool:
+        # If this fails, the publisher's next sign of life is refused, which makes the media server drop it as well; and
+        # where a media server gives no signs, the reconciler finds somebody whom no stream listens to.
         try:
-            return await self._media_servers.of(session.server).drop(session)
-        except MediaServerUnavailable as error:
-            log.warning("publisher_not_dropped", server=session.server, client=session.client, reason=str(error))
+            async with asyncio.timeout(self._close_seconds_max):
+                return await self._media_servers.drop(session, accepted_seconds_ago=accepted_seconds_ago)
+        except (MediaServerUnavailable, TimeoutError) as error:
+            reason = str(error) or "too slow"
+            log.warning("publisher_not_dropped", server=session.server, client=session.client, reason=reason)
             return False
 
 
@@ -183,12 +186,25 @@ def log_outcome(before: ChannelStream, outcome: Step) -> None:
         log.info("stream_resumed", **facts)
 
 
-async def _begin_or_resume(transaction: Transaction, session: Session, key_hash: bytes) -> Step | None:
-    """What a publish with this key comes to; None for a key that is nobody's.
+async def _lock_open_stream(transaction: Transaction, command: IngestCommand) -> tuple[ChannelStream, bool] | None:
+    if command.key is None:
+        return await store.lock_open_stream_of_session(transaction.connection, command.session)
+    return await store.lock_open_stream_of_key(transaction.connection, digest(command.key))
+
+
+async def _begin_or_resume(transaction: Transaction, command: IngestCommand) -> Step | None:
+    """What a publish comes to; None for a key that is nobody's, or not that of the channel which the publisher claims.
 
     The usual case, a channel without an open stream, costs one statement. A stream that ends between two statements
     makes the next attempt begin one.
     """
+    if command.key is None:
+        return None
+    key_hash, session = digest(command.key), command.session
+    if command.channel_id is not None:
+        owner = await store.queries.find_channel_of_key(transaction.connection, key_hash=key_hash)
+        if owner != command.channel_id:
+            return None
     publish = Publish(session, uuid7())
     connection = transaction.connection
     for _ in range(ATTEMPTS_MAX):
@@ -204,6 +220,10 @@ async def _begin_or_resume(transaction: Transaction, session: Session, key_hash:
         if not await store.queries.is_stream_key(connection, key_hash=key_hash):
             return None
     raise TimeoutError("the channel's stream changed each time it was looked at")
+
+
+def _seconds(since: datetime, now: datetime) -> float:
+    return (now - since).total_seconds()
 
 
 def _started(begun: Begun) -> StreamStarted:
