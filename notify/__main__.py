@@ -19,6 +19,7 @@ from notify.live_part import assemble_live
 from notify.live_registry import LiveRegistry
 from notify.mail.part import assemble_mail
 from notify.parts import NotifyParts
+from notify.people.part import assemble_erasures
 from notify.people_part import assemble_people
 from notify.settings import NotifySettings
 from notify.store import make_partitions
@@ -46,6 +47,7 @@ PARTS: Sequence[Callable[[NotifyParts], Assembly]] = (
     assemble_mail,
     assemble_webhooks,
     assemble_deliveries,
+    assemble_erasures,
 )
 """What else notify does, each part put together by a function of its own."""
 

@@ -31,7 +31,7 @@ class Follow:
 
 
 async def keep_person(connection: Connection | Pool, user_id: UUID, username: str) -> None:
-    """Remember a person's name, or correct it."""
+    """Remember a person under a name unless they are known, and hold their row; only a rename corrects a name."""
     await queries.keep_person(connection, user_id=user_id, username=username)
 
 

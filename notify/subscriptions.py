@@ -1,9 +1,18 @@
 """What notify's people and fan-outs listen to, in groups that do not wait for each other."""
 
 from eventbus.subscription import Subscription
-from events import AccountRegistered, FanoutPagePlanned, RecordingPublished, StreamEnded, StreamStarted
+from events import (
+    AccountDeleted,
+    AccountRegistered,
+    AccountRenamed,
+    FanoutPagePlanned,
+    RecordingPublished,
+    StreamEnded,
+    StreamStarted,
+)
 from notify.fanout import Fanouts
 from notify.followers import remember_person
+from notify.people.events import forget_person, rename_person
 
 
 def subscriptions(fanouts: Fanouts) -> list[Subscription]:
@@ -18,6 +27,8 @@ def subscriptions(fanouts: Fanouts) -> list[Subscription]:
             "notify",
             {
                 AccountRegistered: remember_person,
+                AccountRenamed: rename_person,
+                AccountDeleted: forget_person,
                 StreamStarted: fanouts.begin,
                 StreamEnded: fanouts.end,
             },

@@ -52,3 +52,10 @@ idempotent_requests = Counter(
 partitions_postponed = Counter(
     "livestream_partitions_postponed", "Attempts to make partitions ahead that failed and are tried again."
 )
+erasures_pending = Gauge(
+    "livestream_erasures_pending", "Deleted accounts of which a service still keeps something.", ("service",)
+)
+erasures_oldest_seconds = Gauge(
+    "livestream_erasures_oldest_seconds", "For how long the first of those accounts has waited.", ("service",)
+)
+erasures_done = Counter("livestream_erasures_done", "Deleted accounts of which nothing is left.", ("service",))

@@ -51,7 +51,7 @@ def query_names(package: str) -> frozenset[str]:
 @cache
 def declared_indexes(package: str) -> dict[str, DeclaredIndex]:
     """The indexes of a package's migrations by their names, without those that later migrations dropped."""
-    known, functions = query_names(package), set[str]()
+    known, functions = query_names(package) | query_names("runtime"), set[str]()
     declared: dict[str, DeclaredIndex] = {}
     for migration in migrations_of((package,)):
         functions |= set(_FUNCTION.findall(migration.sql))

@@ -1,7 +1,7 @@
 -- name: keep_person!
--- Remember a person's name, or correct it.
+-- Remember a person under a name unless they are known, and hold their row: only a rename corrects a name.
 INSERT INTO people (user_id, username) VALUES (:user_id, :username)
-ON CONFLICT (user_id) DO UPDATE SET username = excluded.username WHERE people.username <> excluded.username;
+ON CONFLICT (user_id) DO UPDATE SET username = people.username WHERE false;
 
 -- name: keep_channel!
 -- Remember the name of a channel's person if nobody told it before.

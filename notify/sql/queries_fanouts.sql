@@ -1,7 +1,10 @@
 -- name: admit_fanout^
 -- Make a fan-out unless it is there; answers its state, and whether the connected are to be told by whoever asked live.
+-- A channel that was renamed after what is told has its new name.
 SELECT state, suppressed_because, is_new, announces
-  FROM admit_fanout(:fanout_id, :kind, :stream_id, :channel_id, :channel_name, :title, :category, :started_at,
+  FROM admit_fanout(:fanout_id, :kind, :stream_id, :channel_id,
+                    coalesce((SELECT username FROM people WHERE user_id = :channel_id AND renamed_at > :started_at),
+                             :channel_name), :title, :category, :started_at,
                     :cool_down, :day_max, :is_live);
 
 -- name: find_fanout_state$

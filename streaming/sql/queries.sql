@@ -1,8 +1,9 @@
 -- name: save_channel!
--- Make the caller's channel, or learn its present name.
-insert into channels (channel_id, name) values (:channel_id, :name)
-on conflict (channel_id) do update set name = excluded.name
-where channels.name <> excluded.name;
+-- Make the caller's channel, under the name in their token or a newer one that was heard of. One that is there is called
+-- what it is called: a token of before a rename is good for some minutes yet.
+insert into channels (channel_id, name)
+values (:channel_id, coalesce((select username from renames where user_id = :channel_id), :name))
+on conflict do nothing;
 
 -- name: describe_next_stream!
 -- The title and the category of the channel's next stream.
