@@ -31,6 +31,7 @@ from console import (
     solo,
     topics,
 )
+from console.db import verb as db
 from console.demo import verb as demo
 from console.doctor import verb as doctor
 from console.endings import CODES, DEBUG_VARIABLE, fail, tell_unexpected
@@ -48,6 +49,7 @@ for verb in (init, solo, doctor, backup, restore, generate, init_secrets, push_k
     app.add_typer(verb.app)
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(topics.app, name="topics")
+app.add_typer(db.app, name="db")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(follows.app, name="follows")

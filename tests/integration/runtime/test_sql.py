@@ -6,21 +6,14 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from runtime.migrations import SCHEMAS, migrations_of
+from console.db.declared import declared_indexes
+from runtime.migrations import SCHEMAS
 from runtime.postgres import connect, load_queries
 from runtime.schema_dump import dump_schema, schema_file
 from tests.engines import Database
 
 CHECKOUT = Path(__file__).parents[3]
 PACKAGES = [name for name in ("eventbus", *SCHEMAS) if (CHECKOUT / name / "sql/queries.sql").exists()]
-INDEX = re.compile(
-    r"(?P<comment>(?:^[ \t]*--[^\n]*\n)*)"
-    r"^[ \t]*CREATE (?:UNIQUE )?INDEX (?:CONCURRENTLY )?(?:IF NOT EXISTS )?(?P<name>\w+)\s+ON (?P<table>\w+)",
-    re.MULTILINE | re.IGNORECASE,
-)
-
-DROPPED_TABLE = re.compile(r"^[ \t]*DROP TABLE (?:IF EXISTS )?(\w+)", re.MULTILINE | re.IGNORECASE)
-DROPPED_INDEX = re.compile(r"^[ \t]*DROP INDEX (?:CONCURRENTLY )?(?:IF EXISTS )?(\w+)", re.MULTILINE | re.IGNORECASE)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -53,32 +46,15 @@ def test_every_query_is_used(package: str) -> None:
     assert not unused, unused
 
 
-def declared_indexes(package: str) -> dict[str, tuple[str, re.Match[str]]]:
-    """The indexes that a package's migrations leave behind, each with its migration's label and its declaration."""
-    declared: dict[str, tuple[str, re.Match[str]]] = {}
-    for migration in migrations_of((package,)):
-        gone = set(DROPPED_INDEX.findall(migration.sql))
-        tables = set(DROPPED_TABLE.findall(migration.sql))
-        declared = {
-            name: (label, match)
-            for name, (label, match) in declared.items()
-            if name not in gone and match["table"] not in tables
-        }
-        declared |= {match["name"]: (migration.label, match) for match in INDEX.finditer(migration.sql)}
-    return declared
-
-
 def test_every_index_names_the_query_that_it_serves() -> None:
     mute, unknown = [], []
     for package in PACKAGES:
-        names = {query.name for query in load_queries(package).all()}
-        for index, (migration, match) in declared_indexes(package).items():
-            serves = re.search(r"-- *serves:? *(.+)", match["comment"], re.IGNORECASE)
-            label = f"{migration}: {index}"
-            if serves is None:
+        for index in declared_indexes(package).values():
+            label = f"{index.migration}: {index.name}"
+            if index.comment is None:
                 mute.append(label)
-            elif not names & set(re.findall(r"\w+", serves[1])):
-                unknown.append(f"{label} serves {serves[1]!r}")
+            elif not index.queries:
+                unknown.append(f"{label} serves {index.comment!r}")
     assert not mute, f"`-- serves: query_name` goes above each CREATE INDEX: {mute}"
     assert not unknown, f"no such query: {unknown}"
 
