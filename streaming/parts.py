@@ -16,6 +16,8 @@ from streaming.reads.livelist import LiveList
 from streaming.servers.media_server import MediaServers
 from streaming.settings import StreamingSettings
 from streaming.streams.views import LiveStreamsPage
+from streaming.viewers.audience import Audience
+from streaming.viewers.counts import ViewerCounts
 
 
 @dataclass(frozen=True)
@@ -34,3 +36,5 @@ class StreamingParts:
     media_servers: MediaServers
     publishing: Publishing
     live_list: LiveList[PageQuery, LiveStreamsPage]
+    viewer_counts: ViewerCounts
+    audience: Audience

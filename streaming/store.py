@@ -13,8 +13,12 @@ from runtime.postgres import Connection, Pool, load_queries
 from runtime.unavailable import UNAVAILABLE
 from streaming.ingest.commands import Session
 from streaming.lifecycle.lifecycle import OpenStream, Status
+from streaming.lifecycle.looks import Listened
 
 queries = load_queries("streaming")
+
+SESSIONS_PER_PAGE_MAX: Final = 1_000
+FIRST_STREAM_ID: Final = UUID(int=0)
 
 # What may mean that the database is away; ask `is_unavailable`, since asyncpg reports usage errors by the last one too.
 PERHAPS_AWAY: Final[tuple[type[Exception], ...]] = (*UNAVAILABLE, asyncpg.InterfaceError)
@@ -78,6 +82,12 @@ async def lock_open_stream_of_key(connection: Connection, key_hash: bytes) -> tu
     return (_channel_stream(row), bool(row["banned"])) if row else None
 
 
+async def lock_open_stream_of_session(connection: Connection, session: Session) -> tuple[ChannelStream, bool] | None:
+    """The open stream that listens to this session (the latest, if numbers began again), and whether it is banned."""
+    row = await queries.lock_open_stream_of_session(connection, server=session.server, client=session.client)
+    return (_channel_stream(row), bool(row["banned"])) if row else None
+
+
 async def lock_open_stream(connection: Connection, stream_id: UUID) -> ChannelStream | None:
     """An open stream by its id, held for the rest of the transaction."""
     row = await queries.lock_open_stream(connection, stream_id=stream_id)
@@ -111,10 +121,37 @@ async def save_open_stream(connection: Connection, before: OpenStream, after: Op
     )
 
 
-async def find_session(pool: Pool, stream_id: UUID) -> Session | None:
-    """The publisher that an open stream listens to; None when the stream is over."""
+async def lock_open_streams(connection: Connection, stream_ids: Sequence[UUID]) -> Sequence[ChannelStream]:
+    """Those of these streams that are open and that nobody else holds."""
+    return [_channel_stream(row) for row in await queries.lock_open_streams(connection, stream_ids=stream_ids)]
+
+
+async def list_sessions(pool: Pool, server: str) -> Sequence[Listened]:
+    """The sessions of one media server that streams listen to; reads pages of them."""
+    listened: list[Listened] = []
+    after = FIRST_STREAM_ID
+    while True:
+        rows = await queries.list_sessions(pool, server=server, after=after, rows_max=SESSIONS_PER_PAGE_MAX)
+        for row in rows:
+            session = Session(row["server"], row["client"])
+            listened.append(
+                Listened(row["stream_id"], session, row["session_started_at"], row["seen_at"], Status(row["status"]))
+            )
+        if len(rows) < SESSIONS_PER_PAGE_MAX:
+            return listened
+        after = rows[-1]["stream_id"]
+
+
+async def touch_sessions(pool: Pool, server: str, there: Sequence[tuple[UUID, str]], asked_at: datetime) -> None:
+    """Write down that a media server asked at `asked_at` had these live streams' clients."""
+    stream_ids, clients = [stream_id for stream_id, _ in there], [client for _, client in there]
+    await queries.touch_sessions(pool, server=server, stream_ids=stream_ids, clients=clients, asked_at=asked_at)
+
+
+async def find_session(pool: Pool, stream_id: UUID) -> tuple[Session, float] | None:
+    """The publisher that an open stream listens to and how many seconds ago it was accepted; None: it is over."""
     row = await queries.find_session_of_stream(pool, stream_id=stream_id)
-    return Session(row["server"], row["client"]) if row else None
+    return (Session(row["server"], row["client"]), float(row["accepted_seconds_ago"])) if row else None
 
 
 def _channel_stream(row: asyncpg.Record) -> ChannelStream:
@@ -135,5 +172,7 @@ def _open_stream(row: asyncpg.Record) -> OpenStream:
 
 
 async def make_partitions(connection: Connection, months_ahead: int) -> int:
-    """Make the partitions of `streams` for this month and the coming ones; how many were missing."""
-    return len(await queries.make_partitions(connection, months_ahead=months_ahead))
+    """Make the partitions of `streams` and of their statistics for this and coming months; how many were missing."""
+    streams = await queries.make_partitions(connection, months_ahead=months_ahead)
+    statistics = await queries.make_stats_partitions(connection, months_ahead=months_ahead)
+    return len(streams) + len(statistics)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from aiohttp import DummyCookieJar
 from aiohttp.test_utils import TestClient, TestServer
 from jsonschema import Draft202012Validator, FormatChecker
 
@@ -106,10 +107,13 @@ class HeldClient:
 
 
 @asynccontextmanager
-async def held_client(server: HttpServer, apis: Sequence[object]) -> AsyncIterator[HeldClient]:
+async def held_client(
+    server: HttpServer, apis: Sequence[object], *, keeps_cookies: bool = True
+) -> AsyncIterator[HeldClient]:
     """A client of `server`, which serves `apis`, on an ephemeral port."""
     document = openapi_document("under test", [type(api) for api in apis])
-    async with TestClient(TestServer(await server.application())) as client:
+    cookie_jar = None if keeps_cookies else DummyCookieJar()
+    async with TestClient(TestServer(await server.application()), cookie_jar=cookie_jar) as client:
         yield HeldClient(client, document)
 
 

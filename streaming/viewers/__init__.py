@@ -1,0 +1,1 @@
+"""Who watches: heartbeats of players, counted in Redis and kept minute by minute."""

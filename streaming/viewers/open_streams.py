@@ -1,0 +1,48 @@
+"""Knows which streams can be watched, without asking the database for every heartbeat."""
+
+import asyncio
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from runtime.postgres import Pool
+from runtime.unavailable import is_unavailable
+from streaming import store
+
+log = structlog.get_logger(__name__)
+
+FRESH_SECONDS: Final = 2.0
+"""An id that is not known is looked up at most so often, all of them at once; one that is known is believed so long."""
+
+
+class OpenStreams:
+    """The ids of open streams, seconds old; without a database those that were known last."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._ids: frozenset[UUID] = frozenset()
+        self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
+
+    async def has(self, stream_id: UUID) -> bool:
+        """Whether a stream is on, as far as is known here."""
+        if self._is_old():
+            async with self._reading:
+                if self._is_old():
+                    await self._read()
+        return stream_id in self._ids
+
+    def _is_old(self) -> bool:
+        return asyncio.get_running_loop().time() - self._read_at > FRESH_SECONDS
+
+    async def _read(self) -> None:
+        self._read_at = asyncio.get_running_loop().time()
+        try:
+            rows = await store.queries.list_open_stream_ids(self._pool)
+        except store.PERHAPS_AWAY as error:
+            if not is_unavailable(error):
+                raise
+            log.warning("open_streams_not_read", reason=str(error) or type(error).__name__)
+            return
+        self._ids = frozenset(row["stream_id"] for row in rows)
