@@ -42,9 +42,14 @@ class StreamRetentionOf:
         """See the port."""
         planned = await self.work.plan(now)
         done = await self.work.round(now)
-        dropped = [f"{done.dropped} empty months were dropped"] if done.dropped else []
+        told = [f"{done.dropped} empty months were dropped"] if done.dropped else []
+        told += (
+            [f"{done.forgotten} prepared streams that never began, or long ago, were forgotten"]
+            if done.forgotten
+            else []
+        )
         return Found(
-            lines=[*_line("cool", done.moved, _size(planned.months)), *_line("purge", done.purged, 0)], notes=dropped
+            lines=[*_line("cool", done.moved, _size(planned.months)), *_line("purge", done.purged, 0)], notes=told
         )
 
 

@@ -96,9 +96,11 @@ class Done:
     months: int = 0
     purged: int = 0
     dropped: int = 0
+    forgotten: int = 0
+    """Streams that were prepared and are over."""
 
     def __bool__(self) -> bool:
-        return bool(self.moved or self.months or self.purged or self.dropped)
+        return self != Done()
 
 
 class StreamRetention:
@@ -148,6 +150,9 @@ class StreamRetention:
             await self._move(cold_before, done)
         if purge_before is not None:
             await self._purge(purge_before, done)
+        done.forgotten = await self._repeated(
+            lambda connection: queries.forget_expired_preparations(connection, rows_max=MOVED_AT_ONCE_MAX)
+        )
         if done:
             log.info(
                 "stream_retention_applied",
@@ -155,6 +160,7 @@ class StreamRetention:
                 months=done.months,
                 purged=done.purged,
                 months_dropped=done.dropped,
+                preparations_forgotten=done.forgotten,
             )
         return done
 

@@ -67,6 +67,11 @@ where stream_id in (
     limit :rows_max
 );
 
+-- name: forget_expired_preparations!
+-- Remove what was prepared and is over: never begun, or begun so long ago that nobody asks by its id.
+delete from prepared_streams
+where prepared_id in (select prepared_id from prepared_streams where expires_at <= now() limit :rows_max);
+
 -- name: drop_empty_stream_months$
 -- Drop the months in which nothing is left; how many.
 select drop_empty_stream_months(:ended_before);

@@ -78,6 +78,17 @@ async def where(pool: Pool, stream_id: UUID) -> list[str]:
     return [row[0] for name in ("streams", "streams_cold") for row in await pool.fetch(found.format(name), stream_id)]
 
 
+async def add_statistics(pool: Pool, stream_ids: list[UUID]) -> None:
+    """A row for a minute of each."""
+    for stream_id in stream_ids:
+        await pool.execute("insert into stream_stats values ($1, now(), 1, 1, 1)", stream_id)
+
+
+async def statistics(pool: Pool) -> set[UUID]:
+    """The streams that have some."""
+    return {row["stream_id"] for row in await pool.fetch("select stream_id from stream_stats")}
+
+
 async def test_old_months_move_whole_and_a_stream_is_still_found_by_its_id(pool: Pool) -> None:
     moved = [await add_stream(pool, moment) for moment in MOVED]
     stray = await add_stream(pool, datetime(2022, 5, 5, tzinfo=UTC))  # no month of its own
@@ -105,6 +116,15 @@ async def test_old_months_move_whole_and_a_stream_is_still_found_by_its_id(pool:
     indexes = "select indexname from pg_indexes where schemaname = 'streaming' and tablename = 'streams_cold_2023_02'"
     assert len(await pool.fetch(indexes)) == 1, "the key alone"
     assert await retention.round(NOW) == Done(), "nothing is left to do"
+    await pool.execute(
+        "insert into prepared_streams (prepared_id, channel_id, title, visibility, expires_at)"
+        " values ($1, $3, 'over', 'public', now()), ($2, $3, 'to come', 'public', now() + interval '1 day')",
+        uuid7(),
+        uuid7(),
+        CHANNEL,
+    )
+    assert await retention.round(NOW) == Done(forgotten=1)
+    assert await pool.fetchval("select title from prepared_streams") == "to come"
 
 
 async def test_a_month_with_a_stream_that_is_young_or_not_over_stays(pool: Pool) -> None:
@@ -127,15 +147,18 @@ async def test_what_is_too_old_goes_with_all_that_is_its_unless_it_is_held(pool:
     retention = StreamRetention(pool, TERMS)
     plan = await retention.plan(NOW)
     assert (plan.purge.streams, plan.held.streams) == (1, 2)
+    await add_statistics(pool, [gone, held])
     done = await retention.round(NOW)
     assert (done.moved, done.purged, done.dropped) == (3, 1, 0)
     assert [bool(await where(pool, one)) for one in (gone, held, of_held)] == [False, True, True]
     left = {row["stream_id"] for row in await pool.fetch("select stream_id from recordings")}
     assert left == {held, of_held}
+    assert await statistics(pool) == {held}
     for hold_id in hold_ids:
         assert await holds.release_hold(pool, hold_id, released_by="ada")
     assert (await retention.round(NOW)).purged == 2
     assert not await pool.fetch("select from recordings")
+    assert await statistics(pool) == set()
     assert await pool.fetchval("select to_regclass('streams_cold_2019_01')") is None, "nothing was left in it"
 
 
