@@ -34,6 +34,7 @@ from runtime.migrations import wait_until_migrated
 from runtime.monthly_partitions import MonthlyPartitions
 from runtime.postgres import open_pool, postgres_check
 from runtime.process import run_process
+from runtime.read_pool import open_read_pool
 from runtime.redis_client import redis_client
 from runtime.supervise import supervise
 from runtime.tokens import TokenVerifier, Verifier
@@ -64,7 +65,9 @@ async def serve(settings: NotifySettings) -> None:
         notify = await assemble(stack, settings, bus, redis, verifier, health)
         health.watch("signing-keys", verifier.check)
         guards = redis_guards(redis, settings)
-        server = HttpServer(notify.apis, settings=settings, verifier=verifier, health=health, guards=guards)
+        server = HttpServer(
+            notify.apis, settings=settings, verifier=verifier, health=health, guards=guards, reads=notify.reads
+        )
         await supervise([server, *notify.services, verifier], stop_grace_seconds=settings.stop_grace_seconds)
 
 
@@ -74,6 +77,7 @@ async def assemble(
     """Put the service together; ``stack`` closes what it opens."""
     pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
     await wait_until_migrated(pool, schema=SCHEMA)
+    reads = await stack.enter_async_context(open_read_pool(settings, pool, schema=SCHEMA))
     partitions = MonthlyPartitions(pool, make_partitions)
     await partitions.make()  # before the first notice, which else would go to the partition for the others
     health.watch("postgres", postgres_check(pool))
@@ -91,10 +95,11 @@ async def assemble(
     loops = [ConsumeLoop(bus, outbox, wanted, health=health) for wanted in subscriptions(fanouts)]
     pages = await open_page_outbox(stack, settings, outbox)
     loops.append(ConsumeLoop(bus, pages, page_subscription(fanouts), health=health))
-    core = Assembly(apis=apis, services=[announcer, relay, *loops, partitions])
+    core = Assembly(apis=apis, services=[announcer, relay, *loops, partitions, reads])
     common = NotifyParts(
         settings=settings,
         pool=pool,
+        reads=reads,
         redis=redis,
         bus=bus,
         outbox=outbox,
@@ -108,6 +113,7 @@ async def assemble(
     return Assembly(
         apis=[api for part in parts for api in part.apis],
         services=[service for part in parts for service in part.services],
+        reads=reads,
     )
 
 

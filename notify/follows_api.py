@@ -20,7 +20,7 @@ from notify.people_store import OwnFollow
 from notify.store import END_OF_TIME, LAST_USER_ID
 from runtime.endpoints import endpoint
 from runtime.pages import PageQuery, decode_cursor, encode_cursor
-from runtime.postgres import Pool
+from runtime.read_pool import ReadPool
 from runtime.tokens import Caller
 
 CATEGORIES_MAX = 20
@@ -100,8 +100,8 @@ class FollowsApi:
 
     tag = "followers"
 
-    def __init__(self, pool: Pool, followers: Followers, activity: Activity) -> None:
-        self._pool = pool
+    def __init__(self, reads: ReadPool, followers: Followers, activity: Activity) -> None:
+        self._reads = reads
         self._followers = followers
         self._activity = activity
 
@@ -124,11 +124,11 @@ class FollowsApi:
     @endpoint("GET", "/api/users/{user_id}/followers", problems=(UserNotFound,))
     async def list_followers(self, caller: Caller | None, path: UserPath, query: PageQuery) -> FollowersView:
         """Who follows somebody, the newest first, and how many they are."""
-        channel = await people_store.find_channel(self._pool, path.user_id)
+        channel = await people_store.find_channel(self._reads, path.user_id)
         if channel is None:
             raise UserNotFound(f"nobody has the id {path.user_id}")
         before = _before(query)
-        found = await people_store.list_followers(self._pool, path.user_id, before=before, items_max=query.limit + 1)
+        found = await people_store.list_followers(self._reads, path.user_id, before=before, items_max=query.limit + 1)
         shown = found[: query.limit]
         more = len(found) > query.limit
         is_streamer = caller is not None and caller.user_id == path.user_id
@@ -144,20 +144,20 @@ class FollowsApi:
         """Whom you follow, the newest first, and what you want of each."""
         await self._activity.note(caller)
         before = _before(query)
-        found = await people_store.list_following(self._pool, caller.user_id, before=before, items_max=query.limit + 1)
+        found = await people_store.list_following(self._reads, caller.user_id, before=before, items_max=query.limit + 1)
         shown = found[: query.limit]
         more = len(found) > query.limit
         return FollowingView(
             items=[_view(follow) for follow in shown],
             next_cursor=encode_cursor(shown[-1].followed_at, shown[-1].channel_id) if more else None,
-            following=await people_store.count_following(self._pool, caller.user_id),
+            following=await people_store.count_following(self._reads, caller.user_id),
         )
 
     @endpoint("GET", "/api/follows/{channel_id}", problems=(NotFollowing,))
     async def show_follow(self, caller: Caller, path: ChannelPath) -> FollowView:
         """Your follow of one channel, with what you want of it."""
         await self._activity.note(caller)
-        follow = await people_store.find_following(self._pool, channel_id=path.channel_id, follower_id=caller.user_id)
+        follow = await people_store.find_following(self._reads, channel_id=path.channel_id, follower_id=caller.user_id)
         if follow is None:
             raise NotFollowing("you do not follow this channel")
         return _view(follow)

@@ -12,6 +12,7 @@ from notify.live_registry import LiveRegistry
 from notify.settings import NotifySettings
 from runtime.health import Health
 from runtime.postgres import Pool
+from runtime.read_pool import ReadPool
 from runtime.tokens import Verifier
 
 
@@ -21,6 +22,8 @@ class NotifyParts:
 
     settings: NotifySettings
     pool: Pool
+    reads: ReadPool
+    """For single statements that only read: perhaps from a replica, and then a moment behind."""
     redis: Redis
     bus: EventBus
     outbox: Outbox

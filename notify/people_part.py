@@ -30,7 +30,7 @@ def assemble_people(parts: NotifyParts) -> Assembly:
     preferences = EveryonesPreferences(pool, parts.announcer)
     return Assembly(
         apis=[
-            FollowsApi(pool, followers, activity),
+            FollowsApi(parts.reads, followers, activity),
             BlocksApi(pool, followers, activity),
             PreferencesApi(preferences, activity),
             InboxApi(pool, activity),

@@ -9,6 +9,7 @@ from notify.follow_wants import wants_of
 from notify.live_client import Following
 from notify.store import END_OF_TIME, LAST_USER_ID
 from runtime.postgres import Connection, Pool, load_queries
+from runtime.queries import Executor
 
 queries = load_queries("notify")
 
@@ -101,14 +102,14 @@ async def delete_follow(connection: Connection, *, channel_id: UUID, follower_id
     await queries.delete_follow(connection, channel_id=channel_id, follower_id=follower_id)
 
 
-async def find_channel(pool: Pool, channel_id: UUID) -> Channel | None:
+async def find_channel(pool: Executor, channel_id: UUID) -> Channel | None:
     """A channel's person with the exact counts; None: nobody knows the channel."""
     row = await queries.find_channel(pool, channel_id=channel_id)
     return Channel(**row) if row else None
 
 
 async def list_followers(
-    pool: Pool, channel_id: UUID, *, before: tuple[datetime, UUID] = (END_OF_TIME, LAST_USER_ID), items_max: int
+    pool: Executor, channel_id: UUID, *, before: tuple[datetime, UUID] = (END_OF_TIME, LAST_USER_ID), items_max: int
 ) -> Sequence[Follower]:
     """The followers of a channel, the newest first, those who come after (followed_at, user id) in that order."""
     rows = await queries.list_followers(
@@ -117,14 +118,14 @@ async def list_followers(
     return [Follower(**row) for row in rows]
 
 
-async def count_following(pool: Pool, follower_id: UUID) -> int:
+async def count_following(pool: Executor, follower_id: UUID) -> int:
     """How many channels a person follows."""
     count: int = await queries.count_following(pool, follower_id=follower_id)
     return count
 
 
 async def list_following(
-    pool: Pool, follower_id: UUID, *, before: tuple[datetime, UUID] = (END_OF_TIME, LAST_USER_ID), items_max: int
+    pool: Executor, follower_id: UUID, *, before: tuple[datetime, UUID] = (END_OF_TIME, LAST_USER_ID), items_max: int
 ) -> Sequence[OwnFollow]:
     """Whom a person follows, the newest first, those that come after (followed_at, channel id) in that order."""
     rows = await queries.list_following(
@@ -133,7 +134,7 @@ async def list_following(
     return [OwnFollow(**row) for row in rows]
 
 
-async def find_following(connection: Connection | Pool, *, channel_id: UUID, follower_id: UUID) -> OwnFollow | None:
+async def find_following(connection: Executor, *, channel_id: UUID, follower_id: UUID) -> OwnFollow | None:
     """A person's follow of one channel."""
     row = await queries.find_following(connection, channel_id=channel_id, follower_id=follower_id)
     return OwnFollow(**row) if row else None

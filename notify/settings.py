@@ -8,7 +8,7 @@ from notify.mail.settings import MailSettings
 from notify.people_settings import PeopleSettings
 from notify.webhooks.settings import WebhookSettings
 from notify.webpush.settings import WebPushSettings
-from runtime.settings import HttpSettings, PublicSettings, RedisSettings, TokenSettings
+from runtime.settings import HttpSettings, PublicSettings, ReadSettings, RedisSettings, TokenSettings
 
 
 class NotifySettings(
@@ -22,6 +22,7 @@ class NotifySettings(
     HttpSettings,
     RedisSettings,
     TokenSettings,
+    ReadSettings,
     BusSettings,
     PublicSettings,
 ):

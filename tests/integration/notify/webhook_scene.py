@@ -25,6 +25,7 @@ from runtime.health import Health
 from runtime.http_server import HttpServer
 from runtime.ids import uuid7
 from runtime.postgres import Pool
+from runtime.read_pool import ReadPool
 from runtime.redis_client import redis_client
 from runtime.supervise import supervise
 from tests.engines import Database
@@ -116,6 +117,7 @@ async def running_webhooks(settings: NotifySettings, pool: Pool, bus: MemoryBus)
     parts = NotifyParts(
         settings=settings,
         pool=pool,
+        reads=ReadPool(pool),
         redis=redis,
         bus=bus,
         outbox=Outbox(pool, source="notify"),
