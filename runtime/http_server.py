@@ -230,7 +230,7 @@ def _answer(endpoint: Endpoint, headers: Mapping[str, str], request: web.Request
     if endpoint.ready:
         if not isinstance(answer, Ready):
             raise TypeError(f"{endpoint.name} is declared to answer Ready and answered {type(answer).__name__}")
-        return answer.answer(request, endpoint.status, headers)
+        return answer.answer(request, endpoint.status, headers, by_caller=endpoint.caller != "none")
     if endpoint.raw:
         if not isinstance(answer, web.StreamResponse):
             raise TypeError(f"{endpoint.name} is declared raw and answered with {type(answer).__name__}")

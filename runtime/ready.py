@@ -42,15 +42,19 @@ class Ready(Generic[M]):
 
     @cached_property
     def _fields(self) -> "CIMultiDict[str]":
-        return CIMultiDict(
-            {"Content-Type": "application/json", "ETag": self.etag, "Vary": "Accept-Encoding", **self.headers}
-        )
+        return CIMultiDict({"Content-Type": "application/json", "ETag": self.etag, **self.headers})
 
-    def answer(self, request: web.Request, status: int, headers: Mapping[str, str]) -> web.Response:
-        """What this request is sent: 304 if it has these bytes already, else the bytes in a form that it reads."""
+    def answer(
+        self, request: web.Request, status: int, headers: Mapping[str, str], *, by_caller: bool = False
+    ) -> web.Response:
+        """What this request is sent: 304 if it has these bytes already, else the bytes in a form that it reads.
+
+        `by_caller`: others may get other bytes, as caches are told.
+        """
         asked = request.headers
         fields = CIMultiDict(headers)
         fields.update(self._fields)
+        fields["Vary"] = "Accept-Encoding, Authorization" if by_caller else "Accept-Encoding"
         known = asked.get("If-None-Match")
         if known is not None and _matches(known, self.etag):
             del fields["Content-Type"]
