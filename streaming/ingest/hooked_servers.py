@@ -73,6 +73,8 @@ class HookedServer:
     """Where streamers may publish."""
     push_url: str = ""
     """Where an accepted stream is sent on to; only nginx-rtmp can."""
+    watched: bool = False
+    """Whether viewers may watch at the server itself, past the edge and what it keeps private."""
 
 
 class HookedServers:

@@ -91,7 +91,7 @@ class IngestHooks:
         """Answer one HTTP callback of SRS: `code` 0 in the body is yes; any other code, and any other status, is no."""
 
         def parse(server: HookedServer, body: bytes) -> IngestCommand | Uninteresting:
-            return srs.parse_hook(body, server=server.name, application=server.application)
+            return srs.parse_hook(body, server=server.name, application=server.application, watched=server.watched)
 
         try:
             await self._hear(Dialect.SRS, path, request, parse)
@@ -109,7 +109,9 @@ class IngestHooks:
 
         def parse(server: HookedServer, body: bytes) -> IngestCommand | Uninteresting:
             query = request.query.items()
-            return mediamtx.parse_hook(body, query, server=server.name, application=server.application)
+            return mediamtx.parse_hook(
+                body, query, server=server.name, application=server.application, watched=server.watched
+            )
 
         types = None if "event" in request.query else (JSON,)  # a command's request has no body
         await self._hear(Dialect.MEDIAMTX, path, request, parse, types=types)

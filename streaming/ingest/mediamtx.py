@@ -39,27 +39,26 @@ class _Event(HookFields):
 
 class _Told(_Event):
     event: Literal["available", "unavailable"]
-    path: Name
     source_id: Client
 
 
 def parse_hook(
-    body: bytes, query: Iterable[tuple[str, str]], *, server: str, application: str
+    body: bytes, query: Iterable[tuple[str, str]], *, server: str, application: str, watched: bool
 ) -> IngestCommand | Uninteresting:
     """The command in a question (a body), or in what we are told (a query that has an `event`).
 
-    Watching is allowed. Raises StreamKeyNeeded for a publisher without any key, who will be asked for it,
-    MalformedHook, ActionForbidden for the server's own API, metrics and whatever else is not for streamers,
+    Raises StreamKeyNeeded for a publisher without any key, who will be asked for it, MalformedHook, ActionForbidden for
+    viewers where none are `watched`, and for the server's own API, metrics and whatever else is not for streamers,
     UnknownApplication or WrongStreamName.
     """
     pairs = list(query)
     if any(name == "event" for name, _ in pairs):
         return _told(pairs, server)
     action = read_json(_Action, body).action
-    if action in _WATCHING:
+    if action in _WATCHING and watched:
         return Uninteresting(action)
     if action != "publish":
-        raise ActionForbidden("action: this is not asked of us: exclude it in authHTTPExclude")
+        raise ActionForbidden("action: only publishing is allowed here, and watching where it has a playback_url")
     hook = read_json(_Publish, body)
     folder, _, name = hook.path.rpartition("/")
     if folder != application:

@@ -10,13 +10,13 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from streaming.errors import MalformedHook, UnknownApplication
+from streaming.errors import ActionForbidden, MalformedHook, UnknownApplication
 from streaming.ingest.commands import IngestCommand, IngestEvent, Session, Uninteresting
 from streaming.ingest.hook_fields import Client, HookFields, Name, Query, read_json
 from streaming.ingest.stream_names import key_in_query, read_claim
 
-# Told of connections, viewers and files. Who does not stream may do as the server likes.
-_OTHER_ACTIONS: Final = frozenset({"on_connect", "on_play", "on_stop", "on_dvr", "on_hls", "on_hls_notify"})
+# Told of connections and files, or of viewers who have left.
+_OTHER_ACTIONS: Final = frozenset({"on_connect", "on_stop", "on_dvr", "on_hls", "on_hls_notify"})
 _GONE: Final = frozenset({"on_unpublish", "on_close"})
 
 
@@ -34,15 +34,17 @@ class _Publish(_Client):
     param: Query = ""
 
 
-def parse_hook(body: bytes, *, server: str, application: str) -> IngestCommand | Uninteresting:
+def parse_hook(body: bytes, *, server: str, application: str, watched: bool) -> IngestCommand | Uninteresting:
     """The command in one hook's body.
 
-    Raises MalformedHook (also for an action that nobody knows: it may be a question), UnknownApplication, NoStreamKey
-    or WrongStreamName.
+    Raises MalformedHook (also for an action that nobody knows: it may be a question), ActionForbidden for viewers where
+    none are `watched`, UnknownApplication, NoStreamKey or WrongStreamName.
     """
     action = read_json(_Action, body).action
-    if action in _OTHER_ACTIONS:
+    if action in _OTHER_ACTIONS or (action == "on_play" and watched):
         return Uninteresting(action)
+    if action == "on_play":
+        raise ActionForbidden("nobody watches here: the server has no playback_url")
     if action in _GONE:
         gone = read_json(_Client, body)
         return IngestCommand(IngestEvent.DONE, Session(server, str(gone.client_id)), key=None)

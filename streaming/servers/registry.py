@@ -44,6 +44,7 @@ def hooked_servers(settings: MediaServerSettings) -> HookedServers:
             SecretsFile(entry.secrets_file),
             entry.application,
             entry.push_url if isinstance(entry, NginxRtmpEntry) else "",
+            watched=entry.playback_url is not None,
         )
         for name, entry in _entries(settings).items()
     ]
