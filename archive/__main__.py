@@ -52,6 +52,7 @@ from runtime.monthly_partitions import MonthlyPartitions
 from runtime.objects import ObjectStore
 from runtime.postgres import Pool, open_pool
 from runtime.process import run_process
+from runtime.read_pool import ReadPool, open_read_pool
 from runtime.redis_client import redis_client
 from runtime.service import Service
 from runtime.supervise import supervise
@@ -84,6 +85,7 @@ class Shared:
     """What the archive's processes have in common; in one process, all of it once."""
 
     pool: Pool
+    reads: ReadPool
     objects: ObjectStore
     runner: ProcessRunner
 
@@ -118,7 +120,8 @@ async def open_shared(stack: AsyncExitStack, settings: ArchiveSettings) -> Share
     pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
     await wait_until_migrated(pool, schema=SCHEMA)
     objects = await stack.enter_async_context(open_objects(settings))
-    return Shared(pool, objects, ProcessRunner(without_network=await network_can_be_dropped()))
+    reads = await stack.enter_async_context(open_read_pool(settings, pool, schema=SCHEMA))
+    return Shared(pool, reads, objects, ProcessRunner(without_network=await network_can_be_dropped()))
 
 
 async def assemble_intake(settings: ArchiveSettings, shared: Shared, bus: EventBus, health: Health) -> Assembly:
@@ -139,9 +142,11 @@ async def assemble_intake(settings: ArchiveSettings, shared: Shared, bus: EventB
         bus.relay(settings.postgres_dsn, outbox, schema=SCHEMA, health=health),
         MonthlyPartitions(shared.pool, make_partitions),
         finaliser,
+        shared.reads,
     ]
-    api = ArchiveApi(recordings, playback_path=settings.archive_playback_path)
-    return _joined(Assembly(apis=[api], services=services), [assemble(parts) for assemble in INTAKE_PARTS])
+    api = ArchiveApi(Recordings(shared.pool, shared.reads), playback_path=settings.archive_playback_path)
+    intake = Assembly(apis=[api], services=services, reads=shared.reads)
+    return _joined(intake, [assemble(parts) for assemble in INTAKE_PARTS])
 
 
 async def assemble_shipper(settings: ArchiveSettings, shared: Shared, health: Health) -> Assembly:
@@ -203,6 +208,7 @@ def _joined(first: Assembly, others: Sequence[Assembly]) -> Assembly:
     return Assembly(
         apis=[*first.apis, *(api for other in others for api in other.apis)],
         services=[*first.services, *(service for other in others for service in other.services)],
+        reads=first.reads,
     )
 
 
@@ -212,7 +218,14 @@ async def _supervise(
     # not waited for: without Redis requests are not counted, and all else works
     async with redis_client(settings) as redis:
         guards = redis_guards(redis, settings)
-        server = HttpServer(process.apis, settings=settings, verifier=verifier, health=health, guards=guards)
+        server = HttpServer(
+            process.apis,
+            settings=settings,
+            verifier=verifier,
+            health=health,
+            guards=guards,
+            reads=process.reads,
+        )
         own = [server] if verifier is None else [server, verifier]
         await supervise([*own, *process.services], stop_grace_seconds=settings.stop_grace_seconds)
 

@@ -15,7 +15,7 @@ from archive.pictures.settings import PictureSettings
 from archive.retention.settings import RetentionSettings
 from archive.shipping.settings import ShipperSettings
 from eventbus.settings import BusSettings
-from runtime.settings import HttpSettings, ProcessSettings, RedisSettings, TokenSettings
+from runtime.settings import HttpSettings, ProcessSettings, ReadSettings, RedisSettings, TokenSettings
 
 
 class ObjectSettings(ProcessSettings):
@@ -62,6 +62,7 @@ class ArchiveSettings(
     HttpSettings,
     RedisSettings,
     TokenSettings,
+    ReadSettings,
     BusSettings,
     ObjectSettings,
     ClipsSettings,

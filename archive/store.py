@@ -16,6 +16,7 @@ from archive.ladder.ladder import SourceSegment
 from archive.media.playlist import LiveSegment
 from archive.publishing.gaps import LostSegment
 from runtime.postgres import Connection, Pool, load_queries
+from runtime.queries import Executor
 
 QUERIES = load_queries("archive")
 
@@ -92,8 +93,10 @@ class SettledRecording:
 class Recordings:
     """Reads, and the writes that say nothing to others."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, reads: Executor | None = None) -> None:
         self._pool = pool
+        self._reads: Executor = reads or pool
+        """For lists, which may be a moment old."""
 
     async def find(self, stream_id: UUID) -> Recording | None:
         """One recording, seen by anybody or not."""
@@ -106,12 +109,13 @@ class Recordings:
         """Public recordings with an id below ``before``, newest first; ``everything`` of a channel: its owner asks."""
         where: dict[str, object] = {"before": before, "rows_max": rows_max}
         if channel_id is None:
-            rows = await QUERIES.list_public(self._pool, **where)
+            rows = await QUERIES.list_public(self._reads, **where)
         elif everything:
-            rows = await QUERIES.list_channel_recordings(self._pool, channel_id=channel_id, **where)
+            rows = await QUERIES.list_channel_recordings(self._reads, channel_id=channel_id, **where)
         else:
-            rows = await QUERIES.list_channel_public(self._pool, channel_id=channel_id, **where)
-        return await self.find_all([row["stream_id"] for row in rows])
+            rows = await QUERIES.list_channel_public(self._reads, channel_id=channel_id, **where)
+        found = await QUERIES.find_recordings(self._reads, stream_ids=[row["stream_id"] for row in rows])
+        return [_recording(row) for row in found]
 
     async def find_all(self, stream_ids: Sequence[UUID]) -> list[Recording]:
         """Those of ``stream_ids`` that there are, newest first; seen by anybody or not."""
