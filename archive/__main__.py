@@ -27,6 +27,8 @@ from archive.library.part import library
 from archive.media.process import ProcessRunner, network_can_be_dropped
 from archive.objects.store_configured import open_objects
 from archive.parts import ArchiveParts
+from archive.people.events import SUBSCRIPTION as PEOPLE
+from archive.people.part import erasures
 from archive.pictures.poster import Posters
 from archive.pictures.storyboard import Storyboards
 from archive.publishing.finalise import Finaliser
@@ -72,6 +74,7 @@ INTAKE_PARTS: Sequence[Callable[[ArchiveParts], Assembly]] = (
     downloads,
     retention,
     rewinds,
+    erasures,
 )
 """What else the intake does, each part put together by a function of its own."""
 SHIPPER_PARTS: Sequence[Callable[[ArchiveParts], Assembly]] = (segment_hooks,)
@@ -139,6 +142,7 @@ async def assemble_intake(settings: ArchiveSettings, shared: Shared, bus: EventB
     )
     services: list[Service] = [
         ConsumeLoop(bus, outbox, SUBSCRIPTION, health=health),
+        ConsumeLoop(bus, outbox, PEOPLE, health=health),
         bus.relay(settings.postgres_dsn, outbox, schema=SCHEMA, health=health),
         MonthlyPartitions(shared.pool, make_partitions),
         finaliser,

@@ -16,6 +16,7 @@ from chat.moderation.held import HeldMessages
 from chat.moderation.part import assemble_moderation
 from chat.moderation.people import PostgresPeople
 from chat.parts import ChatParts
+from chat.people.part import assemble_people
 from chat.replay.part import assemble_replay
 from chat.rooms.channels import Channels
 from chat.rooms.directory import Directory
@@ -62,6 +63,7 @@ PARTS: Sequence[Callable[[ChatParts], Assembly]] = (
     assemble_polls,
     assemble_announcements,
     assemble_irc,
+    assemble_people,
 )
 """What else chat does, each part put together by a function of its own."""
 

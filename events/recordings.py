@@ -99,6 +99,8 @@ class DeleteReason(StrEnum):
     """It was older than recordings are kept."""
     REPLACED = "replaced"
     """A trimmed one took its place."""
+    ACCOUNT = "account"
+    """Its owner's account was deleted."""
 
 
 class RecordingDeleted(_OfRecording):

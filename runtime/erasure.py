@@ -2,8 +2,8 @@
 
 Pattern: the handler of `account.deleted` writes a row into the service's table `erasures`, in its own transaction. A
 worker leases the row and goes through the service's steps, each of which erases in bounded batches. When nothing is
-left it goes through them once more after `AGAIN_SECONDS`, for what was being written meanwhile: by requests whose access
-token was still good, and by transactions that had begun before.
+left it goes through them once more after `AGAIN_SECONDS`, for what was being written meanwhile: by requests whose
+access token was still good, and by transactions that had begun before.
 
 Invariants: a step may run any number of times, by two workers at once, and end anywhere. Who is killed leaves a lease
 that runs out; the next one begins with the first step and finds little to do. The row stays for `KEPT_SECONDS` as the

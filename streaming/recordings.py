@@ -6,6 +6,7 @@ from uuid import UUID
 from eventbus.consume import Subscription
 from eventbus.outbox import Transaction
 from events import (
+    DeleteReason,
     Envelope,
     RecordingCompleted,
     RecordingDeleted,
@@ -49,7 +50,10 @@ async def on_failed(transaction: Transaction, envelope: Envelope[RecordingFailed
 
 
 async def on_deleted(transaction: Transaction, envelope: Envelope[RecordingDeleted]) -> None:
-    """The stream is shown without its recording."""
+    """The stream is shown without its recording; where the account is gone, the stream goes as well."""
+    if envelope.event.reason is DeleteReason.ACCOUNT:
+        await store.queries.drop_recording(transaction.connection, stream_id=envelope.event.stream_id)
+        return
     await store.queries.hide_recording(transaction.connection, stream_id=envelope.event.stream_id, deleted=True)
 
 

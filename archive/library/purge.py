@@ -69,6 +69,12 @@ class Purger:
                 done += await self._remove(row["stream_id"])
         return done
 
+    async def purge(self, stream_id: UUID) -> bool:
+        """Purge one recording that is due, now; whether nothing of it is left. Raises what an outage raises."""
+        await self._begin(stream_id)
+        is_begun = await QUERIES.is_removing(self._pool, stream_id=stream_id)
+        return is_begun is True and await self._remove(stream_id)
+
     async def _begin(self, stream_id: UUID) -> bool:
         """Drop the recording's rows; False: it was restored meanwhile, a hold is on, or another process was first."""
         async with self._outbox.transaction() as transaction:

@@ -7,9 +7,11 @@ select make_archive_partitions(:months_ahead) as partition;
 -- name: note_started!
 -- A stream began: it will have a recording.
 insert into recordings (stream_id, channel_id, channel_name, title, started_at)
-values (:stream_id, :channel_id, :channel_name, :title, :started_at)
+values (:stream_id, :channel_id,
+        coalesce((select username from renames where user_id = :channel_id and renamed_at > :started_at), :channel_name),
+        :title, :started_at)
 on conflict (stream_id) do update
-set channel_name = excluded.channel_name, started_at = excluded.started_at,
+set channel_name = case when recordings.purged_at is null then excluded.channel_name else '' end, started_at = excluded.started_at,
     title = case when recordings.title_edited_at is null then excluded.title else recordings.title end;
 
 -- name: note_ended!

@@ -59,4 +59,5 @@ update recordings
 set deleted_at = null, purge_due_at = null, delete_reason = null,
     preserve = preserve or coalesce(delete_reason = 'retention', false)
 where stream_id = :stream_id and deleted_at is not null and purged_at is null and purge_due_at > clock_timestamp()
+  and delete_reason is distinct from 'account'
 returning channel_id;

@@ -1,12 +1,14 @@
 -- Queries of the purge of deleted recordings.
 
 -- name: list_purges
--- Recordings whose undo period is over and that no hold keeps, and those whose objects are being removed already.
+-- Recordings whose undo period is over and that no hold keeps, and those whose objects are being removed already. Those of
+-- a deleted account have no undo period: its shipper may be at work yet.
 (select stream_id, true as begun from recordings where removing_since is not null
  order by removing_since limit :rows_max)
 union all
 (select stream_id, false from recordings
  where purge_due_at <= now() and purged_at is null and not held(stream_id, channel_id)
+   and (delete_reason is distinct from 'account' or settled_at is not null or clip_of is not null)
  order by purge_due_at limit :rows_max);
 
 -- name: begin_purge$
@@ -19,6 +21,7 @@ set purged_at = clock_timestamp(), removing_since = clock_timestamp(), title = '
     failure = case when status in ('pending', 'processing') then 'it was deleted' else failure end,
     status = case when status in ('pending', 'processing') then 'failed' else status end
 where stream_id = :stream_id and deleted_at is not null and purged_at is null and purge_due_at <= clock_timestamp()
+  and (delete_reason is distinct from 'account' or settled_at is not null or clip_of is not null)
 returning stream_id;
 
 -- name: drop_rows!

@@ -11,9 +11,10 @@ order by ended_at limit :rows_max;
 select stream_id, settled_at, published_at from recordings where stream_id = any(:stream_ids::uuid[]);
 
 -- name: list_swept
--- Those of some streams whose recording has played for so long that local copies may go.
+-- Those of some streams whose recording has played for so long that local copies may go, or is gone itself.
 select stream_id from recordings
-where stream_id = any(:stream_ids::uuid[]) and published_at < now() - make_interval(secs => :keep_seconds);
+where stream_id = any(:stream_ids::uuid[])
+  and (published_at < now() - make_interval(secs => :keep_seconds) or purged_at is not null);
 
 -- name: list_shipped
 -- The numbers of a stream's segments that are in the store.

@@ -34,7 +34,7 @@ _AWAY: tuple[type[Exception], ...] = (*UNAVAILABLE, InterfaceError, ObjectStoreE
 
 STORING_SECONDS_MAX = 600
 LEFTOVERS_PER_ROUND_MAX = 100
-ROUND_SECONDS = 60.0
+ROUND_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,11 @@ from typing import Any
 from uuid import UUID
 
 from chat import store
+from chat.people.events import PeopleEvents
 from chat.rooms.signals import RoomTouched, Signals
 from eventbus.consume import Handler, Subscription
 from eventbus.outbox import Transaction
-from events import AccountRegistered, Envelope, Event, StreamEnded, StreamStarted
+from events import AccountDeleted, AccountRegistered, AccountRenamed, Envelope, Event, StreamEnded, StreamStarted
 
 GROUP = "chat"
 
@@ -21,8 +22,11 @@ class Channels:
 
     def subscription(self) -> Subscription:
         """What to listen to."""
+        people = PeopleEvents(self._signals)
         handlers: Mapping[type[Event], Handler[Any]] = {
             AccountRegistered: self.on_account_registered,
+            AccountRenamed: people.on_renamed,
+            AccountDeleted: people.on_deleted,
             StreamStarted: self.on_stream_started,
             StreamEnded: self.on_stream_ended,
         }

@@ -31,9 +31,12 @@ ON CONFLICT (channel_id) DO UPDATE SET channel_name = excluded.channel_name, ver
 WHERE rooms.channel_name IS NULL;
 
 -- name: start_stream(channel_id, channel_name, stream_id, started_at)^
--- A stream started: it is the room's, unless a newer one is; answers the room's id when that changed it.
+-- A stream started: it is the room's, unless a newer one is; answers the room's id when that changed it. Who was renamed
+-- after it has the new name.
 INSERT INTO rooms (channel_id, channel_name, stream_id, started_at)
-VALUES (:channel_id, :channel_name, :stream_id, :started_at)
+VALUES (:channel_id,
+        coalesce((SELECT username FROM people WHERE user_id = :channel_id AND renamed_at > :started_at), :channel_name),
+        :stream_id, :started_at)
 ON CONFLICT (channel_id) DO UPDATE
 SET channel_name = excluded.channel_name,
     stream_id = excluded.stream_id,
@@ -65,13 +68,11 @@ SELECT channel_id, version FROM rooms WHERE channel_id = ANY(:channel_ids::uuid[
 UPDATE rooms SET version = version + 1 WHERE channel_id = :channel_id;
 
 -- name: note_person(user_id, username, registered_at)!
--- Keep a name; what is known already is not overwritten by less.
+-- Keep the name of who is not known yet, and since when they have their account: only a rename corrects a name.
 INSERT INTO people (user_id, username, registered_at)
 VALUES (:user_id, :username, :registered_at)
-ON CONFLICT (user_id) DO UPDATE
-SET username = excluded.username, registered_at = coalesce(people.registered_at, excluded.registered_at)
-WHERE people.username <> excluded.username
-   OR (people.registered_at IS NULL AND excluded.registered_at IS NOT NULL);
+ON CONFLICT (user_id) DO UPDATE SET registered_at = excluded.registered_at
+WHERE people.registered_at IS NULL AND excluded.registered_at IS NOT NULL;
 
 -- name: find_person_by_name(username)^
 -- Somebody by their name, as commands name them; the newest if a name was ever two people's.

@@ -16,7 +16,8 @@ SELECT channel_id, coalesce((rules ->> 'permanent_log')::boolean, true) AS perma
 FROM rooms WHERE channel_id = ANY(:channel_ids::uuid[]);
 
 -- name: insert_messages!
--- Write down what was said; what a deletion covers that came first is written down as deleted.
+-- Write down what was said; what a deletion covers that came first is written down as deleted. What waited of people whose
+-- accounts are deleted, or in their rooms, is not.
 INSERT INTO messages (channel_id, message_id, user_id, username, text, kind, particulars, epoch, "offset", sent_at,
                       stream_id, deleted_at, deleted_by)
 SELECT s.channel_id, s.message_id, s.user_id, s.username, CASE WHEN gone.deletion_id IS NULL THEN s.text ELSE '' END,
@@ -34,6 +35,7 @@ LEFT JOIN LATERAL (
                AND s.sent_at >= d.since AND s.sent_at < d.before))
     ORDER BY d.deletion_id LIMIT 1
 ) AS gone ON true
+WHERE NOT EXISTS (SELECT FROM erasures e WHERE e.user_id IN (s.user_id, s.channel_id))
 ON CONFLICT DO NOTHING;
 
 -- name: move_log_tails!

@@ -1,10 +1,10 @@
 -- name: find_standing(channel_id, user_id)^
--- What somebody may do in a room: whatever is not known of them is null.
+-- What somebody may do in a room: whatever is not known of them is null. Whose account is deleted says nothing more.
 SELECT p.username,
        p.registered_at,
        m.user_id IS NOT NULL AS moderator,
        s.user_id IS NOT NULL AS subscriber,
-       b.user_id IS NOT NULL AS silenced,
+       b.user_id IS NOT NULL OR EXISTS (SELECT FROM erasures e WHERE e.user_id = who.user_id) AS silenced,
        b.until,
        CASE WHEN f.left_at IS NULL OR f.followed_at > f.left_at THEN f.followed_at END AS followed_at
 FROM (SELECT :channel_id::uuid AS channel_id, :user_id::uuid AS user_id) AS who

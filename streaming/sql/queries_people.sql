@@ -26,6 +26,10 @@ select erase_streams(:channel_id, :rows_max);
 -- Erase a channel's among the next cold streams; answers the last id that was looked at, or null behind the last.
 select erase_cold_streams(:channel_id, :after_id, :rows_max);
 
+-- name: drop_recording!
+-- Forget what archive said of the recording of a deleted account.
+delete from recordings where stream_id = :stream_id;
+
 -- name: erase_channel!
 -- The channel, its name, and what it had announced; and the person's id where they did something to others' channels.
 with announced as (delete from prepared_streams where channel_id = :channel_id),

@@ -1,0 +1,1 @@
+"""People of whom accounts says that they have another name, or are gone."""
