@@ -21,6 +21,7 @@ from accounts.sessions import SESSIONS_PER_USER_MAX
 from accounts.usernames import Username
 from accounts.words import ConfirmedBody, NewPassword, PasswordBody, UserView, revealed, user_view
 from runtime.endpoints import endpoint
+from runtime.limits import LOGINS
 from runtime.tokens import Caller
 
 CONFIRMING = (AccountGone, PasswordWrong, TooManyAttempts, LoginsBusy)
@@ -92,7 +93,7 @@ class OwnAccountApi:
             registered_at=registered_at,
         )
 
-    @endpoint("DELETE", "/api/auth/me", problems=CONFIRMING_BY_CODE)
+    @endpoint("DELETE", "/api/auth/me", limit=LOGINS, problems=CONFIRMING_BY_CODE)
     async def delete_account(self, caller: Caller, body: ConfirmedBody) -> None:
         """Delete one's account for good, and what is one's own in every service.
 
@@ -101,7 +102,7 @@ class OwnAccountApi:
         """
         await self._delete(caller, body)
 
-    @endpoint("DELETE", "/api/users/me", problems=CONFIRMING_BY_CODE)
+    @endpoint("DELETE", "/api/users/me", limit=LOGINS, problems=CONFIRMING_BY_CODE)
     async def delete_me(self, caller: Caller, body: ConfirmedBody) -> None:
         """Delete one's account for good: the same as `DELETE /api/auth/me`."""
         await self._delete(caller, body)
@@ -134,7 +135,7 @@ class OwnAccountApi:
         """End all of one's own logins, this one as well."""
         await self._parts.sessions.end_all(caller.user_id)
 
-    @endpoint("PUT", "/api/auth/password", problems=CONFIRMING_BY_CODE)
+    @endpoint("PUT", "/api/auth/password", limit=LOGINS, problems=CONFIRMING_BY_CODE)
     async def change_password(self, caller: Caller, body: ChangePasswordBody) -> None:
         """Change one's password. All other logins end; this one goes on."""
         parts = self._parts
@@ -144,7 +145,7 @@ class OwnAccountApi:
         new_hash = await parts.passwords.hash(body.new_password.get_secret_value())
         await parts.store.change_password(account, new_hash, keep_session=caller.session_id)
 
-    @endpoint("PUT", "/api/auth/username", problems=(*CONFIRMING, UsernameTaken, RenamedLately))
+    @endpoint("PUT", "/api/auth/username", limit=LOGINS, problems=(*CONFIRMING, UsernameTaken, RenamedLately))
     async def rename(self, caller: Caller, body: RenameBody) -> UserView:
         """Change one's username; again after some weeks only.
 

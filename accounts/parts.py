@@ -44,9 +44,18 @@ class AccountsParts:
 
 
 async def make_parts(
-    stack: ExitStack, settings: AccountsSettings, pool: Pool, redis: Redis, outbox: Outbox
+    stack: ExitStack,
+    settings: AccountsSettings,
+    pool: Pool,
+    redis: Redis,
+    outbox: Outbox,
+    *,
+    redis_prefix: str = "",
 ) -> AccountsParts:
-    """Everything, on a pool and a Redis that others close; ``stack`` closes the rest. Raises SigningKeyUnreadable."""
+    """Everything, on a pool and a Redis that others close; ``stack`` closes the rest. Raises SigningKeyUnreadable.
+
+    `redis_prefix` keeps apart those who share a Redis, as tests do.
+    """
     secret = settings.key_secret()
     ring = KeyRing(
         pool,
@@ -61,7 +70,7 @@ async def make_parts(
     store = AccountStore(pool, outbox, names=names, hash_name=KeyedHash(secret, "names"))
     throttle = Throttle(pool, secret)
     factor = SecondFactor(pool, secret, throttle, issuer=settings.accounts_totp_issuer)
-    cache = ProfileCache(redis)
+    cache = ProfileCache(redis, prefix=f"{redis_prefix}accounts:profile")
     return AccountsParts(
         store=store,
         sessions=Sessions(pool, idle=timedelta(days=settings.accounts_session_idle_days)),

@@ -42,7 +42,7 @@ class ProfileCache:
 
     name = "profile-cache"
 
-    def __init__(self, redis: Redis, *, prefix: str = "accounts:profile") -> None:
+    def __init__(self, redis: Redis, *, prefix: str) -> None:
         self._redis = redis
         self._prefix = prefix
         self._owed: dict[str, float] = {}

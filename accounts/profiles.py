@@ -1,7 +1,8 @@
 """What anybody may see of a person: read through a cache that all processes share, and that forgets at once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -79,7 +80,7 @@ def _by_name(username: str) -> str:
     return f"name:{username}"
 
 
-def _json(row: object) -> bytes:
+def _json(row: Mapping[str, Any] | None) -> bytes:
     if row is None:
         raise UserNotFound("nobody has this id or name")
-    return ProfileView.model_validate(row, from_attributes=False).model_dump_json().encode()
+    return ProfileView.model_validate(dict(row)).model_dump_json().encode()

@@ -7,6 +7,7 @@ from accounts.own_account_api import CONFIRMING, CONFIRMING_BY_CODE
 from accounts.parts import AccountsParts
 from accounts.words import AccountsBody, ConfirmedBody, GivenCode, PasswordBody, revealed
 from runtime.endpoints import endpoint
+from runtime.limits import LOGINS
 from runtime.tokens import Caller
 
 
@@ -37,26 +38,28 @@ class TotpApi:
     def __init__(self, parts: AccountsParts) -> None:
         self._parts = parts
 
-    @endpoint("POST", "/api/auth/totp", status=201, problems=(*CONFIRMING, TotpAlreadyOn))
+    @endpoint("POST", "/api/auth/totp", status=201, limit=LOGINS, problems=(*CONFIRMING, TotpAlreadyOn))
     async def enrol_totp(self, caller: Caller, body: PasswordBody) -> EnrolmentView:
         """Get a secret for an authenticator app; it counts once it is confirmed."""
         account = await self._parts.confirmation.by_password(caller.user_id, body.password.get_secret_value())
         enrolment = await self._parts.factor.enrol(caller.user_id, account.user.username)
         return EnrolmentView(secret=enrolment.secret, otpauth_uri=enrolment.uri)
 
-    @endpoint("POST", "/api/auth/totp/confirm", problems=(*CONFIRMING, TotpNotOn, TotpAlreadyOn, TotpCodeWrong))
+    @endpoint(
+        "POST", "/api/auth/totp/confirm", limit=LOGINS, problems=(*CONFIRMING, TotpNotOn, TotpAlreadyOn, TotpCodeWrong)
+    )
     async def confirm_totp(self, caller: Caller, body: CodeBody) -> RecoveryCodesView:
         """Switch the second factor on with the first code of the app."""
         codes = await self._parts.factor.confirm(caller.user_id, body.code.get_secret_value())
         return RecoveryCodesView(recovery_codes=codes)
 
-    @endpoint("POST", "/api/auth/totp/recovery-codes", problems=(*CONFIRMING_BY_CODE, TotpNotOn))
+    @endpoint("POST", "/api/auth/totp/recovery-codes", limit=LOGINS, problems=(*CONFIRMING_BY_CODE, TotpNotOn))
     async def renew_recovery_codes(self, caller: Caller, body: ConfirmedBody) -> RecoveryCodesView:
         """Get new recovery codes; those of before work no more."""
         await self._confirmed(caller, body)
         return RecoveryCodesView(recovery_codes=await self._parts.factor.new_recovery_codes(caller.user_id))
 
-    @endpoint("DELETE", "/api/auth/totp", problems=(*CONFIRMING_BY_CODE, TotpNotOn))
+    @endpoint("DELETE", "/api/auth/totp", limit=LOGINS, problems=(*CONFIRMING_BY_CODE, TotpNotOn))
     async def switch_totp_off(self, caller: Caller, body: ConfirmedBody) -> None:
         """Switch the second factor off; needs the password and a code."""
         await self._confirmed(caller, body)

@@ -33,6 +33,7 @@ class Accounts:
     client: HeldClient
     pool: Pool
     redis: Redis
+    cache_prefix: str
     parts: AccountsParts
     server: HttpServer
 
@@ -98,15 +99,15 @@ async def pool(database: Database) -> AsyncIterator[Pool]:
 
 
 @pytest.fixture
-async def accounts(pool: Pool, database: Database, redis_url: str) -> AsyncIterator[Accounts]:
+async def accounts(pool: Pool, database: Database, redis_url: str, redis_prefix: str) -> AsyncIterator[Accounts]:
     """The API with short queues."""
     async with AsyncExitStack() as stack:
         told = settings(database, redis_url)
         redis = redis_client(told)
         stack.push_async_callback(redis.aclose)
         outbox = Outbox(pool, source="accounts")
-        parts = await make_parts(stack.enter_context(ExitStack()), told, pool, redis, outbox)
+        parts = await make_parts(stack.enter_context(ExitStack()), told, pool, redis, outbox, redis_prefix=redis_prefix)
         apis = [api(parts) for api in APIS]
         server = HttpServer(apis, settings=HttpSettings(), verifier=parts.tokens)
         client = await stack.enter_async_context(held_client(server, apis))
-        yield Accounts(client, pool, redis, parts, server)
+        yield Accounts(client, pool, redis, f"{redis_prefix}accounts:profile", parts, server)
