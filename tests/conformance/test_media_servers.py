@@ -166,14 +166,18 @@ async def world(
     unused_tcp_port_factory: Callable[[], int],
 ) -> AsyncIterator[World]:
     """Each of them in turn."""
-    opened = {
-        "nginx-rtmp": lambda: nginx_world(module_stack("nginx")),
-        "srs": lambda: twin_world(SrsTwin(), Srs),
-        "mediamtx": lambda: twin_world(MediaMtxTwin(), MediaMtx),
-        "ant-media": lambda: twin_world(AntMediaTwin(), AntMedia),
-        "real-mediamtx": lambda: mediamtx_world(tmp_path, unused_tcp_port_factory),
-    }[request.param]
-    async with opened() as found:
+    match request.param:
+        case "nginx-rtmp":
+            opened = nginx_world(module_stack("nginx"))
+        case "srs":
+            opened = twin_world(SrsTwin(), Srs)
+        case "mediamtx":
+            opened = twin_world(MediaMtxTwin(), MediaMtx)
+        case "ant-media":
+            opened = twin_world(AntMediaTwin(), AntMedia)
+        case _:
+            opened = mediamtx_world(tmp_path, unused_tcp_port_factory)
+    async with opened as found:
         yield found
 
 

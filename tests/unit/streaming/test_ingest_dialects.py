@@ -307,11 +307,12 @@ def test_nothing_that_arrives_crashes(
     content_type: str,
 ) -> None:
     body = json.dumps(base | change).encode() if raw is None else raw
-    for understand in (
-        lambda: of_srs(body),
-        lambda: of_mediamtx(body, query),
-        lambda: of_ant_media(body, content_type),
-    ):
+    ways: list[Callable[[], Understood]] = [
+        partial(of_srs, body),
+        partial(of_mediamtx, body, query),
+        partial(of_ant_media, body, content_type),
+    ]
+    for understand in ways:
         with contextlib.suppress(HookRefused, MalformedHook, StreamKeyNeeded):
             command = understand()
             if isinstance(command, IngestCommand):
