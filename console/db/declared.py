@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
 from runtime.migrations import SCHEMAS, migrations_of
-from runtime.queries import load_queries
+from runtime.queries import Query, load_queries
 
 # A comment of lines, then the statement.
 _INDEX = re.compile(
@@ -28,7 +29,7 @@ class DeclaredIndex:
     """An index that a package's migrations leave behind.
 
     `comment` is what follows `serves:` (None: nothing does), `queries` are the names in it that the package has a query
-    of, `unknown` those that are neither a query nor a function.
+    of, or all services alike; `unknown` those that are neither a query nor a function.
     """
 
     package: str
@@ -40,18 +41,20 @@ class DeclaredIndex:
     unknown: tuple[str, ...]
 
 
-def query_names(package: str) -> frozenset[str]:
-    """The names of a package's queries; a package may have none."""
-    try:
-        return frozenset(query.name for query in load_queries(package).all())
-    except FileNotFoundError:
-        return frozenset()
+@cache
+def queries_for(package: str) -> dict[str, Query]:
+    """The queries that use a package's tables, by their names: its own, and those that all services have alike."""
+    found: dict[str, Query] = {}
+    for one in ("runtime", package):
+        with suppress(FileNotFoundError):  # a package may have none
+            found |= {query.name: query for query in load_queries(one).all()}
+    return found
 
 
 @cache
 def declared_indexes(package: str) -> dict[str, DeclaredIndex]:
     """The indexes of a package's migrations by their names, without those that later migrations dropped."""
-    known, functions = query_names(package) | query_names("runtime"), set[str]()
+    known, functions = queries_for(package), set[str]()
     declared: dict[str, DeclaredIndex] = {}
     for migration in migrations_of((package,)):
         functions |= set(_FUNCTION.findall(migration.sql))
@@ -67,7 +70,7 @@ def declared_indexes(package: str) -> dict[str, DeclaredIndex]:
                 match["table"],
                 comment[1].strip() if comment else None,
                 _once(name for name in names if name in known),
-                _once(name for name in names if name not in known | functions),
+                _once(name for name in names if name not in known and name not in functions),
             )
     return declared
 

@@ -71,7 +71,7 @@ async def costliest(connection: _Session, *, statements_max: int) -> list[Costly
 
 def _names() -> dict[str, str]:
     found: dict[str, str] = {}
-    for package in ("eventbus", *SCHEMAS):
+    for package in ("runtime", "eventbus", *SCHEMAS):
         try:
             queries = load_queries(package).all()
         except (FileNotFoundError, ModuleNotFoundError):

@@ -12,10 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from console.__main__ import app
-from console.db.declared import DeclaredIndex, indexes_of_schema
+from console.db.declared import DeclaredIndex, indexes_of_schema, queries_for
 from console.db.used import IndexUse
 from runtime.migrations import SCHEMAS
-from runtime.queries import load_queries
 from tests.engines import Database
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def value_of(kind: str) -> str:
 
 async def plan_of(connection: Session, package: str, name: str) -> str:
     """The plan of a query for parameters that are not known yet, if rows cannot be read one after another."""
-    query = getattr(load_queries(package), name)
+    query = queries_for(package)[name]
     await connection.execute(f"prepare asked as {query.sql}")
     try:
         types = await connection.fetchval("select parameter_types::text[] from pg_prepared_statements")
@@ -100,7 +99,7 @@ async def is_asked_within_a_function(connection: Session, index: DeclaredIndex) 
         if not more:
             break
         reading |= more
-    texts = "\n".join(getattr(load_queries(index.package), name).sql for name in index.queries)
+    texts = "\n".join(queries_for(index.package)[name].sql for name in index.queries)
     return bool((reading - {index.table}) & set(re.findall(r"\w+", texts)))
 
 
