@@ -120,6 +120,13 @@ CREATE FUNCTION uuid7_floor(moment timestamp with time zone) RETURNS uuid
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$ SELECT (lpad(to_hex(floor(extract(epoch FROM moment) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid $$;
 
+CREATE TABLE attempts (
+    target bytea NOT NULL,
+    attempts integer NOT NULL,
+    began_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT attempts_target_check CHECK ((octet_length(target) = 32))
+);
+
 CREATE TABLE inbox (
     consumer text NOT NULL,
     event_id uuid NOT NULL,
@@ -131,6 +138,13 @@ CREATE TABLE inbox_default (
     consumer text NOT NULL,
     event_id uuid NOT NULL,
     processed_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE known_addresses (
+    user_id uuid NOT NULL,
+    address_hash bytea NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT known_addresses_address_hash_check CHECK ((octet_length(address_hash) = 32))
 );
 
 CREATE TABLE outbox (
@@ -171,12 +185,26 @@ CREATE SEQUENCE outbox_id
     NO MAXVALUE
     CACHE 1;
 
+CREATE TABLE recovery_codes (
+    user_id uuid NOT NULL,
+    code_hash bytea NOT NULL,
+    CONSTRAINT recovery_codes_code_hash_check CHECK ((octet_length(code_hash) = 32))
+);
+
 CREATE TABLE refresh_tokens (
     token_hash bytea NOT NULL,
     session_id uuid NOT NULL,
     issued_at timestamp with time zone DEFAULT now() NOT NULL,
     used_at timestamp with time zone,
+    generation integer,
     CONSTRAINT refresh_tokens_token_hash_check CHECK ((octet_length(token_hash) = 32))
+);
+
+CREATE TABLE resting_names (
+    name_hash bytea NOT NULL,
+    free_at timestamp with time zone NOT NULL,
+    user_id uuid,
+    CONSTRAINT resting_names_name_hash_check CHECK ((octet_length(name_hash) = 32))
 );
 
 CREATE TABLE sessions (
@@ -184,7 +212,11 @@ CREATE TABLE sessions (
     user_id uuid NOT NULL,
     started_at timestamp with time zone DEFAULT now() NOT NULL,
     expires_at timestamp with time zone NOT NULL,
-    revoked_at timestamp with time zone
+    revoked_at timestamp with time zone,
+    generation integer DEFAULT 0 NOT NULL,
+    rotated_at timestamp with time zone,
+    answered_again integer DEFAULT 0 NOT NULL,
+    client text DEFAULT ''::text NOT NULL
 );
 
 CREATE TABLE signing_keys (
@@ -192,7 +224,15 @@ CREATE TABLE signing_keys (
     public_jwk jsonb NOT NULL,
     private_sealed text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    retired_at timestamp with time zone
+    retired_at timestamp with time zone,
+    signs_from timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE totp (
+    user_id uuid NOT NULL,
+    secret_sealed text NOT NULL,
+    confirmed_at timestamp with time zone,
+    last_step bigint DEFAULT 0 NOT NULL
 );
 
 CREATE TABLE users (
@@ -200,6 +240,12 @@ CREATE TABLE users (
     username text NOT NULL,
     password_hash text NOT NULL,
     registered_at timestamp with time zone DEFAULT now() NOT NULL,
+    is_operator boolean DEFAULT false NOT NULL,
+    display_name text,
+    bio text DEFAULT ''::text NOT NULL,
+    renamed_at timestamp with time zone,
+    CONSTRAINT users_bio_check CHECK ((char_length(bio) <= 500)),
+    CONSTRAINT users_display_name_check CHECK ((char_length(display_name) <= 50)),
     CONSTRAINT users_username_check CHECK ((username ~ '^[a-z0-9_]{3,30}$'::text))
 );
 
@@ -207,17 +253,29 @@ ALTER TABLE ONLY inbox ATTACH PARTITION inbox_default DEFAULT;
 
 ALTER TABLE ONLY outbox ATTACH PARTITION outbox_default DEFAULT;
 
+ALTER TABLE ONLY attempts
+    ADD CONSTRAINT attempts_pkey PRIMARY KEY (target);
+
 ALTER TABLE ONLY inbox
     ADD CONSTRAINT inbox_pkey PRIMARY KEY (consumer, event_id);
 
 ALTER TABLE ONLY inbox_default
     ADD CONSTRAINT inbox_default_pkey PRIMARY KEY (consumer, event_id);
 
+ALTER TABLE ONLY known_addresses
+    ADD CONSTRAINT known_addresses_pkey PRIMARY KEY (user_id, address_hash);
+
 ALTER TABLE ONLY outbox_cursor
     ADD CONSTRAINT outbox_cursor_pkey PRIMARY KEY (single);
 
+ALTER TABLE ONLY recovery_codes
+    ADD CONSTRAINT recovery_codes_pkey PRIMARY KEY (user_id, code_hash);
+
 ALTER TABLE ONLY refresh_tokens
     ADD CONSTRAINT refresh_tokens_pkey PRIMARY KEY (token_hash);
+
+ALTER TABLE ONLY resting_names
+    ADD CONSTRAINT resting_names_pkey PRIMARY KEY (name_hash);
 
 ALTER TABLE ONLY sessions
     ADD CONSTRAINT sessions_pkey PRIMARY KEY (session_id);
@@ -225,8 +283,15 @@ ALTER TABLE ONLY sessions
 ALTER TABLE ONLY signing_keys
     ADD CONSTRAINT signing_keys_pkey PRIMARY KEY (key_id);
 
+ALTER TABLE ONLY totp
+    ADD CONSTRAINT totp_pkey PRIMARY KEY (user_id);
+
 ALTER TABLE ONLY users
     ADD CONSTRAINT users_pkey PRIMARY KEY (user_id);
+
+CREATE INDEX attempts_began_at ON attempts USING btree (began_at);
+
+CREATE INDEX known_addresses_seen_at ON known_addresses USING btree (seen_at);
 
 CREATE INDEX outbox_order ON ONLY outbox USING btree (id);
 
@@ -234,9 +299,17 @@ CREATE INDEX outbox_default_id_idx ON outbox_default USING btree (id);
 
 CREATE INDEX refresh_tokens_session_id ON refresh_tokens USING btree (session_id);
 
+CREATE INDEX resting_names_free_at ON resting_names USING btree (free_at);
+
+CREATE INDEX resting_names_user_id ON resting_names USING btree (user_id) WHERE (user_id IS NOT NULL);
+
 CREATE INDEX sessions_expires_at ON sessions USING btree (expires_at);
 
+CREATE INDEX sessions_user_id ON sessions USING btree (user_id, session_id DESC);
+
 CREATE UNIQUE INDEX signing_keys_one_current ON signing_keys USING btree ((true)) WHERE (retired_at IS NULL);
+
+CREATE INDEX users_operators ON users USING btree (username) WHERE is_operator;
 
 CREATE UNIQUE INDEX users_username ON users USING btree (username);
 
@@ -244,8 +317,20 @@ ALTER INDEX inbox_pkey ATTACH PARTITION inbox_default_pkey;
 
 ALTER INDEX outbox_order ATTACH PARTITION outbox_default_id_idx;
 
+ALTER TABLE ONLY known_addresses
+    ADD CONSTRAINT known_addresses_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(user_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY recovery_codes
+    ADD CONSTRAINT recovery_codes_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(user_id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY refresh_tokens
     ADD CONSTRAINT refresh_tokens_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(session_id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY resting_names
+    ADD CONSTRAINT resting_names_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(user_id) ON DELETE SET NULL;
+
 ALTER TABLE ONLY sessions
     ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(user_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY totp
+    ADD CONSTRAINT totp_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(user_id) ON DELETE CASCADE;
