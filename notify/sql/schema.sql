@@ -238,6 +238,94 @@ BEGIN
 END
 $_$;
 
+CREATE FUNCTION erase_again() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    UPDATE erasures SET erased_at = NULL, settled_at = NULL, due_at = CASE WHEN lease IS NULL THEN now() ELSE due_at END
+     WHERE user_id = NEW.channel_id;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION erase_fanouts(erased uuid, rows_max integer) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    sources uuid[];
+    queues  bigint[];
+    gone    integer;
+BEGIN
+    SELECT array_agg(fanout_id) INTO sources
+      FROM (SELECT fanout_id FROM fanouts WHERE channel_id = erased ORDER BY started_at LIMIT 100) AS oldest;
+    sources := coalesce(sources, '{}') || erased || ARRAY (SELECT destination_id FROM destinations WHERE user_id = erased);
+    SELECT coalesce(array_agg(queue_id), '{}') INTO queues FROM delivery_queues WHERE source_id = ANY (sources);
+    DELETE FROM deliveries WHERE delivery_id = ANY (ARRAY (
+        SELECT delivery_id FROM deliveries WHERE queue_id = ANY (queues) LIMIT rows_max));
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    IF gone > 0 THEN
+        RETURN gone;
+    END IF;
+    DELETE FROM delivery_queues WHERE queue_id = ANY (queues);
+    DELETE FROM dead_deliveries WHERE source_id = ANY (sources);
+    DELETE FROM announced_fanouts WHERE fanout_id = ANY (sources);
+    DELETE FROM fanout_pages WHERE fanout_id = ANY (sources);
+    DELETE FROM fanouts WHERE fanout_id = ANY (sources);
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    RETURN gone;
+END
+$$;
+
+CREATE FUNCTION erase_followers(erased uuid, rows_max integer) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    followers uuid[];
+BEGIN
+    SELECT array_agg(f.follower_id) INTO followers
+      FROM (SELECT follower_id FROM follows WHERE channel_id = erased ORDER BY follower_id LIMIT rows_max FOR UPDATE) AS f;
+    IF followers IS NULL THEN
+        RETURN 0;
+    END IF;
+    DELETE FROM notices n USING fanouts f
+     WHERE f.channel_id = erased AND n.notice_id = f.fanout_id AND n.user_id = ANY (followers);
+    DELETE FROM follows WHERE channel_id = erased AND follower_id = ANY (followers);
+    RETURN cardinality(followers);
+END
+$$;
+
+CREATE FUNCTION erase_from_webhooks(erased uuid, after_endpoint_id uuid, endpoints_max integer) RETURNS uuid
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    looked_at uuid[];
+BEGIN
+    SELECT array_agg(e.endpoint_id ORDER BY e.endpoint_id) INTO looked_at
+      FROM (SELECT endpoint_id FROM webhook_endpoints WHERE endpoint_id > after_endpoint_id
+             ORDER BY endpoint_id LIMIT endpoints_max) AS e;
+    DELETE FROM webhook_messages m WHERE m.endpoint_id = ANY (looked_at) AND strpos(m.body, erased::text) > 0;
+    RETURN looked_at[cardinality(looked_at)];
+END
+$$;
+
+CREATE FUNCTION erase_person(erased uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    DELETE FROM deliveries WHERE user_id = erased;
+    DELETE FROM dead_deliveries WHERE user_id = erased;
+    DELETE FROM destinations WHERE user_id = erased;
+    DELETE FROM mail_verifications WHERE user_id = erased;
+    DELETE FROM mail_requests WHERE user_id = erased;
+    DELETE FROM mail_digests WHERE user_id = erased;
+    DELETE FROM preferences WHERE user_id = erased;
+    DELETE FROM inboxes WHERE user_id = erased;
+    DELETE FROM blocks WHERE channel_id = erased OR user_id = erased;
+    DELETE FROM people WHERE user_id = erased;
+    DELETE FROM follower_counts WHERE channel_id = erased;
+END
+$$;
+
 CREATE FUNCTION go_on_with_fanout(going uuid, page_followers integer, window_pages integer, OUT page_after uuid, OUT pages_before integer, OUT page_ends uuid[], OUT is_complete boolean) RETURNS record
     LANGUAGE plpgsql
     AS $$
@@ -507,6 +595,39 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION skip_deleted_block() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF EXISTS (SELECT FROM erasures WHERE user_id IN (NEW.user_id, NEW.channel_id)) THEN
+        RETURN NULL;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION skip_deleted_follow() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF EXISTS (SELECT FROM erasures WHERE user_id IN (NEW.follower_id, NEW.channel_id)) THEN
+        RETURN NULL;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION skip_deleted_user() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF EXISTS (SELECT FROM erasures WHERE user_id = NEW.user_id) THEN
+        RETURN NULL;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
 CREATE FUNCTION tell_page(telling uuid, number integer, after_follower uuid, last_follower uuid, push_lasts interval, email_lasts interval, page_followers integer, window_pages integer, OUT verdict text, OUT told integer, OUT has_queued boolean, OUT page_after uuid, OUT pages_before integer, OUT page_ends uuid[], OUT is_complete boolean) RETURNS record
     LANGUAGE plpgsql
     AS $$
@@ -713,6 +834,22 @@ CREATE TABLE destinations (
 
 COMMENT ON COLUMN destinations.provider IS 'Who takes it from us, host and port: what is paused when it asks for that, or when it fails.';
 
+CREATE TABLE erasures (
+    user_id uuid NOT NULL,
+    deleted_at timestamp with time zone NOT NULL,
+    noted_at timestamp with time zone DEFAULT now() NOT NULL,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    lease uuid,
+    erased_at timestamp with time zone,
+    settled_at timestamp with time zone
+);
+
+COMMENT ON COLUMN erasures.due_at IS 'Not before; while leased, when the lease runs out.';
+
+COMMENT ON COLUMN erasures.erased_at IS 'When nothing was left.';
+
+COMMENT ON COLUMN erasures.settled_at IS 'When nothing was left once more.';
+
 CREATE TABLE fanout_outcomes (
     fanout_id uuid NOT NULL,
     channel text NOT NULL,
@@ -905,8 +1042,11 @@ CREATE TABLE people (
     user_id uuid NOT NULL,
     username text NOT NULL,
     active_at timestamp with time zone DEFAULT now() NOT NULL,
-    away_since timestamp with time zone
+    away_since timestamp with time zone,
+    renamed_at timestamp with time zone
 );
+
+COMMENT ON COLUMN people.renamed_at IS 'Since when they have this name; null: since they registered.';
 
 CREATE TABLE preferences (
     user_id uuid NOT NULL,
@@ -1070,6 +1210,9 @@ ALTER TABLE ONLY delivery_queues
 ALTER TABLE ONLY destinations
     ADD CONSTRAINT destinations_pkey PRIMARY KEY (destination_id);
 
+ALTER TABLE ONLY erasures
+    ADD CONSTRAINT erasures_pkey PRIMARY KEY (user_id);
+
 ALTER TABLE ONLY fanout_outcomes
     ADD CONSTRAINT fanout_outcomes_pkey PRIMARY KEY (fanout_id, channel, outcome);
 
@@ -1161,6 +1304,8 @@ CREATE INDEX delivery_queues_in_turn ON delivery_queues USING btree (channel, la
 
 CREATE INDEX destinations_of_user ON destinations USING btree (user_id, channel);
 
+CREATE INDEX erasures_open ON erasures USING btree (due_at) WHERE (settled_at IS NULL);
+
 CREATE INDEX fanouts_of_channel ON fanouts USING btree (channel_id, started_at DESC);
 
 CREATE INDEX fanouts_of_stream ON fanouts USING btree (stream_id);
@@ -1203,11 +1348,35 @@ ALTER INDEX notices_pkey ATTACH PARTITION notices_other_months_pkey;
 
 ALTER INDEX outbox_order ATTACH PARTITION outbox_default_id_idx;
 
+CREATE TRIGGER erase_again AFTER INSERT ON fanouts FOR EACH ROW EXECUTE FUNCTION erase_again();
+
 CREATE TRIGGER follows_changed AFTER UPDATE ON follows REFERENCING OLD TABLE AS gone NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION count_follows();
 
 CREATE TRIGGER follows_gone AFTER DELETE ON follows REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION count_follows();
 
 CREATE TRIGGER follows_made AFTER INSERT ON follows REFERENCING NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION count_follows();
+
+CREATE TRIGGER skip_deleted BEFORE INSERT ON blocks FOR EACH ROW EXECUTE FUNCTION skip_deleted_block();
+
+CREATE TRIGGER skip_deleted BEFORE INSERT ON destinations FOR EACH ROW EXECUTE FUNCTION skip_deleted_user();
+
+CREATE TRIGGER skip_deleted BEFORE INSERT ON follows FOR EACH ROW EXECUTE FUNCTION skip_deleted_follow();
+
+CREATE TRIGGER skip_deleted BEFORE INSERT ON inboxes FOR EACH ROW EXECUTE FUNCTION skip_deleted_user();
+
+CREATE TRIGGER skip_deleted BEFORE INSERT ON mail_digests FOR EACH ROW EXECUTE FUNCTION skip_deleted_user();
+
+CREATE TRIGGER skip_deleted BEFORE INSERT ON mail_requests FOR EACH ROW EXECUTE FUNCTION skip_deleted_user();
+
+CREATE TRIGGER skip_deleted BEFORE INSERT ON mailboxes FOR EACH ROW EXECUTE FUNCTION skip_deleted_user();
+
+CREATE TRIGGER skip_deleted BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION skip_deleted_user();
+
+CREATE TRIGGER skip_deleted BEFORE INSERT ON preferences FOR EACH ROW EXECUTE FUNCTION skip_deleted_user();
+
+CREATE TRIGGER skip_deleted BEFORE INSERT ON push_subscriptions FOR EACH ROW EXECUTE FUNCTION skip_deleted_user();
+
+CREATE TRIGGER skip_deleted BEFORE INSERT ON webhook_endpoints FOR EACH ROW EXECUTE FUNCTION skip_deleted_user();
 
 ALTER TABLE ONLY deliveries
     ADD CONSTRAINT deliveries_queue_id_fkey FOREIGN KEY (queue_id) REFERENCES delivery_queues(queue_id);
