@@ -69,6 +69,17 @@ BEGIN
 END
 $_$;
 
+CREATE FUNCTION erase_again() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    update erasures
+    set erased_at = null, settled_at = null, due_at = case when lease is null then now() else due_at end
+    where user_id = new.channel_id;
+    return null;
+end
+$$;
+
 CREATE FUNCTION held(stream_id uuid, channel_id uuid) RETURNS boolean
     LANGUAGE sql STABLE
     AS $$
@@ -229,6 +240,28 @@ CREATE FUNCTION next_outbox_id() RETURNS bigint
         END
         $$;
 
+CREATE FUNCTION skip_deleted_channel() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if exists (select from erasures where user_id = new.channel_id) then
+        return null;
+    end if;
+    return new;
+end
+$$;
+
+CREATE FUNCTION skip_deleted_user() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if exists (select from erasures where user_id = new.user_id) then
+        return null;
+    end if;
+    return new;
+end
+$$;
+
 CREATE FUNCTION uuid7_floor(moment timestamp with time zone) RETURNS uuid
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$ SELECT (lpad(to_hex(floor(extract(epoch FROM moment) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid $$;
@@ -255,6 +288,16 @@ CREATE TABLE clip_requests (
     made_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT clip_requests_request_key_check CHECK (((length(request_key) >= 1) AND (length(request_key) <= 255))),
     CONSTRAINT clip_requests_request_sha256_check CHECK ((octet_length(request_sha256) = 32))
+);
+
+CREATE TABLE erasures (
+    user_id uuid NOT NULL,
+    deleted_at timestamp with time zone NOT NULL,
+    noted_at timestamp with time zone DEFAULT now() NOT NULL,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    lease uuid,
+    erased_at timestamp with time zone,
+    settled_at timestamp with time zone
 );
 
 CREATE TABLE inbox (
@@ -493,6 +536,12 @@ CREATE TABLE recordings_default (
     CONSTRAINT recordings_visibility_check CHECK ((visibility = ANY (ARRAY['public'::text, 'unlisted'::text, 'private'::text])))
 );
 
+CREATE TABLE renames (
+    user_id uuid NOT NULL,
+    username text NOT NULL,
+    renamed_at timestamp with time zone NOT NULL
+);
+
 CREATE TABLE renditions (
     stream_id uuid NOT NULL,
     name text NOT NULL,
@@ -598,6 +647,9 @@ ALTER TABLE ONLY channel_retention
 ALTER TABLE ONLY clip_requests
     ADD CONSTRAINT clip_requests_pkey PRIMARY KEY (channel_id, request_key);
 
+ALTER TABLE ONLY erasures
+    ADD CONSTRAINT erasures_pkey PRIMARY KEY (user_id);
+
 ALTER TABLE ONLY inbox
     ADD CONSTRAINT inbox_pkey PRIMARY KEY (consumer, event_id);
 
@@ -637,6 +689,9 @@ ALTER TABLE ONLY recordings
 ALTER TABLE ONLY recordings_default
     ADD CONSTRAINT recordings_default_pkey PRIMARY KEY (stream_id);
 
+ALTER TABLE ONLY renames
+    ADD CONSTRAINT renames_pkey PRIMARY KEY (user_id);
+
 ALTER TABLE ONLY renditions
     ADD CONSTRAINT renditions_pkey PRIMARY KEY (stream_id, name);
 
@@ -656,6 +711,8 @@ ALTER TABLE ONLY segments_default
     ADD CONSTRAINT segments_default_pkey PRIMARY KEY (stream_id, sequence);
 
 CREATE INDEX clip_requests_made ON clip_requests USING btree (made_at);
+
+CREATE INDEX erasures_open ON erasures USING btree (due_at) WHERE (settled_at IS NULL);
 
 CREATE INDEX job_turns_next ON job_turns USING btree (urgency, live, served_ms, stream_id);
 
@@ -684,6 +741,10 @@ CREATE INDEX recordings_clips ON ONLY recordings USING btree (clip_of, stream_id
 CREATE INDEX recordings_clips_pending ON ONLY recordings USING btree (channel_id) WHERE ((clip_of IS NOT NULL) AND (status = 'pending'::text));
 
 CREATE INDEX recordings_default_channel_id_idx ON recordings_default USING btree (channel_id) WHERE ((clip_of IS NOT NULL) AND (status = 'pending'::text));
+
+CREATE INDEX recordings_deleted_of ON ONLY recordings USING btree (channel_id) WHERE (deleted_at IS NOT NULL);
+
+CREATE INDEX recordings_default_channel_id_idx1 ON recordings_default USING btree (channel_id) WHERE (deleted_at IS NOT NULL);
 
 CREATE INDEX recordings_default_channel_id_stream_id_idx ON recordings_default USING btree (channel_id, stream_id DESC);
 
@@ -749,6 +810,8 @@ ALTER INDEX recording_files_pkey ATTACH PARTITION recording_files_default_pkey;
 
 ALTER INDEX recordings_clips_pending ATTACH PARTITION recordings_default_channel_id_idx;
 
+ALTER INDEX recordings_deleted_of ATTACH PARTITION recordings_default_channel_id_idx1;
+
 ALTER INDEX recordings_channel ATTACH PARTITION recordings_default_channel_id_stream_id_idx;
 
 ALTER INDEX recordings_channel_public ATTACH PARTITION recordings_default_channel_id_stream_id_idx1;
@@ -780,3 +843,11 @@ ALTER INDEX recordings_taking_place ATTACH PARTITION recordings_default_stream_i
 ALTER INDEX renditions_pkey ATTACH PARTITION renditions_default_pkey;
 
 ALTER INDEX segments_pkey ATTACH PARTITION segments_default_pkey;
+
+CREATE TRIGGER erase_again AFTER INSERT ON recordings FOR EACH ROW EXECUTE FUNCTION erase_again();
+
+CREATE TRIGGER skip_deleted BEFORE INSERT ON channel_retention FOR EACH ROW EXECUTE FUNCTION skip_deleted_channel();
+
+CREATE TRIGGER skip_deleted BEFORE INSERT ON clip_requests FOR EACH ROW EXECUTE FUNCTION skip_deleted_channel();
+
+CREATE TRIGGER skip_deleted BEFORE INSERT ON renames FOR EACH ROW EXECUTE FUNCTION skip_deleted_user();
