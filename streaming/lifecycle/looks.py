@@ -48,7 +48,7 @@ class Looks:
 
     sure_after_seconds: float
     _last_look: float = float("-inf")
-    _missing: dict[tuple[UUID, Session, datetime], float] = field(default_factory=dict)
+    _missing: dict[tuple[UUID, Session], float] = field(default_factory=dict)
     _strange: dict[str, float] = field(default_factory=dict)
 
     def forget(self) -> None:
@@ -86,8 +86,8 @@ class Looks:
         self._strange.pop(client, None)
 
 
-def _key(listened: Listened) -> tuple[UUID, Session, datetime]:
-    return listened.stream_id, listened.session, listened.session_started_at
+def _key(listened: Listened) -> tuple[UUID, Session]:
+    return listened.stream_id, listened.session
 
 
 def _is_of(publisher: Publisher, listened: Listened, asked_at: datetime) -> bool:
