@@ -16,7 +16,8 @@ from runtime.settings import RedisSettings
 
 SHORT = Limit("short", 5, 1, per="user", away="closed")  # patient: the machine may be busy
 LONG = Limit("long", 40, 3_600, per="user", away="closed")
-AMOUNTS = {"short": 5, "long": 40}
+SLOW = Limit("slow", 5, 2, per="user", away="closed")
+AMOUNTS = {"short": 5, "long": 40, "slow": 5}
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -64,6 +65,16 @@ async def test_room_comes_back_one_by_one_as_the_window_moves(limiter: Limiter) 
             await asyncio.sleep(verdict.reset_seconds)
     # In no window are there more than allowed; a tenth is what the clocks and the loop may differ by.
     assert all(later - earlier > 0.9 for earlier, later in zip(passed, passed[5:], strict=False))
+
+
+async def test_what_has_left_the_window_makes_room_while_the_rest_still_counts(limiter: Limiter) -> None:
+    subject = str(uuid4())
+    for _ in range(3):
+        await limiter.take(SLOW, subject)
+    await asyncio.sleep(1)
+    assert [(await limiter.take(SLOW, subject)).remaining for _ in range(2)] == [1, 0]
+    await asyncio.sleep(1.1)
+    assert [(await limiter.take(SLOW, subject)).remaining for _ in range(2)] == [2, 1]
 
 
 async def test_who_is_refused_is_not_counted(limiter: Limiter) -> None:
