@@ -36,6 +36,7 @@ RANDOM: Mapping[str, Callable[[], str]] = {
     "engines/redis_password": _token,
     "livestream_accounts_key_secret": _key,
     "livestream_streaming_ingest_secret": _token,
+    "livestream_streaming_playback_secret": _token,
     "livestream_notify_vapid_private_key": p256_private_key,
     "livestream_notify_sealing_secret": _key,
     "livestream_archive_s3_access_key_id": lambda: secrets.token_hex(10),  # MinIO takes 3 to 20 characters
@@ -88,6 +89,7 @@ def write_secrets(directory: Path, *, postgres: str, redis: str) -> list[str]:
         "livestream_postgres_dsn": f"postgresql://livestream:{known['engines/postgres_password']}@{postgres}",
         "livestream_redis_url": f"redis://:{known['engines/redis_password']}@{redis}",
         "livestream_edge_hook_secret": known["livestream_streaming_ingest_secret"],
+        "livestream_edge_playback_secret": known["livestream_streaming_playback_secret"],
         # One store for both in these containers, each with a bucket of its own.
         "livestream_chat_emote_s3_access_key_id": known["livestream_archive_s3_access_key_id"],
         "livestream_chat_emote_s3_secret_access_key": known["livestream_archive_s3_secret_access_key"],

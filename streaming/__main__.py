@@ -15,7 +15,6 @@ from runtime.health import Health
 from runtime.http_server import HttpServer
 from runtime.migrations import wait_until_migrated
 from runtime.monthly_partitions import MonthlyPartitions
-from runtime.pages import PageQuery
 from runtime.postgres import open_pool
 from runtime.process import run_process
 from runtime.read_pool import open_read_pool
@@ -30,7 +29,6 @@ from streaming.lifecycle.publishing import Publishing
 from streaming.lifecycle.reaper import Reaper
 from streaming.parts import StreamingParts
 from streaming.people.part import assemble_people
-from streaming.reads.live_streams import read_live_streams
 from streaming.reads.livelist import LiveList
 from streaming.reads.part import assemble_reads
 from streaming.recordings import recordings_subscription
@@ -38,6 +36,7 @@ from streaming.retention.part import assemble_retention
 from streaming.servers.registry import hooked_servers, open_media_servers
 from streaming.settings import StreamingSettings
 from streaming.store import make_partitions
+from streaming.streams.lists import StreamsQuery, read_streams
 from streaming.streams.part import assemble_streams
 from streaming.streams.views import LiveStreamsPage
 from streaming.viewers.audience import Audience
@@ -88,8 +87,8 @@ async def assemble(
     await wait_until_migrated(pool, schema=SCHEMA)
     outbox = Outbox(pool, source=SCHEMA)
     reads = await stack.enter_async_context(open_read_pool(settings, pool, schema=SCHEMA))
-    live_list: LiveList[PageQuery, LiveStreamsPage] = LiveList(
-        read_live_streams, primary=pool, replicas=reads, seconds_max=settings.streaming_live_list_seconds
+    live_list: LiveList[StreamsQuery, LiveStreamsPage] = LiveList(
+        read_streams, primary=pool, replicas=reads, seconds_max=settings.streaming_live_list_seconds
     )
     media_servers = await open_media_servers(stack, settings)
     publishing = Publishing(

@@ -6,8 +6,17 @@
     ├── NotFound
     │   ├── StreamNotFound     404
     │   └── ChannelNotFound    404
+    ├── Conflict
+    │   ├── NotPrepared        409  only of a stream that has not begun, or only of one that has
+    │   ├── PrivatePlaybackOff 409
+    │   ├── StreamHasBegun     409
+    │   ├── StreamIsOver       409
+    │   └── TooManyPrepared    409
     ├── Forbidden
     │   ├── NotYourStream      403
+    │   ├── NotYourChannel     403
+    │   ├── BannedByOperator   403
+    │   ├── InvitationExpired  403
     │   └── HookRefused        403  the media server must turn the publisher away
     │       ├── WrongSecret         the hook did not come from our media server
     │       ├── ForgedHook          a publisher's own fields pose as the media server's
@@ -23,7 +32,7 @@
     MediaServerUnavailable     the media server did not do what it was asked to (never shown to callers)
 """
 
-from runtime.problems import Forbidden, InvalidRequest, NotAuthenticated, NotFound
+from runtime.problems import Conflict, Forbidden, InvalidRequest, NotAuthenticated, NotFound
 
 
 class StreamNotFound(NotFound):
@@ -45,6 +54,62 @@ class NotYourStream(Forbidden):
 
     type = "not-your-stream"
     title = "This stream belongs to somebody else"
+
+
+class NotYourChannel(Forbidden):
+    """Only its streamer (or an operator) may do this to a channel."""
+
+    type = "not-your-channel"
+    title = "This channel belongs to somebody else"
+
+
+class BannedByOperator(Forbidden):
+    """An operator does not let the channel stream."""
+
+    type = "banned-by-operator"
+    title = "An operator has banned this channel"
+
+
+class InvitationExpired(Forbidden):
+    """What let people in to a private stream does so no more."""
+
+    type = "invitation-expired"
+    title = "The invitation has expired"
+
+
+class NotPrepared(Conflict):
+    """That is for streams which have not begun, and this one has; or the other way round."""
+
+    type = "stream-not-prepared"
+    title = "The stream does not stand where this needs it to"
+
+
+class PrivatePlaybackOff(Conflict):
+    """This server was told no secret to sign addresses with."""
+
+    type = "private-playback-off"
+    title = "Private streams cannot be watched here"
+
+
+class StreamHasBegun(Conflict):
+    """A stream that has begun cannot be dropped."""
+
+    type = "stream-has-begun"
+    title = "The stream has begun"
+
+
+class StreamIsOver(Conflict):
+    """What is over cannot change any more."""
+
+    type = "stream-is-over"
+    title = "The stream is over"
+
+
+class TooManyPrepared(Conflict):
+    """The channel has as many prepared streams as it may."""
+
+    type = "too-many-prepared-streams"
+    title = "Too many streams are prepared"
 
 
 class HookRefused(Forbidden):

@@ -7,7 +7,6 @@ from redis.asyncio import Redis
 from eventbus.bus import EventBus
 from eventbus.outbox import Outbox
 from runtime.health import Health
-from runtime.pages import PageQuery
 from runtime.postgres import Pool
 from runtime.read_pool import ReadPool
 from runtime.tokens import Verifier
@@ -15,6 +14,7 @@ from streaming.lifecycle.publishing import Publishing
 from streaming.reads.livelist import LiveList
 from streaming.servers.media_server import MediaServers
 from streaming.settings import StreamingSettings
+from streaming.streams.lists import StreamsQuery
 from streaming.streams.views import LiveStreamsPage
 from streaming.viewers.audience import Audience
 from streaming.viewers.counts import ViewerCounts
@@ -35,6 +35,6 @@ class StreamingParts:
     verifier: Verifier
     media_servers: MediaServers
     publishing: Publishing
-    live_list: LiveList[PageQuery, LiveStreamsPage]
+    live_list: LiveList[StreamsQuery, LiveStreamsPage]
     viewer_counts: ViewerCounts
     audience: Audience

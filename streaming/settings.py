@@ -5,6 +5,7 @@ from pydantic import Field
 from eventbus.settings import BusSettings
 from runtime.settings import HttpSettings, ReadSettings, RedisSettings, TokenSettings
 from streaming.retention.settings import StreamRetentionSettings
+from streaming.settings_playback import PlaybackSettings
 from streaming.settings_servers import MediaServerSettings
 from streaming.viewers.settings import ViewerSettings
 
@@ -18,6 +19,7 @@ class StreamingSettings(
     StreamRetentionSettings,
     ViewerSettings,
     MediaServerSettings,
+    PlaybackSettings,
 ):
     """Settings of `python -m streaming`."""
 

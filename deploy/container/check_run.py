@@ -49,6 +49,7 @@ SECRET_VARIABLES = frozenset(
         "LIVESTREAM_REDIS_URL",
         "LIVESTREAM_ACCOUNTS_KEY_SECRET",
         "LIVESTREAM_STREAMING_INGEST_SECRET",
+        "LIVESTREAM_STREAMING_PLAYBACK_SECRET",
         "LIVESTREAM_NOTIFY_VAPID_PRIVATE_KEY",
         "LIVESTREAM_NOTIFY_SEALING_SECRET",
         "LIVESTREAM_ARCHIVE_S3_ACCESS_KEY_ID",
@@ -96,6 +97,7 @@ def place_secrets(directory: Path, environment: Mapping[str, str]) -> None:
     directory.mkdir(exist_ok=True)
     values = {variable.lower(): environment[variable] for variable in SECRET_VARIABLES}
     values["livestream_edge_hook_secret"] = environment["LIVESTREAM_STREAMING_INGEST_SECRET"]
+    values["livestream_edge_playback_secret"] = environment["LIVESTREAM_STREAMING_PLAYBACK_SECRET"]
     for name, value in values.items():
         path = directory / name
         path.unlink(missing_ok=True)

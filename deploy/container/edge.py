@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from deploy.local.credentials import write_private
-from deploy.local.edge import TEMPLATE, render, s3_values
+from deploy.local.edge import TEMPLATE, render, s3_values, unknown_secret
 from deploy.local.parts import S3Recordings
 from runtime.settings import ProcessSettings, SettingsInvalid, load_settings
 
@@ -23,6 +24,7 @@ HOST_PORT = r"^[A-Za-z0-9._-]+:[0-9]{1,5}$"
 HOST_PORTS = r"^[A-Za-z0-9._-]+:[0-9]{1,5}(,[A-Za-z0-9._-]+:[0-9]{1,5})*$"
 ADDRESSES = r"^[0-9A-Fa-f.:/]+(,[0-9A-Fa-f.:/]+)*$"
 DIRECTORY = r"^/[A-Za-z0-9._/-]+$"
+PLAIN = r"[A-Za-z0-9_-]+"
 
 
 class EdgeSettings(ProcessSettings):
@@ -30,6 +32,11 @@ class EdgeSettings(ProcessSettings):
 
     edge_hook_secret: SecretStr = Field(
         min_length=16, description="The streaming service's ingest secret: the end of its hooks' address."
+    )
+    edge_playback_secret: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="The streaming service's playback secret; without it private streams cannot be watched.",
     )
     edge_rtmp_listen: str = Field(default="0.0.0.0:1935", pattern=HOST_PORT, description="Address of RTMP ingest.")
     edge_http_listen: str = Field(default="0.0.0.0:8080", pattern=HOST_PORT, description="Address of the edge.")
@@ -68,9 +75,16 @@ class EdgeSettings(ProcessSettings):
         default="/run/livestream", pattern=DIRECTORY, description="Writable: configuration, pid, temporary files."
     )
 
+    @field_validator("edge_playback_secret")
+    @classmethod
+    def _plain(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and re.fullmatch(PLAIN, secret.get_secret_value()) is None:
+            raise ValueError("only letters, digits, _ and - are taken")
+        return secret
+
 
 def nginx_configuration(settings: EdgeSettings) -> str:
-    """The configuration file. It contains the hook secret."""
+    """The configuration file. It contains secrets."""
     return render(
         TEMPLATE.read_text(),
         {
@@ -85,6 +99,7 @@ def nginx_configuration(settings: EdgeSettings) -> str:
             "HOOK_URL": _hook_url(settings),
             "UPDATE_SECONDS": str(settings.edge_update_seconds),
             "HLS_DIRECTORY": settings.edge_hls_directory,
+            "PLAYBACK_SECRET": _playback_secret(settings),
             "WEB_DIRECTORY": str(CHECKOUT / "web"),
             "ACCOUNTS": settings.edge_accounts,
             "STREAMING": settings.edge_streaming,
@@ -95,6 +110,12 @@ def nginx_configuration(settings: EdgeSettings) -> str:
         },
         recordings="s3",
     )
+
+
+def _playback_secret(settings: EdgeSettings) -> str:
+    if settings.edge_playback_secret is None:
+        return unknown_secret()
+    return settings.edge_playback_secret.get_secret_value()
 
 
 def _hook_url(settings: EdgeSettings) -> str:

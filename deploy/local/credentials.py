@@ -27,6 +27,7 @@ class Credentials:
     ingest_secret: str
     vapid_private_key: str
     sealing_secret: str
+    playback_secret: str
 
 
 def make() -> Credentials:
@@ -40,6 +41,7 @@ def make() -> Credentials:
         ingest_secret=secrets.token_urlsafe(24),
         vapid_private_key=p256_private_key(),
         sealing_secret=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("="),
+        playback_secret=secrets.token_urlsafe(32),
     )
 
 
@@ -64,6 +66,7 @@ def of_settings(settings: Mapping[str, str]) -> Credentials:
         ingest_secret=settings.get("LIVESTREAM_STREAMING_INGEST_SECRET", ""),
         vapid_private_key=settings.get("LIVESTREAM_NOTIFY_VAPID_PRIVATE_KEY", ""),
         sealing_secret=settings.get("LIVESTREAM_NOTIFY_SEALING_SECRET", ""),
+        playback_secret=settings.get("LIVESTREAM_STREAMING_PLAYBACK_SECRET", ""),
     )
 
 

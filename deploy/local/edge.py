@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import urlsplit
@@ -48,6 +49,11 @@ def hook_url(place: Place) -> str:
     return f"{place.api_url('streaming')}/hooks/ingest/nginx-rtmp/{place.credentials.ingest_secret}"
 
 
+def unknown_secret() -> str:
+    """For an edge that was told no secret of its own: with one that nobody knows, no signed address opens anything."""
+    return secrets.token_urlsafe(32)
+
+
 def push_address(place: Place) -> Address:
     """Where nginx pushes accepted video to itself: it takes that from 127.0.0.1 only."""
     public = place.address("rtmp")
@@ -64,7 +70,7 @@ def listeners(place: Place) -> dict[str, list[Address]]:
 
 
 def nginx_configuration(place: Place) -> str:
-    """The whole configuration file of the local nginx. It contains the hook secret."""
+    """The whole configuration file of the local nginx. It contains secrets."""
     listen = listeners(place)
     values = {
         # The checkout may be below a directory that only root may enter.
@@ -78,6 +84,7 @@ def nginx_configuration(place: Place) -> str:
         "HOOK_URL": hook_url(place),
         "UPDATE_SECONDS": str(UPDATE_SECONDS),
         "HLS_DIRECTORY": str(place.hls_directory),
+        "PLAYBACK_SECRET": place.credentials.playback_secret or unknown_secret(),
         "WEB_DIRECTORY": str(places.CHECKOUT / "web"),
         **{service.upper(): str(place.address(place.profile.apis[service])) for service in API_SERVICES},
         "CHAT_SERVERS": " ".join(f"server {place.address(part)};" for part in place.profile.gateways),

@@ -1,9 +1,6 @@
 """Channels and their keys."""
 
-from datetime import datetime
 from uuid import UUID
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.endpoints import endpoint
 from runtime.postgres import Pool
@@ -11,48 +8,18 @@ from runtime.read_pool import ReadPool
 from runtime.tokens import Caller
 from streaming import store
 from streaming.channels import keys
-from streaming.errors import ChannelNotFound
-from streaming.streams.words import Category, Title
-
-
-class _View(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class ChannelPath(_View):
-    """Which channel: the id of its streamer."""
-
-    channel_id: UUID
-
-
-class ChannelChange(BaseModel):
-    """What a streamer says of the channel."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    title: Title = Field(description="The title of the next stream.")
-    category: Category | None = Field(
-        default=None,
-        description="What the next stream is about: followers may choose by it. Null or left out: nothing.",
-    )
-
-
-class ChannelView(_View):
-    """A channel."""
-
-    channel_id: UUID
-    name: str
-    title: str = Field(description="The title that the next stream gets.")
-    category: str | None = Field(description="The category that the next stream gets, if one is set.")
-    stream_id: UUID | None = Field(description="The stream that is on, if one is.")
-    created_at: datetime
-
-
-class StreamKeyView(_View):
-    """A stream key, shown this once."""
-
-    stream_key: str = Field(description="Enter it in the encoder as stream key; it cannot be shown again.")
-    ingest_url: str = Field(description="Enter it in the encoder as server.")
+from streaming.channels.bans import BannedBy, Bans
+from streaming.channels.views import (
+    ChannelChange,
+    ChannelPatch,
+    ChannelPath,
+    ChannelView,
+    OwnChannelView,
+    StreamKeyView,
+    channel_view,
+    own_channel_view,
+)
+from streaming.errors import BannedByOperator, ChannelNotFound, NotYourChannel
 
 
 class Channels:
@@ -60,48 +27,64 @@ class Channels:
 
     tag = "channels"
 
-    def __init__(self, pool: Pool, reads: ReadPool, *, public_ingest_url: str) -> None:
+    def __init__(self, pool: Pool, reads: ReadPool, bans: Bans, *, public_ingest_url: str) -> None:
         self._pool = pool
         self._reads = reads
+        self._bans = bans
         self._public_ingest_url = public_ingest_url
 
     @endpoint("POST", "/api/channels/me/stream-key", status=201)
     async def make_stream_key(self, caller: Caller) -> StreamKeyView:
         """Make a stream key for the caller's channel.
 
-        It is shown this once. The key before, if there was one, stops working: whoever publishes with it is dropped at
-        the next sign of life.
+        It is shown this once. With the key before, if there was one, nobody can begin to publish any more; whoever
+        publishes with it goes on until they stop. A ban of the streamer's own ends with the key that it was about.
         """
         key = keys.make_key()
         async with self._pool.acquire() as connection, connection.transaction():
             await store.queries.save_channel(connection, channel_id=caller.user_id, name=caller.name)
             await store.queries.set_stream_key(connection, channel_id=caller.user_id, key_hash=keys.digest(key))
+            await store.queries.lift_bans(connection, channel_id=caller.user_id, banned_by=[BannedBy.STREAMER.value])
         return StreamKeyView(stream_key=key, ingest_url=self._public_ingest_url)
 
     @endpoint("PUT", "/api/channels/me")
-    async def change_channel(self, caller: Caller, body: ChannelChange) -> ChannelView:
-        """Set the title and the category of the caller's next stream."""
-        async with self._pool.acquire() as connection, connection.transaction():
-            await store.queries.save_channel(connection, channel_id=caller.user_id, name=caller.name)
-            await store.queries.describe_next_stream(
-                connection, channel_id=caller.user_id, title=body.title, category=body.category
-            )
-        return await self._view(caller.user_id)
+    async def set_channel(self, caller: Caller, body: ChannelChange) -> OwnChannelView:
+        """Set the title and the category of the caller's next stream, and what else is said."""
+        return await self._change(caller, body)
+
+    @endpoint("PATCH", "/api/channels/me")
+    async def change_channel(self, caller: Caller, body: ChannelPatch) -> OwnChannelView:
+        """Change what the caller's channel says of itself and of its next stream; what is left out stays."""
+        return await self._change(caller, body)
+
+    @endpoint("GET", "/api/channels/me", problems=(ChannelNotFound,))
+    async def get_own_channel(self, caller: Caller) -> OwnChannelView:
+        """The caller's channel; there is none before the first key or the first word about it."""
+        return await self._own_view(caller.user_id)
 
     @endpoint("GET", "/api/channels/{channel_id}", problems=(ChannelNotFound,))
     async def get_channel(self, path: ChannelPath) -> ChannelView:
-        """A channel, and the stream that is on."""
-        return await self._view(path.channel_id)
+        """A channel, and the stream that is on if it is public."""
+        return channel_view(await self._row(path.channel_id))
 
-    async def _view(self, channel_id: UUID) -> ChannelView:
-        row = await store.queries.find_channel(self._reads, channel_id=channel_id)
+    @endpoint("DELETE", "/api/channels/{channel_id}/ban", problems=(NotYourChannel, BannedByOperator))
+    async def lift_ban(self, caller: Caller, path: ChannelPath) -> None:
+        """Let a channel stream again: a streamer after a ban of their own, an operator after an operator's."""
+        await self._bans.lift(path.channel_id, caller)
+
+    async def _change(self, caller: Caller, body: ChannelChange | ChannelPatch) -> OwnChannelView:
+        async with self._pool.acquire() as connection, connection.transaction():
+            await store.queries.save_channel(connection, channel_id=caller.user_id, name=caller.name)
+            row = await store.queries.lock_channel(connection, channel_id=caller.user_id)
+            await store.queries.change_channel(connection, channel_id=caller.user_id, **body.over(row))
+        return await self._own_view(caller.user_id)
+
+    async def _own_view(self, channel_id: UUID) -> OwnChannelView:
+        ban = await self._bans.find(self._reads, channel_id)
+        return own_channel_view(await self._row(channel_id), ban)
+
+    async def _row(self, channel_id: UUID) -> dict[str, object]:
+        row = await store.queries.view_channel(self._reads, channel_id=channel_id)
         if row is None:
             raise ChannelNotFound("no channel has this id")
-        return ChannelView(
-            channel_id=row["channel_id"],
-            name=row["name"],
-            title=row["title"],
-            category=row["category"],
-            stream_id=row["open_stream_id"],
-            created_at=row["created_at"],
-        )
+        return dict(row)

@@ -6,7 +6,7 @@ from uuid import UUID
 from runtime.pages import PageQuery, decode_cursor, encode_cursor
 from runtime.queries import Executor
 from streaming import store
-from streaming.streams.views import LiveStreamsPage, LiveStreamView, live_url
+from streaming.streams.views import LiveStreamsPage, listed_view
 
 
 async def read_live_streams(database: Executor, query: PageQuery) -> LiveStreamsPage:
@@ -19,8 +19,6 @@ async def read_live_streams(database: Executor, query: PageQuery) -> LiveStreams
         rows = await store.queries.list_live_streams_after(
             database, started_at=started_at, stream_id=stream_id, rows_max=limit + 1
         )
-    items = [LiveStreamView(playback_url=live_url(row["stream_id"]), **dict(row)) for row in rows[:limit]]
-    more = len(rows) > limit
-    return LiveStreamsPage(
-        items=items, next_cursor=encode_cursor(items[-1].started_at, items[-1].stream_id) if more else None
-    )
+    listed = rows[:limit]
+    cursor = encode_cursor(listed[-1]["started_at"], listed[-1]["stream_id"]) if len(rows) > limit else None
+    return LiveStreamsPage(items=[listed_view(row) for row in listed], next_cursor=cursor)

@@ -5,19 +5,9 @@ insert into channels (channel_id, name)
 values (:channel_id, coalesce((select username from renames where user_id = :channel_id), :name))
 on conflict do nothing;
 
--- name: describe_next_stream!
--- The title and the category of the channel's next stream.
-update channels set title = :title, category = :category where channel_id = :channel_id;
-
 -- name: set_stream_key!
 -- Give the channel its (new) stream key; the one before stops working.
 update channels set stream_key_hash = :key_hash, stream_key_made_at = now() where channel_id = :channel_id;
-
--- name: find_channel^
--- One channel with its open stream, if it has one.
-select c.channel_id, c.name, c.next_title as title, c.category, c.created_at, o.stream_id as open_stream_id
-from channels c left join open_streams o using (channel_id)
-where c.channel_id = :channel_id;
 
 -- name: begin_stream^
 -- Begin a stream for the channel of a stream key, as the due one of those that it has prepared says or else as the channel
@@ -70,6 +60,16 @@ select exists (select from channels where stream_key_hash = :key_hash and not is
 select o.*, is_banned(o.channel_id) as banned, clock_timestamp() as now
 from open_streams o where o.key_hash = :key_hash for update;
 
+-- name: lock_open_stream_of_session^
+-- The open stream that listens to this session, for media servers that do not repeat the key.
+select o.*, is_banned(o.channel_id) as banned, clock_timestamp() as now
+from open_streams o where o.server = :server and o.client = :client
+order by o.session_started_at desc limit 1 for update;
+
+-- name: find_channel_of_key$
+-- Whose a stream key is.
+select channel_id from channels where stream_key_hash = :key_hash;
+
 -- name: lock_open_stream^
 -- An open stream by its id.
 select o.*, clock_timestamp() as now from open_streams o where o.stream_id = :stream_id for update;
@@ -107,8 +107,8 @@ where stream_id = :stream_id and status <> 'ended';
 
 -- name: find_stream^
 -- One stream with its channel's name and what is known of its recording.
-select s.stream_id, s.channel_id, c.name as channel_name, s.title, s.category, s.status, s.started_at, s.ended_at, s.end_reason,
-       r.status as recording_status, r.playback_path as recording_path, r.duration_seconds as recording_seconds
+select s.stream_id, s.channel_id, c.name as channel_name, s.title, s.category, s.tags, s.language, s.visibility, s.status,
+       s.started_at, s.ended_at, s.end_reason, r.status as recording_status, r.playback_path as recording_path, r.duration_seconds as recording_seconds
 from (
     -- Old ones are in the cold table, whose columns are the same.
     select * from streams where stream_id = :stream_id
@@ -118,22 +118,25 @@ join channels c using (channel_id)
 left join recordings r on r.stream_id = s.stream_id and not r.deleted;
 
 -- name: find_session_of_stream^
--- The publisher that an open stream listens to.
-select server, client from open_streams where stream_id = :stream_id;
+-- The publisher that an open stream listens to, and how long ago its publish was accepted.
+select server, client, extract(epoch from clock_timestamp() - session_started_at)::float8 as accepted_seconds_ago
+from open_streams where stream_id = :stream_id;
 
 -- name: list_live_streams
--- Streams that are not over, newest first, with their channels' names.
-select s.stream_id, s.channel_id, c.name as channel_name, s.title, s.category, s.status, s.started_at
+-- Public streams that are not over, newest first, with their channels' names.
+select s.stream_id, s.channel_id, c.name as channel_name, s.title, s.category, s.tags, s.language, s.visibility, s.status,
+       s.started_at
 from streams s join channels c using (channel_id)
-where s.status in ('live', 'interrupted')
+where s.status in ('live', 'interrupted') and s.visibility = 'public'
 order by s.started_at desc, s.stream_id desc
 limit :rows_max;
 
 -- name: list_live_streams_after
 -- The same, behind a stream already listed.
-select s.stream_id, s.channel_id, c.name as channel_name, s.title, s.category, s.status, s.started_at
+select s.stream_id, s.channel_id, c.name as channel_name, s.title, s.category, s.tags, s.language, s.visibility, s.status,
+       s.started_at
 from streams s join channels c using (channel_id)
-where s.status in ('live', 'interrupted')
+where s.status in ('live', 'interrupted') and s.visibility = 'public'
   and (s.started_at, s.stream_id) < (:started_at::timestamptz, :stream_id::uuid)
 order by s.started_at desc, s.stream_id desc
 limit :rows_max;

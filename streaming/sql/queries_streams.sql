@@ -1,8 +1,22 @@
 -- Queries of what streamers prepare and change, of lists, and of bans.
 
+-- name: view_channel^
+-- One channel with its open stream, if it has one.
+select c.channel_id, c.name, c.next_title as title, c.category, c.description, c.tags, c.language, c.visibility,
+       c.created_at, c.stream_key_made_at, o.stream_id as open_stream_id, s.visibility as open_visibility
+from channels c left join open_streams o using (channel_id) left join streams s on s.stream_id = o.stream_id
+where c.channel_id = :channel_id;
+
+-- name: change_channel!
+-- What a channel says of itself, and its next stream.
+update channels
+set title = :title, category = :category, description = :description, tags = :tags, language = :language,
+    visibility = :visibility
+where channel_id = :channel_id;
+
 -- name: lock_channel^
--- A channel and what its next stream gets; no other transaction prepares a stream for it or bans it meanwhile.
-select channel_id, name, next_title as title, category, tags, language, visibility
+-- What a channel says of itself; no other transaction changes that or prepares a stream for it meanwhile.
+select title, category, description, tags, language, visibility
 from channels where channel_id = :channel_id for update;
 
 -- name: drop_expired_prepared_streams!
@@ -93,6 +107,10 @@ group by lower(s.category)
 order by count(*) desc, lower(s.category)
 limit :rows_max;
 
+-- name: find_changeable_stream^
+-- What a stream is called and who may see it.
+select title, category, tags, language, visibility from streams where stream_id = :stream_id;
+
 -- name: change_stream!
 -- What a stream that is on is called and who may see it.
 update streams
@@ -116,6 +134,6 @@ delete from channel_bans where channel_id = :channel_id and banned_by = any (:ba
 
 -- name: find_ban^
 -- Why a channel's publishers are refused at present: an operator's ban before the streamer's own.
-select banned_by, nullif(banned_until, 'infinity') as banned_until, reason, made_at
+select banned_by, nullif(banned_until, 'infinity') as banned_until, reason
 from channel_bans where channel_id = :channel_id and banned_until > now()
 order by banned_by limit 1;

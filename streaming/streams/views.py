@@ -1,12 +1,23 @@
 """What people are told of a stream."""
 
 from datetime import datetime
+from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 from pydantic import BaseModel, ConfigDict, Field
 
-from streaming.lifecycle.lifecycle import Status
+from events import Visibility
+
+
+class StreamStatus(StrEnum):
+    """Where a stream stands, as people see it."""
+
+    PREPARED = "prepared"
+    LIVE = "live"
+    INTERRUPTED = "interrupted"
+    ENDED = "ended"
 
 
 class _View(BaseModel):
@@ -28,44 +39,58 @@ class RecordingView(_View):
 
 
 class LiveStreamView(_View):
-    """A stream that is not over."""
+    """A stream in a list."""
 
     stream_id: UUID
     channel_id: UUID
     channel_name: str
     title: str
     category: str | None
-    status: Status = Field(description="`interrupted` while its publisher is away and may come back.")
-    started_at: datetime
-    playback_url: str
+    tags: tuple[str, ...]
+    language: str | None = Field(description="The BCP 47 tag of what is spoken, if the streamer says.")
+    visibility: Visibility
+    status: StreamStatus = Field(description="`interrupted` while its publisher is away and may come back.")
+    scheduled_at: datetime | None = Field(default=None, description="When a prepared one is to begin, if that is said.")
+    started_at: datetime | None
+    ended_at: datetime | None = None
+    playback_url: str | None = Field(description="The path of its live playlist while it is on.")
 
 
-class StreamView(_View):
+class StreamView(LiveStreamView):
     """A stream."""
 
-    stream_id: UUID
-    channel_id: UUID
-    channel_name: str
-    title: str
-    category: str | None
-    status: Status
-    started_at: datetime
-    ended_at: datetime | None
     end_reason: str | None
-    playback_url: str | None = Field(description="The path of its live playlist while it is not over.")
     recording: RecordingView | None
 
 
 class LiveStreamsPage(_View):
-    """A page of the streams that are on, newest first."""
+    """A page of streams: those that are on or over newest first, prepared ones in the order of their times."""
 
     items: list[LiveStreamView]
     next_cursor: str | None
 
 
+class CategoryView(_View):
+    """What streams are about."""
+
+    category: str
+    streams: int = Field(description="How many public streams that are on are about it.")
+
+
+class CategoriesView(_View):
+    """Categories, those with the most streams first."""
+
+    items: list[CategoryView]
+
+
 def live_url(stream_id: UUID) -> str:
     """The path of a live stream's playlist."""
     return f"/live/{stream_id}/index.m3u8"
+
+
+def listed_view(row: asyncpg.Record) -> LiveStreamView:
+    """What a row of one of the lists says."""
+    return LiveStreamView(**_said(row))
 
 
 def stream_view(row: asyncpg.Record) -> StreamView:
@@ -77,16 +102,22 @@ def stream_view(row: asyncpg.Record) -> StreamView:
             playback_url=row["recording_path"],
             duration_seconds=row["recording_seconds"],
         )
-    return StreamView(
-        stream_id=row["stream_id"],
-        channel_id=row["channel_id"],
-        channel_name=row["channel_name"],
-        title=row["title"],
-        category=row["category"],
-        status=row["status"],
-        started_at=row["started_at"],
-        ended_at=row["ended_at"],
-        end_reason=row["end_reason"],
-        playback_url=None if row["status"] == Status.ENDED else live_url(row["stream_id"]),
-        recording=recording,
-    )
+    return StreamView(**_said(row), end_reason=row["end_reason"], recording=recording)
+
+
+def prepared_view(row: asyncpg.Record) -> StreamView:
+    """What a row of `find_prepared_stream` says."""
+    return StreamView(**_said(row), end_reason=None, recording=None)
+
+
+def _said(row: asyncpg.Record) -> dict[str, Any]:
+    said = {name: row[name] for name in LiveStreamView.model_fields if name in row}
+    if "prepared_id" in row:
+        return said | {
+            "stream_id": row["prepared_id"],
+            "status": StreamStatus.PREPARED,
+            "started_at": None,
+            "playback_url": None,
+        }
+    over = row["status"] == StreamStatus.ENDED
+    return said | {"playback_url": None if over else live_url(row["stream_id"])}

@@ -41,6 +41,11 @@ class HookServer:
                     self.send_header("Location", f"{outer.push_url}/{STREAM}")
                 self.end_headers()
 
+            def do_GET(self) -> None:
+                """Everybody may play what is live."""
+                self.send_response(204)
+                self.end_headers()
+
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 

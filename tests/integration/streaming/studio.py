@@ -15,12 +15,12 @@ from pydantic import SecretStr
 
 from eventbus.outbox import Outbox
 from runtime.http_server import HttpServer
-from runtime.pages import PageQuery
 from runtime.postgres import Pool, open_pool
 from runtime.read_pool import ReadPool
 from runtime.settings import HttpSettings, PostgresSettings
 from runtime.tokens import Caller, InvalidToken
 from streaming.channels.api import Channels
+from streaming.channels.bans import Bans
 from streaming.channels.keys import digest, make_key
 from streaming.errors import MediaServerUnavailable
 from streaming.ingest.commands import Dialect, Session
@@ -28,14 +28,22 @@ from streaming.ingest.hooked_servers import HookedServer, HookedServers, Settled
 from streaming.ingest.hooks import HookRules, IngestHooks
 from streaming.lifecycle.publishing import Publishing
 from streaming.lifecycle.reaper import Reaper
-from streaming.reads.live_streams import read_live_streams
 from streaming.reads.livelist import LiveList
 from streaming.servers.media_server import MediaServer, MediaServers, Publisher
 from streaming.streams.api import Streams
+from streaming.streams.changing import Changing
+from streaming.streams.finding import Finding
+from streaming.streams.lists import StreamsQuery, read_streams
+from streaming.streams.playback import PlaybackSigner
+from streaming.streams.playback_api import Playback, PlaybackChecks
+from streaming.streams.preparing import Preparing
 from streaming.streams.views import LiveStreamsPage
 
 SERVER = "nginx-rtmp"
 SECRET = "a-secret-of-the-tests"
+PLAYBACK_SECRET = "another-secret-of-the-tests"
+PLAYBACK_SECONDS = 600
+OPERATOR = "operator"
 PUSH_URL = "rtmp://127.0.0.1:1935/hls"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -69,13 +77,13 @@ class MediaServerTwin:
 
 
 class Tokens:
-    """Access tokens that are `<user id>:<name>`."""
+    """Access tokens that are `<user id>:<name>`; whoever is called `operator` is one."""
 
     async def verify(self, token: str) -> Caller:
         user_id, separator, name = token.partition(":")
         if not separator:
             raise InvalidToken("not one of the tests' tokens")
-        return Caller(UUID(user_id), name)
+        return Caller(UUID(user_id), name, operator=name == OPERATOR)
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ class Studio:
     outbox: Outbox
     client: Client
     media_server: MediaServer
-    live_list: LiveList[PageQuery, LiveStreamsPage]
+    live_list: LiveList[StreamsQuery, LiveStreamsPage]
 
     async def channel(self, name: str = "ada", *, key: str | None = None) -> tuple[UUID, str]:
         """A channel with a stream key: its id and the key."""
@@ -168,6 +176,7 @@ async def open_studio(
     media_server: MediaServer | None = None,
     secret: str = SECRET,
     push_url: str = PUSH_URL,
+    playback_secret: str = PLAYBACK_SECRET,
     port: int | None = None,
 ) -> AsyncIterator[Studio]:
     """Streaming's HTTP surface on a free port (or `port`), without relay, consumer and reaper."""
@@ -175,18 +184,22 @@ async def open_studio(
     async with open_pool(PostgresSettings(postgres_dsn=dsn), schema="streaming") as pool:
         outbox = Outbox(pool, source="streaming")
         reads = ReadPool(pool)
-        live_list: LiveList[PageQuery, LiveStreamsPage] = LiveList(
-            read_live_streams, primary=pool, replicas=reads, seconds_max=10
+        live_list: LiveList[StreamsQuery, LiveStreamsPage] = LiveList(
+            read_streams, primary=pool, replicas=reads, seconds_max=10
         )
         publishing = Publishing(
             outbox, pool, MediaServers({SERVER: media_server}), close_seconds_max=1, on_change=live_list.forget
         )
         hooked = HookedServer(SERVER, Dialect.NGINX_RTMP, SettledSecrets(SecretStr(secret)), "live", push_url)
         rules = HookRules(HookedServers([hooked]), seconds_max=5)
+        finding, bans = Finding(reads), Bans(pool)
+        changing = Changing(outbox, on_change=live_list.forget)
         server = HttpServer(
             [
-                Channels(pool, reads, public_ingest_url="rtmp://127.0.0.1:1935/live"),
-                Streams(reads, publishing, live_list),
+                Channels(pool, reads, bans, public_ingest_url="rtmp://127.0.0.1:1935/live"),
+                Streams(reads, finding, Preparing(pool), changing, publishing, bans, live_list),
+                Playback(finding, PlaybackSigner(SecretStr(playback_secret)), seconds_max=PLAYBACK_SECONDS),
+                PlaybackChecks(pool),
                 IngestHooks(publishing, rules),
             ],
             settings=HttpSettings(),
