@@ -60,9 +60,11 @@ INSERT INTO channels (channel_id, name, stream_key_hash)
 SELECT gen_random_uuid(), 'channel ' || number, sha256(number::text::bytea)
   FROM generate_series(1, $1::integer) AS number
 """
+# Of this month, so that they lie where the live ones do.
 _ENDED: Final = """
 INSERT INTO streams (stream_id, channel_id, title, status, started_at, ended_at, end_reason)
-SELECT gen_random_uuid(), channel_id, 'A stream that is over', 'ended', now(), now(), 'streamer'
+SELECT overlay(gen_random_uuid()::text placing left(first_id_of(now())::text, 13) from 1)::uuid, channel_id,
+       'A stream that is over', 'ended', now(), now(), 'streamer'
   FROM (SELECT channel_id, row_number() OVER () AS number FROM channels) AS numbered
  CROSS JOIN generate_series(1, $1::integer / $2::integer)
 """
@@ -109,7 +111,7 @@ async def _fill(stack: Stack, say: Say) -> None:
         SecretStr(stack.environment()["LIVESTREAM_POSTGRES_DSN"]), schema="streaming", command_timeout_seconds=120
     )
     try:
-        await connection.execute("DELETE FROM streams")
+        await connection.execute("TRUNCATE streams")
         await connection.execute("DELETE FROM channels")
         await connection.execute(_CHANNELS, LIVE_STREAMS)
         await connection.execute(_ENDED, ENDED_STREAMS, LIVE_STREAMS)

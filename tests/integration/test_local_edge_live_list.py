@@ -41,7 +41,8 @@ class StreamingTwin:
                 body, etag = f"{outer.version}{whose}".encode() * 400, f'W/"{outer.version}{whose}"'
                 known = self.headers.get("If-None-Match") == etag
                 self.send_response(304 if known else 200)
-                self.send_header("Cache-Control", "private, no-store" if whose else LIST_CACHE_CONTROL)
+                # also with what is one's own: the edge must not need to be told
+                self.send_header("Cache-Control", LIST_CACHE_CONTROL)
                 self.send_header("ETag", etag)
                 self.send_header("Vary", "Accept-Encoding")
                 self.send_header("Content-Type", "application/json")
