@@ -5,6 +5,7 @@ import * as chat from "./chat_box.js";
 import * as replay from "./chat_replay.js";
 import "./bell.js";
 import * as follow from "./follow_box.js";
+import * as heartbeat from "./heartbeat.js";
 import * as lists from "./lists.js";
 import "./login.js";
 import * as player from "./player.js";
@@ -27,6 +28,7 @@ function view(name, nav) {
 
 function leave() {
   clearInterval(refresh);
+  heartbeat.stop();
   player.stop();
   replay.stop();
   chat.close();
@@ -49,6 +51,7 @@ function about(title, channel, badge, live) {
   byId("watch-channel").textContent = channel;
   byId("watch-badge").textContent = badge;
   byId("watch-badge").className = live ? "badge live" : "badge";
+  byId("watch-viewers").textContent = "";
   document.title = `${title} · LiveStream`;
 }
 
@@ -70,12 +73,19 @@ function startStream(stream) {
   follow.show(stream.channel_id);
   const url = over ? stream.recording?.playback_url : stream.playback_url;
   if (url) player.play(url, { live: !over });
-  if (!over) offerRewind(stream);
+  if (!over) {
+    offerRewind(stream);
+    heartbeat.start(stream.stream_id, showViewers);
+  }
   const at = location.hash;
   chat.open(stream.channel_id, (liveStreamId) => {
     if (liveStreamId && liveStreamId !== stream.stream_id && at === location.hash) location.hash = `#/watch/${liveStreamId}`;
     if (!liveStreamId && !over) about(stream.title, stream.channel_name, "Ended", false);
   });
+}
+
+function showViewers(viewers) {
+  byId("watch-viewers").textContent = viewers === 1 ? "1 viewer" : `${viewers.toLocaleString()} viewers`;
 }
 
 /** Live from its first second: the archive has all of it but the last seconds. */
