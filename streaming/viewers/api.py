@@ -17,7 +17,7 @@ from streaming import metrics, store
 from streaming.errors import StreamNotFound
 from streaming.streams.views import StreamPath
 from streaming.viewers.audience import Audience
-from streaming.viewers.counts import TOO_MANY_OF_ADDRESS, ViewerCounts
+from streaming.viewers.counts import ViewerCounts
 from streaming.viewers.open_streams import OpenStreams
 from streaming.viewers.watching import INTERVAL, LIFETIME, POSITION_SECONDS_MAX, ViewerCookies, beat
 
@@ -40,6 +40,7 @@ class HeartbeatView(BaseModel):
     """What the player is told."""
 
     next_seconds: int = Field(description="After so many seconds the next heartbeat is due.")
+    viewers: int | None = Field(description="Who watches now; null while this player itself is not counted.")
 
 
 class StatsPoint(BaseModel):
@@ -94,21 +95,22 @@ class Viewers:
         if not await self._open_streams.has(stream_id):
             raise StreamNotFound("no stream that is on has this id")
         said = beat(self._cookies.read(stream_id, request.cookies.get(COOKIE)), body.position_seconds, time.time())
-        outcome = "not-counted"
+        outcome, viewers = "not-counted", None
         if said.counts:
             address = self._cookies.address(stream_id, self._addresses.of(request))
             try:
-                watching = await self._counts.watch(stream_id, said.watching.viewer_id, address, is_new=said.is_new)
-                outcome = "too-many-of-address" if watching == TOO_MANY_OF_ADDRESS else "counted"
+                viewers = await self._counts.watch(stream_id, said.watching.viewer_id, address, is_new=said.is_new)
+                outcome = "too-many-of-address" if viewers is None else "counted"
             except RedisAway:
                 outcome = "uncounted"
         metrics.heartbeats.labels(outcome).inc()
-        answer = web.Response(body=_NEXT, content_type="application/json", headers={"Cache-Control": "no-store"})
-        answer.headers["Set-Cookie"] = (
+        view = HeartbeatView(next_seconds=_NEXT_SECONDS, viewers=viewers)
+        cookie = (
             f"{COOKIE}={self._cookies.write(stream_id, said.watching)}; Max-Age={_LIFETIME_SECONDS}; "
             f"Path=/api/streams/{stream_id}/; HttpOnly; SameSite=Lax"
         )
-        return answer
+        headers = {"Cache-Control": "no-store", "Set-Cookie": cookie}
+        return web.Response(body=view.model_dump_json().encode(), content_type="application/json", headers=headers)
 
     @endpoint("GET", "/api/streams/{stream_id}/stats", problems=(StreamNotFound,))
     async def get_stats(self, caller: Caller | None, path: StreamPath) -> StreamStatsView:
@@ -145,5 +147,5 @@ def _may_see(stream: asyncpg.Record, caller: Caller | None) -> bool:
     return stream["visibility"] != "private" or (caller is not None and caller.user_id == stream["channel_id"])
 
 
-_NEXT = HeartbeatView(next_seconds=int(INTERVAL.total_seconds())).model_dump_json().encode()
+_NEXT_SECONDS = int(INTERVAL.total_seconds())
 _LIFETIME_SECONDS = int(LIFETIME.total_seconds())

@@ -44,13 +44,13 @@ class ViewerCounts:
         self._watch = Script.of(scripts.joinpath("watch.lua").read_text())
         self._count = Script.of(scripts.joinpath("count.lua").read_text())
 
-    async def watch(self, stream_id: UUID, viewer_id: bytes, address: str, *, is_new: bool) -> int:
-        """Count one heartbeat; how many watch now, or `TOO_MANY_OF_ADDRESS`."""
+    async def watch(self, stream_id: UUID, viewer_id: bytes, address: str, *, is_new: bool) -> int | None:
+        """Count one heartbeat; how many watch now, or None: the address has too many viewers, this is not counted."""
         keys = [*_keys(stream_id), f"viewers:{{{stream_id}}}:of:{address}"]
         counted: int = await self._ask(
             self._watch, keys, [viewer_id, HELD_MS, self._viewers_of_address_max, int(is_new), SUMS_SECONDS]
         )
-        return counted
+        return None if counted == TOO_MANY_OF_ADDRESS else counted
 
     async def count(self, stream_id: UUID) -> Count:
         """How many watch a stream."""

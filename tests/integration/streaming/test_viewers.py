@@ -122,7 +122,7 @@ async def cinema(database: engines.Database, redis_url: str) -> AsyncIterator[Ci
 async def test_a_player_is_counted_when_it_has_played_and_is_seen_in_the_statistics(cinema: Cinema) -> None:
     stream_id = await cinema.stream()
     first = await cinema.beat(stream_id)
-    assert (first.status, first.body) == (200, {"next_seconds": 20})
+    assert (first.status, first.body) == (200, {"next_seconds": 20, "viewers": None})
     given = first.headers["Set-Cookie"]
     assert f"Path=/api/streams/{stream_id}/;" in given
     assert "HttpOnly" in given and "SameSite=Lax" in given
@@ -130,7 +130,7 @@ async def test_a_player_is_counted_when_it_has_played_and_is_seen_in_the_statist
     again = await cinema.beat(stream_id, given.partition(";")[0].partition("=")[2])
     assert again.status == 200
     assert await cinema.counts.count(stream_id) == Count(0, 0, 0), "20 s have not passed"
-    assert (await cinema.beat(stream_id, playing(stream_id))).status == 200
+    assert (await cinema.beat(stream_id, playing(stream_id))).body == {"next_seconds": 20, "viewers": 1}
     assert await cinema.counts.count(stream_id) == Count(1, 1, 1)
     stats = await cinema.client.get(f"/api/streams/{stream_id}/stats")
     assert (stats.body["viewers"], stats.body["points"]) == (1, [])
@@ -233,7 +233,7 @@ async def test_without_redis_players_go_on_and_an_end_is_a_zero(database: engine
             "INSERT INTO stream_stats VALUES ($1, date_trunc('minute', now()) - interval '2 minutes', 7, 9, 8)", ended
         )
         answer = await cinema.beat(stream_id, playing(stream_id))
-        assert (answer.status, answer.body) == (200, {"next_seconds": 20})
+        assert (answer.status, answer.body) == (200, {"next_seconds": 20, "viewers": None})
         await cinema.keeper.keep()
         assert await cinema.rows(stream_id) == [], "nobody knows"
         assert await cinema.rows(ended) == [(7, 9, 8), (0, 9, 8)]
