@@ -72,6 +72,7 @@ def environment_of(
         "LIVESTREAM_ARCHIVE_WORKER_NICE": "0",  # beside other tests an encoder that stands back gets nothing
         "LIVESTREAM_ARCHIVE_CHUNK_SECONDS": "4",
         "LIVESTREAM_HTTP_PORT": "0",
+        "LIVESTREAM_REDIS_URL": "redis://127.0.0.1:1/0",  # nobody is there: requests are not counted
         "LIVESTREAM_JWKS_URL": "http://127.0.0.1:1/jwks.json",
     }
 

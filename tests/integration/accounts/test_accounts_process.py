@@ -42,7 +42,7 @@ class Running:
         return self.process.returncode
 
 
-def _environment(database: Database, kafka: str, prefix: str) -> dict[str, str]:
+def _environment(database: Database, kafka: str, prefix: str, redis: str) -> dict[str, str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -52,6 +52,8 @@ def _environment(database: Database, kafka: str, prefix: str) -> dict[str, str]:
         "LIVESTREAM_KAFKA_BOOTSTRAP_SERVERS": kafka,
         "LIVESTREAM_KAFKA_TOPIC_PREFIX": prefix,
         "LIVESTREAM_ACCOUNTS_KEY_SECRET": "a2" * 21 + "a",
+        "LIVESTREAM_REDIS_URL": redis,
+        "LIVESTREAM_LIMIT_LOGINS_PER_MINUTE": "10000",  # all tests have one address
         "LIVESTREAM_HTTP_PORT": str(port),
     }
 
@@ -68,9 +70,11 @@ async def _python(environment: dict[str, str], *arguments: str) -> asyncio.subpr
 
 
 @pytest.fixture
-async def running(database: Database, kafka_bootstrap_servers: str, topic_prefix: str) -> AsyncIterator[Running]:
+async def running(
+    database: Database, kafka_bootstrap_servers: str, topic_prefix: str, redis_url: str
+) -> AsyncIterator[Running]:
     """The process, ready."""
-    environment = _environment(database, kafka_bootstrap_servers, topic_prefix)
+    environment = _environment(database, kafka_bootstrap_servers, topic_prefix, redis_url)
     topics = await _python(environment, "-m", "console", "topics", "create")
     output, _ = await topics.communicate()
     assert topics.returncode == 0, output.decode()
@@ -140,9 +144,10 @@ async def _register_and_login(session: aiohttp.ClientSession) -> tuple[dict[str,
 
 
 async def test_a_stale_schema_is_waited_for_with_the_next_step(
-    empty_database: Database, kafka_bootstrap_servers: str, topic_prefix: str
+    empty_database: Database, kafka_bootstrap_servers: str, topic_prefix: str, redis_url: str
 ) -> None:
-    process = await _python(_environment(empty_database, kafka_bootstrap_servers, topic_prefix), "-m", "accounts")
+    environment = _environment(empty_database, kafka_bootstrap_servers, topic_prefix, redis_url)
+    process = await _python(environment, "-m", "accounts")
     assert process.stdout is not None
     async with asyncio.timeout(30):
         async for text in process.stdout:

@@ -12,6 +12,7 @@ from runtime.settings import SettingsInvalid, load_settings
 NEEDED = {
     "LIVESTREAM_POSTGRES_DSN": "postgresql://someone@127.0.0.1/one",
     "LIVESTREAM_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092",
+    "LIVESTREAM_REDIS_URL": "redis://127.0.0.1:1/0",
     "LIVESTREAM_JWKS_URL": "http://127.0.0.1:1/jwks.json",
 }
 
