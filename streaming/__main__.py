@@ -33,7 +33,7 @@ from streaming.reads.livelist import LiveList
 from streaming.reads.part import assemble_reads
 from streaming.recordings import recordings_subscription
 from streaming.retention.part import assemble_retention
-from streaming.servers.registry import hooked_servers, open_media_servers
+from streaming.servers.registry import hooked_servers, open_media_servers, playback_addresses
 from streaming.settings import StreamingSettings
 from streaming.store import make_partitions
 from streaming.streams.lists import StreamsQuery, read_streams
@@ -88,7 +88,10 @@ async def assemble(
     outbox = Outbox(pool, source=SCHEMA)
     reads = await stack.enter_async_context(open_read_pool(settings, pool, schema=SCHEMA))
     live_list: LiveList[StreamsQuery, LiveStreamsPage] = LiveList(
-        read_streams, primary=pool, replicas=reads, seconds_max=settings.streaming_live_list_seconds
+        playback_addresses(settings).corrected(read_streams),
+        primary=pool,
+        replicas=reads,
+        seconds_max=settings.streaming_live_list_seconds,
     )
     media_servers = await open_media_servers(stack, settings)
     publishing = Publishing(
@@ -98,9 +101,7 @@ async def assemble(
         close_seconds_max=settings.streaming_media_server_seconds_max,
         on_change=live_list.forget,
     )
-    viewer_counts = ViewerCounts(
-        RedisBatches(redis), viewers_of_address_max=settings.streaming_viewers_of_address_max
-    )
+    viewer_counts = ViewerCounts(RedisBatches(redis), viewers_of_address_max=settings.streaming_viewers_of_address_max)
     common = StreamingParts(
         settings=settings,
         pool=pool,

@@ -1,5 +1,7 @@
 """What streamers and viewers ask of streams."""
 
+from functools import partial
+
 from events import EndReason
 from runtime.endpoints import endpoint
 from runtime.limits import STREAM_CREATIONS
@@ -69,7 +71,7 @@ class Streams:
         Only public ones, but a streamer who asks for their own channel sees them all.
         """
         if caller is not None and query.channel_id == caller.user_id:
-            page = await read_streams(self._reads, query, with_hidden=True)
+            page = await self._finding.addresses.corrected(partial(read_streams, with_hidden=True))(self._reads, query)
             return Ready.of(page, {"Cache-Control": OWN_CACHE_CONTROL})
         return await self._live_list.page(query)
 

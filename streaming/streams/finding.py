@@ -7,17 +7,24 @@ from runtime.queries import Executor
 from runtime.tokens import Caller
 from streaming import store
 from streaming.errors import NotYourStream, StreamNotFound
+from streaming.servers.playback import PlaybackAddresses
 from streaming.streams.views import StreamView, prepared_view, stream_view
 
 
 class Finding:
     """Streams by their ids, and by those that they were announced under."""
 
-    def __init__(self, database: Executor) -> None:
+    def __init__(self, database: Executor, addresses: PlaybackAddresses | None = None) -> None:
         self._database = database
+        self.addresses = addresses or PlaybackAddresses()
+        """Where they play."""
 
     async def find(self, stream_id: UUID) -> StreamView:
         """The stream, whoever may see it; raises StreamNotFound."""
+        [found] = await self.addresses.correct(self._database, [await self._find(stream_id)])
+        return found
+
+    async def _find(self, stream_id: UUID) -> StreamView:
         row = await store.queries.find_stream(self._database, stream_id=stream_id)
         if row is not None:
             return stream_view(row)

@@ -3,6 +3,7 @@
 from runtime.assembly import Assembly
 from streaming.channels.bans import Bans
 from streaming.parts import StreamingParts
+from streaming.servers.registry import playback_addresses
 from streaming.streams.api import Streams
 from streaming.streams.changing import Changing
 from streaming.streams.finding import Finding
@@ -14,7 +15,7 @@ from streaming.streams.preparing import Preparing
 def assemble_streams(parts: StreamingParts) -> Assembly:
     """Streams as people see and change them, and who may play them."""
     settings, secret = parts.settings, parts.settings.streaming_playback_secret
-    finding = Finding(parts.reads)
+    finding = Finding(parts.reads, playback_addresses(settings))
     streams = Streams(
         parts.reads,
         finding,

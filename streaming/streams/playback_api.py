@@ -28,7 +28,7 @@ class PlaybackView(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    playback_url: str = Field(description="The path of the playlist; of a private stream a secret.")
+    playback_url: str = Field(description="Where the playlist is; of a private stream a secret.")
     expires_at: datetime | None = Field(
         description="Until when it opens: ask again before, and go on with the new one. Null: as long as it is on."
     )
@@ -79,7 +79,8 @@ class Playback:
         if stream.status not in (StreamStatus.LIVE, StreamStatus.INTERRUPTED):
             raise StreamIsOver("a stream plays here while it is on")
         if stream.visibility is not Visibility.PRIVATE:
-            return PlaybackView(playback_url=live_url(stream.stream_id), expires_at=None, stream=stream)
+            address = stream.playback_url or live_url(stream.stream_id)
+            return PlaybackView(playback_url=address, expires_at=None, stream=stream)
         signed = self._signer.sign(stream.stream_id, earlier(now, self._seconds_max, until))
         return PlaybackView(playback_url=signed.url, expires_at=signed.expires_at, stream=stream)
 

@@ -53,7 +53,9 @@ class LiveStreamView(_View):
     scheduled_at: datetime | None = Field(default=None, description="When a prepared one is to begin, if that is said.")
     started_at: datetime | None
     ended_at: datetime | None = None
-    playback_url: str | None = Field(description="The path of its live playlist while it is on.")
+    playback_url: str | None = Field(
+        description="Where its live playlist is while it is on: a path, or a URL where a media server serves it itself."
+    )
 
 
 class StreamView(LiveStreamView):

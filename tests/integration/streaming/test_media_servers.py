@@ -43,11 +43,14 @@ from streaming.lifecycle.reconciler import Reconciler
 from streaming.servers.http_api import HttpApi
 from streaming.servers.media_server import MediaServer, MediaServers
 from streaming.servers.mediamtx import MediaMtx
+from streaming.servers.playback import PlaybackAddresses
+from streaming.streams.finding import Finding
+from streaming.streams.lists import StreamsQuery, read_streams
 from tests import engines
 from tests.integration.archive.clips import Clip, make_clip
 from tests.integration.archive.house import House, running
 from tests.integration.streaming.publisher import eventually, publishing
-from tests.integration.streaming.studio import MediaServerTwin
+from tests.integration.streaming.studio import SERVER, MediaServerTwin, Studio
 
 REPOSITORY = Path(__file__).parents[3]
 INGEST_SECRET, SEGMENT_SECRET = "an-ingest-secret-of-tests", "a-segment-secret-of-tests"
@@ -180,6 +183,22 @@ async def test_a_stream_of_srs_becomes_a_recording(database: engines.Database, t
             await chain.until_settled(stream_id)
         assert await chain.shipped(stream_id) == list(range(len(clip.segments)))
         assert key not in _names_below(tmp_path)
+
+
+async def test_a_live_stream_plays_where_its_server_says(studio: Studio) -> None:
+    template = "https://media.example/live/{channel_id}.m3u8"
+    channel_id, key = await studio.channel("ada")
+    await studio.publish(key)
+    addresses = [PlaybackAddresses(servers) for servers in ({}, {"another": template}, {SERVER: template})]
+    found = []
+    for address in addresses:
+        page = await address.corrected(read_streams)(studio.pool, StreamsQuery())
+        [listed] = page.items
+        one = await Finding(studio.pool, address).find(listed.stream_id)
+        assert one.playback_url == listed.playback_url
+        found.append(one.playback_url)
+    at_the_edge = f"/live/{listed.stream_id}/index.m3u8"
+    assert found == [at_the_edge, at_the_edge, f"https://media.example/live/{channel_id}.m3u8"]
 
 
 def configuration(directory: Path, *, http: int, rtmp: int, control: int) -> Path:

@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from pydantic import SecretStr
@@ -12,8 +11,7 @@ from streaming.errors import WrongSecret
 from streaming.ingest.commands import Dialect
 from streaming.ingest.hooked_servers import HookedServer, HookedServers, SecretsFile, SettledSecrets
 from streaming.servers.entries import ServersInvalid, SrsEntry, read_servers
-from streaming.servers.playback import PlaybackAddresses
-from streaming.servers.registry import hooked_servers, playback_addresses
+from streaming.servers.registry import hooked_servers
 from streaming.settings_servers import MediaServerSettings
 
 FIRST, SECOND, THIRD = "first-secret-of-tests", "second-secret-of-tests", "third-secret-of-tests"
@@ -170,14 +168,3 @@ def test_a_secret_is_replaced_while_both_are_valid(directory: Directory) -> None
 def test_secrets_are_in_no_repr() -> None:
     server = HookedServer("a", Dialect.SRS, SettledSecrets(SecretStr(FIRST)), "live")
     assert FIRST not in repr(server)
-
-
-def test_a_live_stream_plays_where_its_server_says(directory: Directory) -> None:
-    stream_id, channel_id = UUID(int=1), UUID(int=2)
-    addresses = playback_addresses(settings(streaming_media_servers=directory.servers(GOOD)))
-    at_srs = addresses.of("srs-1", stream_id=stream_id, channel_id=channel_id)
-    assert at_srs == f"https://media.example/live/{channel_id}.m3u8"
-    for server in ("nginx-rtmp", "mtx", "forgotten", None):
-        at_the_edge = addresses.of(server, stream_id=stream_id, channel_id=channel_id)
-        assert at_the_edge == f"/live/{stream_id}/index.m3u8"
-    assert PlaybackAddresses().of(None, stream_id=stream_id, channel_id=channel_id).startswith("/live/")
