@@ -42,10 +42,9 @@ async def lived_in(pool: Pool) -> None:
     for person in (GONE, FAN, IDOL):
         await store.keep_person(pool, person.user_id, person.name)
     destinations = {channel: uuid7() for channel in ("webpush", "email", "webhook")}
-    idols_endpoint, queue = (
-        uuid7(),
-        "INSERT INTO delivery_queues (channel, lane, source_id) VALUES ('webpush', 'bulk', $1)",
-    )
+    idols_endpoint = uuid7()
+    queue = "INSERT INTO delivery_queues (channel, lane, source_id) VALUES ('webpush', 'bulk', $1)"
+    place = "INSERT INTO destinations (destination_id, user_id, channel, provider) VALUES ($1, $2, $3, 'h:1')"
     me, fan, idol = GONE.user_id, FAN.user_id, IDOL.user_id
     for statement, *arguments in (
         ("INSERT INTO follows (channel_id, follower_id) VALUES ($1, $2), ($2, $3), ($1, $3)", idol, me, fan),
@@ -56,32 +55,35 @@ async def lived_in(pool: Pool) -> None:
          FANOUT, me, GONE.name, uuid7(), idol),
         ("INSERT INTO announced_fanouts (fanout_id) VALUES ($1)", FANOUT),
         ("INSERT INTO fanout_pages (fanout_id, page_number) VALUES ($1, 0)", FANOUT),
-        ("INSERT INTO fanout_outcomes (fanout_id, channel, outcome, recipients) VALUES ($1, 'inbox', 'told', 1)", FANOUT),
+        ("INSERT INTO fanout_outcomes (fanout_id, channel, outcome, recipients) VALUES ($1, 'inbox', 'x', 1)", FANOUT),
         ("INSERT INTO notices (user_id, notice_id) VALUES ($1, $2), ($3, $4)", fan, FANOUT, me, uuid7()),
         ("INSERT INTO inboxes (user_id, read_through) VALUES ($1, $2)", me, uuid7()),
-        *(("INSERT INTO destinations (destination_id, user_id, channel, provider) VALUES ($1, $2, $3, 'h:1')", one, me, kind)
-          for kind, one in destinations.items()),
-        ("INSERT INTO destinations (destination_id, user_id, channel, provider) VALUES ($1, $2, 'webhook', 'h:1')",
-         idols_endpoint, idol),
+        *((place, one, me, kind) for kind, one in destinations.items()),
+        (place, idols_endpoint, idol, "webhook"),
         ("INSERT INTO push_subscriptions (destination_id, user_id, endpoint, p256dh, auth)"
          " VALUES ($1, $2, 'https://push', decode(repeat('00', 65), 'hex'), decode(repeat('00', 16), 'hex'))",
          destinations["webpush"], me),
-        ("INSERT INTO mailboxes (destination_id, user_id, address) VALUES ($1, $2, $3)", destinations["email"], me, MAIL),
+        ("INSERT INTO mailboxes (destination_id, user_id, address) VALUES ($1, $2, $3)",
+         destinations["email"], me, MAIL),
         ("INSERT INTO mail_verifications (verification_id, user_id, address, state, expires_at)"
          " VALUES ($1, $2, $3, 'requested', now())", uuid7(), me, MAIL),
         ("INSERT INTO mail_requests (user_id, address_key) VALUES ($1, $2)", me, MAIL),
         ("INSERT INTO mail_digests (user_id, digest_day, covers_from, made_at) VALUES ($1, now(), now(), now())", me),
-        ("INSERT INTO webhook_endpoints (endpoint_id, user_id, description, events, url_sealed, url_shown, secret_sealed)"
+        ("INSERT INTO webhook_endpoints"
+         " (endpoint_id, user_id, description, events, url_sealed, url_shown, secret_sealed)"
          " VALUES ($1, $2, '', '{stream.*}', 'x', 'x', 'x'), ($3, $4, '', '{follow.*}', 'x', 'x', 'x')",
          destinations["webhook"], me, idols_endpoint, idol),
         ("INSERT INTO webhook_messages (endpoint_id, message_id, type, body)"
-         " VALUES ($1, $2, 'stream.started', $3), ($4, $2, 'follow.created', $3), ($4, $5, 'follow.created', 'of others')",
+         " VALUES ($1, $2, 'stream.started', $3), ($4, $2, 'follow.created', $3),"
+         " ($4, $5, 'follow.created', 'of others')",
          destinations["webhook"], uuid7(), f"{me} {GONE.name}", idols_endpoint, uuid7()),
         (queue, FANOUT), (queue, idol), (queue, destinations["webhook"]),
         ("INSERT INTO deliveries (queue_id, message_id, user_id, destination_id, provider, expires_at, content)"
-         " SELECT queue_id, $1, $2, $1, 'h:1', now(), to_jsonb($3::text) FROM delivery_queues", uuid7(), me, GONE.name),
-        ("INSERT INTO dead_deliveries (delivery_id, channel, lane, source_id, message_id, user_id, destination_id, provider,"
-         " attempts, reason, created_at) VALUES (1, 'email', 'bulk', $1, $1, $2, $1, 'h:1', 1, '', now())", uuid7(), me),
+         " SELECT queue_id, $1, $2, $1, 'h:1', now(), to_jsonb($3::text) FROM delivery_queues",
+         uuid7(), me, GONE.name),
+        ("INSERT INTO dead_deliveries (delivery_id, channel, lane, source_id, message_id, user_id, destination_id,"
+         " provider, attempts, reason, created_at)"
+         " VALUES (1, 'email', 'bulk', $1, $1, $2, $1, 'h:1', 1, '', now())", uuid7(), me),
     ):  # fmt: skip
         await pool.execute(statement, *arguments)
 
