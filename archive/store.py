@@ -201,7 +201,14 @@ class Recordings:
 
 
 async def note_started(
-    connection: Connection, *, stream_id: UUID, channel_id: UUID, channel_name: str, title: str, started_at: datetime
+    connection: Connection,
+    *,
+    stream_id: UUID,
+    channel_id: UUID,
+    channel_name: str,
+    title: str,
+    started_at: datetime,
+    visibility: Visibility = "public",
 ) -> None:
     """There will be a recording of this stream."""
     await QUERIES.note_started(
@@ -210,6 +217,7 @@ async def note_started(
         channel_id=channel_id,
         channel_name=channel_name,
         title=title,
+        visibility=visibility,
         started_at=started_at,
     )
 

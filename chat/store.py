@@ -79,6 +79,18 @@ async def end_stream(
     return row is not None
 
 
+async def show_stream(connection: Connection, channel_id: UUID, stream_id: UUID, shown_at: datetime) -> bool:
+    """Note that everybody may know of a stream from now on; whether that changed the room."""
+    row = await QUERIES.show_stream(connection, channel_id=channel_id, stream_id=stream_id, shown_at=shown_at)
+    return row is not None
+
+
+async def hide_stream(connection: Connection, channel_id: UUID, stream_id: UUID, hidden_at: datetime) -> bool:
+    """Note that not everybody may know of a stream any more; whether that changed the room."""
+    row = await QUERIES.hide_stream(connection, channel_id=channel_id, stream_id=stream_id, hidden_at=hidden_at)
+    return row is not None
+
+
 async def touch_room(connection: Connection, channel_id: UUID) -> None:
     """Count the room's version up: something about it changed in this transaction."""
     await QUERIES.touch_room(connection, channel_id=channel_id)

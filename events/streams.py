@@ -63,6 +63,8 @@ class StreamUpdated(Event):
     tags: tuple[str, ...]
     language: str | None
     visibility: Visibility
+    visibility_before: Visibility | None = None
+    """Who might watch it until now, if that has changed."""
     updated_at: AwareDatetime
 
     @property

@@ -16,10 +16,18 @@ from uuid import UUID
 import structlog
 
 from eventbus.outbox import Transaction
-from events import Envelope, FanoutPagePlanned, RecordingPublished, StreamEnded, StreamStarted
+from events import (
+    Envelope,
+    FanoutPagePlanned,
+    RecordingPublished,
+    StreamEnded,
+    StreamStarted,
+    StreamUpdated,
+    Visibility,
+)
 from notify import fanout_store, metrics, store
 from notify.fanout_store import Admission, Fanout, FanoutState, HeldPage, Limits, Step, Verdict
-from notify.notices import Notice, recording_notice, stream_notice
+from notify.notices import Notice, published_notice, recording_notice, stream_notice
 from runtime.postgres import Pool
 
 log = structlog.get_logger(__name__)
@@ -53,24 +61,36 @@ class Fanouts:
         self._limits = limits
 
     async def announce_live(self, _: Transaction, envelope: Envelope[StreamStarted]) -> None:
-        """Tell the connected followers that a stream started. Neither lane waits for the other."""
-        await self._announce(stream_notice(envelope.event))
+        """Tell the connected followers that a public stream started. Neither lane waits for the other."""
+        if envelope.event.visibility is Visibility.PUBLIC:
+            await self._announce(stream_notice(envelope.event))
+
+    async def announce_published_live(self, transaction: Transaction, envelope: Envelope[StreamUpdated]) -> None:
+        """Tell the connected followers of a stream that began hidden and is public now."""
+        if _is_published(envelope.event):
+            await self._announce(await self._published_notice(transaction, envelope.event))
 
     async def announce_recording_live(self, transaction: Transaction, envelope: Envelope[RecordingPublished]) -> None:
-        """Tell those connected followers who want to hear of recordings. A clip is nothing new to them."""
-        if envelope.event.clip_of is not None:
+        """Tell those connected followers who want to hear of recordings, of what is public and no clip."""
+        if not _is_told_of(envelope.event):
             return
         await self._announce(await self._recording_notice(transaction, envelope.event))
 
     async def begin(self, transaction: Transaction, envelope: Envelope[StreamStarted]) -> None:
-        """Begin the fan-out of a stream; one that was begun before, or is not to be told, changes nothing."""
+        """Begin the fan-out of a public stream; one that was begun before, or is not to be told, changes nothing."""
         notice = stream_notice(envelope.event)
         await store.keep_channel(transaction.connection, notice.channel_id, notice.channel_name)
-        await self._begin(transaction, notice)
+        if envelope.event.visibility is Visibility.PUBLIC:
+            await self._begin(transaction, notice)
+
+    async def begin_published(self, transaction: Transaction, envelope: Envelope[StreamUpdated]) -> None:
+        """Begin the fan-out of a stream that began hidden and is public now; of one that was told, nothing."""
+        if _is_published(envelope.event):
+            await self._begin(transaction, await self._published_notice(transaction, envelope.event))
 
     async def begin_recording(self, transaction: Transaction, envelope: Envelope[RecordingPublished]) -> None:
-        """Begin to tell of a recording those who want to hear of recordings. A clip is nothing new to them."""
-        if envelope.event.clip_of is not None:
+        """Begin to tell of a recording those who want to hear of recordings, if it is public and no clip."""
+        if not _is_told_of(envelope.event):
             return
         await self._begin(transaction, await self._recording_notice(transaction, envelope.event))
 
@@ -146,6 +166,9 @@ class Fanouts:
             )
         return admission
 
+    async def _published_notice(self, transaction: Transaction, event: StreamUpdated) -> Notice:
+        return published_notice(event, await store.find_username(transaction.connection, event.channel_id) or "")
+
     async def _recording_notice(self, transaction: Transaction, event: RecordingPublished) -> Notice:
         """Named as its stream was; a stream that notify never heard of has no title."""
         connection = transaction.connection
@@ -164,6 +187,15 @@ class Fanouts:
         if fanout is not None and fanout.completed_at is not None:
             _note_completed(fanout, fanout.completed_at)
             await self._announcer.announce_stored(fanout.notice)
+
+
+def _is_published(event: StreamUpdated) -> bool:
+    return event.visibility is Visibility.PUBLIC and event.visibility_before is not None
+
+
+def _is_told_of(event: RecordingPublished) -> bool:
+    """Not of what is hidden; and a clip was seen before, in the recording that it was cut from."""
+    return event.clip_of is None and event.visibility is Visibility.PUBLIC
 
 
 def _pages(step: Step) -> list[tuple[int, UUID | None, UUID]]:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from events import RecordingPublished, StreamStarted
+from events import RecordingPublished, StreamStarted, StreamUpdated
 
 NoticeKind = Literal["stream.started", "recording.published"]
 
@@ -37,6 +37,19 @@ def stream_notice(event: StreamStarted) -> Notice:
         title=event.title,
         category=event.category,
         created_at=event.started_at,
+    )
+
+
+def published_notice(event: StreamUpdated, channel_name: str) -> Notice:
+    """The notice that a stream which began hidden can be watched by everybody; the same one as if it had just begun."""
+    return Notice(
+        notification_id=event.stream_id,
+        stream_id=event.stream_id,
+        channel_id=event.channel_id,
+        channel_name=channel_name,
+        title=event.title,
+        category=event.category,
+        created_at=event.updated_at,
     )
 
 

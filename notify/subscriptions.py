@@ -9,6 +9,7 @@ from events import (
     RecordingPublished,
     StreamEnded,
     StreamStarted,
+    StreamUpdated,
 )
 from notify.fanout import Fanouts
 from notify.followers import remember_person
@@ -20,7 +21,11 @@ def subscriptions(fanouts: Fanouts) -> list[Subscription]:
     return [
         Subscription(
             "notify-live",
-            {StreamStarted: fanouts.announce_live, RecordingPublished: fanouts.announce_recording_live},
+            {
+                StreamStarted: fanouts.announce_live,
+                StreamUpdated: fanouts.announce_published_live,
+                RecordingPublished: fanouts.announce_recording_live,
+            },
         ),
         # a start and its end share a group and a partition: what has ended was begun before
         Subscription(
@@ -30,6 +35,7 @@ def subscriptions(fanouts: Fanouts) -> list[Subscription]:
                 AccountRenamed: rename_person,
                 AccountDeleted: forget_person,
                 StreamStarted: fanouts.begin,
+                StreamUpdated: fanouts.begin_published,
                 StreamEnded: fanouts.end,
             },
         ),

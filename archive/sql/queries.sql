@@ -6,13 +6,24 @@ select make_archive_partitions(:months_ahead) as partition;
 
 -- name: note_started!
 -- A stream began: it will have a recording.
-insert into recordings (stream_id, channel_id, channel_name, title, started_at)
+insert into recordings (stream_id, channel_id, channel_name, title, visibility, started_at)
 values (:stream_id, :channel_id,
         coalesce((select username from renames where user_id = :channel_id and renamed_at > :started_at), :channel_name),
-        :title, :started_at)
+        :title, :visibility, :started_at)
 on conflict (stream_id) do update
-set channel_name = case when recordings.purged_at is null then excluded.channel_name else '' end, started_at = excluded.started_at,
+set visibility = case when recordings.channel_name = '' then excluded.visibility else recordings.visibility end,
+    channel_name = case when recordings.purged_at is null then excluded.channel_name else '' end, started_at = excluded.started_at,
     title = case when recordings.title_edited_at is null then excluded.title else recordings.title end;
+
+-- name: follow_stream^
+-- A stream is called something else, or other people may see it (null: the same): so is its recording, unless its owner
+-- has given it a title of its own. Answers the channel, and whether others see it now; nothing where there is none.
+update recordings as r
+set title = case when r.title_edited_at is null then :title else r.title end,
+    visibility = coalesce(:visibility, r.visibility)
+from (select stream_id, visibility from recordings where stream_id = :stream_id for update) as b
+where r.stream_id = :stream_id and b.stream_id = r.stream_id and r.deleted_at is null
+returning r.channel_id, r.visibility, r.visibility <> b.visibility as visibility_changed;
 
 -- name: note_ended!
 -- A stream is over: the shipper settles its directory. The first end counts.

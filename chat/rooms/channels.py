@@ -9,7 +9,17 @@ from chat.people.events import PeopleEvents
 from chat.rooms.signals import RoomTouched, Signals
 from eventbus.consume import Handler, Subscription
 from eventbus.outbox import Transaction
-from events import AccountDeleted, AccountRegistered, AccountRenamed, Envelope, Event, StreamEnded, StreamStarted
+from events import (
+    AccountDeleted,
+    AccountRegistered,
+    AccountRenamed,
+    Envelope,
+    Event,
+    StreamEnded,
+    StreamStarted,
+    StreamUpdated,
+    Visibility,
+)
 
 GROUP = "chat"
 
@@ -28,6 +38,7 @@ class Channels:
             AccountRenamed: people.on_renamed,
             AccountDeleted: people.on_deleted,
             StreamStarted: self.on_stream_started,
+            StreamUpdated: self.on_stream_updated,
             StreamEnded: self.on_stream_ended,
         }
         return Subscription(group=GROUP, handlers=handlers)
@@ -39,11 +50,23 @@ class Channels:
         await store.open_room(transaction.connection, envelope.event.user_id, envelope.event.username)
 
     async def on_stream_started(self, transaction: Transaction, envelope: Envelope[StreamStarted]) -> None:
-        """A channel is live."""
+        """A channel is live. Of a stream that is not public its room says nothing."""
         event = envelope.event
+        if event.visibility is not Visibility.PUBLIC:
+            await store.open_room(transaction.connection, event.channel_id, event.channel_name)
+            return
         changed = await store.start_stream(
             transaction.connection, event.channel_id, event.channel_name, event.stream_id, event.started_at
         )
+        self._tell(transaction, event.channel_id, changed)
+
+    async def on_stream_updated(self, transaction: Transaction, envelope: Envelope[StreamUpdated]) -> None:
+        """Other people may watch a channel's stream than before."""
+        event = envelope.event
+        if event.visibility_before is None:
+            return
+        change = store.show_stream if event.visibility is Visibility.PUBLIC else store.hide_stream
+        changed = await change(transaction.connection, event.channel_id, event.stream_id, event.updated_at)
         self._tell(transaction, event.channel_id, changed)
 
     async def on_stream_ended(self, transaction: Transaction, envelope: Envelope[StreamEnded]) -> None:

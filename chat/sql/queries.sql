@@ -46,6 +46,21 @@ SET channel_name = excluded.channel_name,
 WHERE rooms.started_at IS NULL OR rooms.started_at < excluded.started_at
 RETURNING channel_id;
 
+-- name: show_stream(channel_id, stream_id, shown_at)^
+-- A stream that was hidden is public now: it is the room's; answers the room's id when that changed it.
+UPDATE rooms
+SET stream_id = :stream_id, started_at = :shown_at, ended_at = NULL, version = version + 1
+WHERE channel_id = :channel_id AND (started_at IS NULL OR started_at < :shown_at)
+  AND (stream_id IS DISTINCT FROM :stream_id OR ended_at IS NOT NULL)
+RETURNING channel_id;
+
+-- name: hide_stream(channel_id, stream_id, hidden_at)^
+-- A stream is public no more: the room has none; answers the room's id when that changed it.
+UPDATE rooms
+SET ended_at = :hidden_at, version = version + 1
+WHERE channel_id = :channel_id AND stream_id = :stream_id AND ended_at IS NULL
+RETURNING channel_id;
+
 -- name: end_stream(channel_id, stream_id, started_at, ended_at)^
 -- A stream ended, be its start known or not; answers the room's id when that changed it.
 INSERT INTO rooms (channel_id, stream_id, started_at, ended_at)

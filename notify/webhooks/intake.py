@@ -7,7 +7,7 @@ from uuid import UUID
 
 from eventbus.outbox import Transaction
 from eventbus.subscription import Subscription
-from events import ChatMessageSent, Envelope, RecordingPublished, StreamStarted
+from events import ChatMessageSent, Envelope, RecordingPublished, StreamStarted, Visibility
 from notify.webhooks import payloads, presets
 from notify.webhooks.endpoints import Endpoint
 from notify.webhooks.errors import TooManyTests, WebhookDisabled, WebhookNotFound
@@ -113,7 +113,7 @@ class WebhookIntake:
         """What is posted, by preset."""
         bodies: dict[str | None, str] = {None: payloads.event_body(envelope)}
         event = envelope.event
-        if not isinstance(event, StreamStarted | RecordingPublished) or _is_clip(event):
+        if not isinstance(event, StreamStarted | RecordingPublished) or not _is_announced(event):
             return bodies
         wanted = {one.preset for one in listeners if one.preset is not None}
         if not wanted:
@@ -141,6 +141,7 @@ def _first_id_of(moment: datetime) -> UUID:
     return UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
-def _is_clip(event: StreamStarted | RecordingPublished) -> bool:
-    """A clip was seen before, in the recording that it was cut from: nobody is called to it."""
-    return isinstance(event, RecordingPublished) and event.clip_of is not None
+def _is_announced(event: StreamStarted | RecordingPublished) -> bool:
+    """Nobody is called to what is hidden; nor to a clip, which was seen before in the recording it was cut from."""
+    is_clip = isinstance(event, RecordingPublished) and event.clip_of is not None
+    return event.visibility is Visibility.PUBLIC and not is_clip

@@ -20,10 +20,12 @@ from events import (
     RecordingVisibilityChanged,
     StreamEnded,
     StreamStarted,
+    StreamUpdated,
 )
 
 ChannelEvent: TypeAlias = (
     StreamStarted
+    | StreamUpdated
     | StreamEnded
     | RecordingPublished
     | RecordingProgressed
@@ -40,6 +42,7 @@ ChannelEvent: TypeAlias = (
 
 EVENTS: Sequence[type[ChannelEvent]] = (
     StreamStarted,
+    StreamUpdated,
     StreamEnded,
     RecordingPublished,
     RecordingProgressed,

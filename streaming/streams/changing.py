@@ -34,8 +34,9 @@ class Changing:
                 return False
             wanted = change.over(row)
             wanted["tags"] = list(wanted["tags"])
-            if wanted == {name: row[name] for name in wanted}:
+            if wanted == dict(row):
                 return True
+            before, now = Visibility(row["visibility"]), Visibility(wanted["visibility"])
             await store.queries.change_stream(connection, stream_id=stream_id, **wanted)
             await transaction.say(
                 StreamUpdated(
@@ -45,10 +46,11 @@ class Changing:
                     category=wanted["category"],
                     tags=tuple(wanted["tags"]),
                     language=wanted["language"],
-                    visibility=Visibility(wanted["visibility"]),
+                    visibility=now,
+                    visibility_before=before if before is not now else None,
                     updated_at=held.now,
                 )
             )
         self._on_change()
-        log.info("stream_changed", stream_id=str(stream_id), visibility=str(wanted["visibility"]))
+        log.info("stream_changed", stream_id=str(stream_id), visibility=now.value)
         return True

@@ -7,7 +7,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from eventbus.outbox import Outbox, Transaction
-from events import Envelope, Event, FanoutPagePlanned, RecordingPublished, StreamEnded, StreamStarted
+from events import Envelope, Event, FanoutPagePlanned, RecordingPublished, StreamEnded, StreamStarted, StreamUpdated
 from notify import fanout_store
 from notify.fanout import Fanouts
 from notify.fanout_part import limits_of
@@ -58,6 +58,12 @@ class ByHand:
 
     async def begin(self, event: StreamStarted) -> None:
         await self._handle(self.fanouts.begin, event)
+
+    async def announce_published(self, event: StreamUpdated) -> None:
+        await self._handle(self.fanouts.announce_published_live, event)
+
+    async def begin_published(self, event: StreamUpdated) -> None:
+        await self._handle(self.fanouts.begin_published, event)
 
     async def end(self, event: StreamEnded) -> None:
         await self._handle(self.fanouts.end, event)

@@ -47,6 +47,9 @@ def test_a_body_is_type_timestamp_and_the_events_own_fields() -> None:
             "channel_name": "ada",
             "title": "Größe <3",
             "category": None,
+            "tags": [],
+            "language": None,
+            "visibility": "public",
             "started_at": "2026-05-04T18:30:00Z",
         },
     }
