@@ -157,6 +157,22 @@ async def test_a_second_publisher_takes_over_and_the_stream_goes_on(ingest: Inge
     assert [event["type"] for event in await ingest.studio.said()] == ["stream.started"]
 
 
+async def test_a_half_open_connection_locks_nobody_out(ingest: Ingest) -> None:
+    _, key = await ingest.studio.channel()
+    async with publishing(ingest.url(key)) as first:
+        await ingest.until("live")
+        [stream_id] = await ingest.stream_ids()
+        await ingest.until_segments(stream_id, 1)
+        old = await ingest.session()
+        first.send_signal(signal.SIGSTOP)  # the connection stays, and nothing comes over it any more
+        async with publishing(ingest.url(key)) as second:
+            await eventually(ingest.session, until=lambda session: session not in (None, old), what="session")
+            before = len(ingest.segments(stream_id))
+            await ingest.until_segments(stream_id, before + 1)
+            assert second.returncode is None
+    assert await ingest.stream_ids() == [stream_id]
+
+
 async def test_the_end_closes_the_last_segment_before_it_is_said(ingest: Ingest) -> None:
     ada = User("ada")
     answer = await ingest.studio.client.post("/api/channels/me/stream-key", headers=ada.headers)
