@@ -17,7 +17,7 @@ from uuid import UUID
 
 from bench.fanout_scene import PARTS, Scene, Told, open_scene, seed
 from bench.report import Bar, Bench, Outcome, Say, percentile
-from bench.stream_start import make_channels, send_hooks
+from bench.stream_start_hooks import make_channels, send_hooks
 from deploy.local import Stack
 from runtime.ids import uuid7
 

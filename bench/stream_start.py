@@ -1,10 +1,9 @@
-"""How fast a stream starts: the hook's answer at 50 starts a second, and the notice at the last of 20 followers.
+"""How fast a stream starts: the hook's answer beside 500 streams, and the notice at the last of 20 followers.
 
 Both run on the whole path: Postgres, Kafka, Redis, nginx-rtmp, and accounts, streaming and notify as processes of their
 own, in a stack that the bench keeps for itself.
 
-- Hooks are sent at their planned times whether or not earlier ones were answered, and are timed from the plan, so that
-  a slow answer delays nobody's clock. Every one is a first publish of another channel: it makes a stream and its event.
+- Hooks, and a storm of reconnects: `stream_start_hooks.py` says how.
 - The notice is timed from the moment when ffmpeg's publish command passes on its way to nginx (a relay in between looks
   for it) to the moment when the last of the followers has read it from its event stream.
 """
@@ -21,25 +20,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import aiohttp
 import psutil
-from pydantic import SecretStr
 
+from bench import stream_start_hooks
 from bench.report import Outcome, Say, percentile
+from bench.stream_start_hooks import measure_hooks
 from console.demo.people import Origin, Person
 from deploy.local import Stack
-from runtime.postgres import connect
-from streaming.channels.keys import digest, make_key
 
-STARTS_PER_SECOND: Final = 50
-STARTS_SECONDS: Final = 20
-WARM_UP_STARTS: Final = 50
 FOLLOWERS: Final = 20
 ROUNDS: Final = 20
 ROUND_SECONDS_MAX: Final = 15.0
-HOOK_SECONDS_MAX: Final = 10.0
 PORT_BASE: Final = 21_000
 PARTS: Final = ("postgres", "redis", "kafka", "nginx", "accounts", "streaming", "notify")
 SERVICES: Final = ("accounts", "streaming", "notify")
@@ -50,7 +44,7 @@ EVERY_START_IS_TOLD: Final = {
 }
 """Settings of notify, which the services inherit: one channel starts again and again."""
 
-BARS: Final = {"hook_p99_ms": 50.0, "publish_to_last_of_20_followers_p95_ms": 1_000.0}
+BARS: Final = {**stream_start_hooks.BARS, "publish_to_last_of_20_followers_p95_ms": 1_000.0}
 """The most that each figure may be."""
 
 
@@ -62,7 +56,7 @@ async def measure(directory: Path, say: Say) -> Outcome:
     try:
         before = _cpu_seconds(stack)
         figures = await _measure_notices(stack, say)
-        figures |= await _measure_hooks(stack, say)  # last, for the streams it leaves behind make work for a while
+        figures |= await measure_hooks(stack, say)  # last, for the streams it leaves behind make work for a while
         return Outcome(figures, len(SERVICES), round(_cpu_seconds(stack) - before, 2))
     finally:
         await asyncio.to_thread(stack.down)
@@ -71,72 +65,6 @@ async def measure(directory: Path, say: Say) -> Outcome:
 def _cpu_seconds(stack: Stack) -> float:
     times = [psutil.Process(stack.pid(service)).cpu_times() for service in SERVICES]
     return sum(time_used.user + time_used.system for time_used in times)
-
-
-# --- hooks ------------------------------------------------------------------------------------------------------------
-
-
-async def _measure_hooks(stack: Stack, say: Say) -> dict[str, float]:
-    starts = STARTS_PER_SECOND * STARTS_SECONDS
-    keys = await make_channels(stack, WARM_UP_STARTS + starts)
-    say(f"hooks: {STARTS_PER_SECOND} starts a second for {STARTS_SECONDS} s")
-    await send_hooks(stack, keys[:WARM_UP_STARTS])
-    seconds = await send_hooks(stack, keys[WARM_UP_STARTS:])
-    return {
-        "hook_starts": float(len(seconds)),
-        "hook_starts_per_second": float(STARTS_PER_SECOND),
-        "hook_p50_ms": _ms(percentile(seconds, 0.5)),
-        "hook_p99_ms": _ms(percentile(seconds, 0.99)),
-        "hook_max_ms": _ms(max(seconds)),
-    }
-
-
-async def make_channels(stack: Stack, count: int) -> list[str]:
-    """Make channels of nobody in particular; their stream keys."""
-    keys = [make_key() for _ in range(count)]
-    connection = await connect(SecretStr(stack.environment()["LIVESTREAM_POSTGRES_DSN"]), schema="streaming")
-    try:
-        await connection.executemany(
-            "INSERT INTO channels (channel_id, name, stream_key_hash) VALUES ($1, $2, $3)",
-            [(uuid4(), f"bench{number}", digest(key)) for number, key in enumerate(keys)],
-        )
-    finally:
-        await connection.close()
-    return keys
-
-
-async def send_hooks(stack: Stack, keys: Sequence[str]) -> list[float]:
-    """Publish with every key at its planned time; the seconds from there to each answer."""
-    secret = stack.environment()["LIVESTREAM_STREAMING_INGEST_SECRET"]
-    port, began = stack.ports["streaming"], time.perf_counter() + 0.1
-
-    async def one(number: int, key: str) -> float:
-        planned = began + number / STARTS_PER_SECOND
-        await asyncio.sleep(planned - time.perf_counter())
-        async with asyncio.timeout(HOOK_SECONDS_MAX):
-            status = await _post_hook(port, secret, key, 1_000_000 + number)
-        if status != 302:
-            raise RuntimeError(f"a hook was answered {status} instead of 302")
-        return time.perf_counter() - planned
-
-    return list(await asyncio.gather(*(one(number, key) for number, key in enumerate(keys))))
-
-
-async def _post_hook(port: int, secret: str, key: str, client: int) -> int:
-    """One hook as nginx-rtmp sends it, on a connection of its own; the answer's status."""
-    body = (
-        "app=live&flashver=FMLE/3.0&swfurl=&tcurl=rtmp://127.0.0.1/live&pageurl=&addr=127.0.0.1"
-        f"&clientid={client}&call=publish&name={key}&type=live"
-    )
-    head = (
-        f"POST /hooks/ingest/nginx-rtmp/{secret} HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: Close\r\n"
-        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write((head + body).encode())
-    answer = await reader.read()
-    writer.close()
-    return int(answer.split(maxsplit=2)[1])
 
 
 # --- notices ----------------------------------------------------------------------------------------------------------

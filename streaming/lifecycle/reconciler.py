@@ -83,7 +83,7 @@ class Reconciler:
         except (MediaServerUnavailable, TimeoutError) as error:
             looks.forget()
             metrics.media_server_answers.labels(name).set(0)
-            log.info("media_server_away", server=name, reason=str(error) or "too slow")
+            log.warning("media_server_away", server=name, reason=str(error) or "too slow")
             return
         metrics.media_server_answers.labels(name).set(1)
         metrics.media_server_publishers.labels(name).set(len(publishers))
