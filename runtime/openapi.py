@@ -63,24 +63,20 @@ def openapi_document(title: str, apis: Sequence[type], *, version: str = "1") ->
 
 
 def find_apis(package: str) -> list[type]:
-    """The classes with endpoints of a package, in the order of their modules and definition; none without the package.
-
-    They are in the modules `api` and `<something>_api` of the package and of the packages within it.
-    """
+    """The classes with endpoints of a package, in the order of modules and definition; none without the package."""
     if find_spec(package) is None:
         return []
     found = []
-    for name in _api_modules(package):
+    for name in _modules(package):
         defined = vars(import_module(name)).values()
         found += [one for one in defined if isinstance(one, type) and one.__module__ == name and endpoints_of(one)]
     return found
 
 
-def _api_modules(package: str) -> list[str]:
+def _modules(package: str) -> list[str]:
+    """All but programs: whatever a module is called, its endpoints are served, so they are documented."""
     walked = walk_packages(import_module(package).__path__, prefix=f"{package}.")
-    names = [
-        module.name for module in walked if module.name.rpartition(".")[2] == "api" or module.name.endswith("_api")
-    ]
+    names = [module.name for module in walked if not module.name.endswith(".__main__")]
     return sorted(names, key=lambda name: (name.count("."), not name.endswith(".api"), name))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from events import Visibility
 from streaming.streams.words import Category, Language, Reason, ScheduledAt, Tags, Title
@@ -12,6 +12,11 @@ BAN_SECONDS_MIN: Final = 60
 BAN_SECONDS_MAX: Final = 1_209_600
 INVITATION_MINUTES_MAX: Final = 10_080
 INVITATION_CHARACTERS_MAX: Final = 100
+
+
+def _without_default(schema: dict[str, JsonValue]) -> None:
+    # What stands for "left out" may not be sent, so a document that names it as the default is not valid.
+    schema.pop("default", None)
 
 
 class _Body(BaseModel):
@@ -39,7 +44,7 @@ class Preparation(_Body):
 class StreamChange(_Body):
     """What is to be different; what is left out stays."""
 
-    title: Title = ""
+    title: Title = Field(default="", json_schema_extra=_without_default)
     category: Category | None = None
     tags: Tags = ()
     language: Language | None = None
