@@ -62,12 +62,12 @@ async def tables_that_say(connection: Connection | Pool, schema: str, *marks: st
     return found
 
 
-async def keys_that_say(redis: Redis, *marks: str | UUID) -> Sequence[str]:
-    """The keys of Redis whose name or content has any of some texts, but for those that end within ten minutes."""
+async def keys_that_say(redis: Redis, *marks: str | UUID, ending_seconds: int = 600) -> Sequence[str]:
+    """The keys of Redis whose name or content has any of some texts, but for those that end by themselves so soon."""
     found = []
     async for name in redis.scan_iter(count=1_000):
         said = name + (await redis.dump(name) or b"")
-        if any(str(mark).encode() in said for mark in marks) and not 0 < await redis.ttl(name) <= 600:
+        if any(str(mark).encode() in said for mark in marks) and not 0 < await redis.ttl(name) <= ending_seconds:
             found.append(name.decode())
     return found
 
