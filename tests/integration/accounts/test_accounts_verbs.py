@@ -41,24 +41,24 @@ def test_operators_are_added_listed_and_removed(called: Database) -> None:
     _add_user(called, "ann")
     assert livestream("operators", "list").stdout.strip() == "no operators"
     assert json.loads(livestream("operators", "add", "ANN", "--json").stdout)["is_operator"] is True
-    assert [one["username"] for one in json.loads(livestream("operators", "list", "--json").output)] == ["ann"]
+    assert [one["username"] for one in json.loads(livestream("operators", "list", "--json").stdout)] == ["ann"]
     assert livestream("operators", "remove", "ann").stdout.strip() == "ann is no operator now"
-    assert json.loads(livestream("operators", "list", "--json").output) == []
+    assert json.loads(livestream("operators", "list", "--json").stdout) == []
     unknown = livestream("operators", "add", "bob")
     assert (unknown.exit_code, "nobody is called 'bob'" in unknown.output) == (1, True)
 
 
 def test_keys_are_listed_and_rotated(called: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no keys yet" in livestream("keys", "list").output
-    rotated = json.loads(livestream("keys", "rotate", "--json").output)
+    rotated = json.loads(livestream("keys", "rotate", "--json").stdout)
     assert rotated["signs_in_seconds"] == 900
-    states = {one["key_id"]: one["state"] for one in json.loads(livestream("keys", "list", "--json").output)}
+    states = {one["key_id"]: one["state"] for one in json.loads(livestream("keys", "list", "--json").stdout)}
     assert sorted(states.values()) == ["current", "next"]
     assert states[rotated["key_id"]] == "next"
     again = livestream("keys", "rotate")
     assert (again.exit_code, "waiting for its turn" in again.output) == (1, True)
-    leaked = json.loads(livestream("keys", "rotate", "--leaked", "--json").output)
-    assert [one["key_id"] for one in json.loads(livestream("keys", "list", "--json").output)] == [leaked["key_id"]]
+    leaked = json.loads(livestream("keys", "rotate", "--leaked", "--json").stdout)
+    assert [one["key_id"] for one in json.loads(livestream("keys", "list", "--json").stdout)] == [leaked["key_id"]]
     monkeypatch.setenv("LIVESTREAM_ACCOUNTS_KEY_SECRET", base64.urlsafe_b64encode(b"x" * 32).decode())
     wrong = livestream("keys", "rotate")
     assert (wrong.exit_code, "another LIVESTREAM_ACCOUNTS_KEY_SECRET" in wrong.output) == (1, True)
