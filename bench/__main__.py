@@ -77,7 +77,7 @@ BENCHES = {
         archive_shipper.BENCH,
         Bench(
             name="stream_start",
-            description="Hooks at 50 starts a second beside 500 streams; a reconnect storm; publish to the last of 20 told.",
+            description="50 starts a second beside 500 streams; a reconnect storm; publish to the last of 20 told.",
             bars=[Bar(figure, "<=", bar) for figure, bar in stream_start.BARS.items()],
             measure=stream_start.measure,
         ),

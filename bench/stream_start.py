@@ -44,6 +44,12 @@ EVERY_START_IS_TOLD: Final = {
 }
 """Settings of notify, which the services inherit: one channel starts again and again."""
 
+OUR_PUBLISHERS_STAY: Final = {
+    "LIVESTREAM_STREAMING_ABSENCE_SECONDS": "3600",
+    "LIVESTREAM_STREAMING_SILENCE_SECONDS": "3600",
+}
+"""Settings of streaming: the hooks are ours, so the media server has none of those publishers when it is asked."""
+
 BARS: Final = {**stream_start_hooks.BARS, "publish_to_last_of_20_followers_p95_ms": 1_000.0}
 """The most that each figure may be."""
 
@@ -51,7 +57,7 @@ BARS: Final = {**stream_start_hooks.BARS, "publish_to_last_of_20_followers_p95_m
 async def measure(directory: Path, say: Say) -> Outcome:
     """Start what is needed below `directory`, measure both, stop it again."""
     stack = Stack(directory, port_base=PORT_BASE)
-    os.environ.update(EVERY_START_IS_TOLD)
+    os.environ.update(EVERY_START_IS_TOLD | OUR_PUBLISHERS_STAY)
     await asyncio.to_thread(stack.up, PARTS, say=say)
     try:
         before = _cpu_seconds(stack)

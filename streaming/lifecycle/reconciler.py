@@ -32,7 +32,8 @@ log = structlog.get_logger(__name__)
 PASS_SECONDS: Final = 2.0
 LOOK_SECONDS_MAX: Final = 2.0
 TOUCH_SECONDS: Final = 5.0  # hooks tell of most sessions as often; those of other media servers live by this
-STREAMS_PER_TRANSACTION_MAX: Final = 200
+TOUCHES_PER_STATEMENT_MAX: Final = 500
+STREAMS_PER_TRANSACTION_MAX: Final = 50  # each is locked until the last is written, and hooks wait for it
 DROPS_PER_PASS_MAX: Final = 20
 
 
@@ -108,7 +109,7 @@ class Reconciler:
         await self._apply([(one, Present(one.session, asked_at)) for one in interrupted], "resumed")
 
     async def _apply(self, happened: Sequence[tuple[Listened, Input]], outcome_name: str) -> None:
-        for some in _batches(happened):
+        for some in _batches(happened, STREAMS_PER_TRANSACTION_MAX):
             said = {listened.stream_id: what for listened, what in some}
             done: list[tuple[ChannelStream, Step]] = []
             async with self._outbox.transaction() as transaction:
@@ -139,6 +140,6 @@ class Reconciler:
         log.info("stranger_dropped", server=name, client=stranger.client, dropped=dropped)
 
 
-def _batches(many: Sequence[T]) -> Iterator[Sequence[T]]:
-    for begin in range(0, len(many), STREAMS_PER_TRANSACTION_MAX):
-        yield many[begin : begin + STREAMS_PER_TRANSACTION_MAX]
+def _batches(many: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for begin in range(0, len(many), size):
+        yield many[begin : begin + size]
