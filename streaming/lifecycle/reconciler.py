@@ -101,10 +101,9 @@ class Reconciler:
         """Write down who is there: a live one as the state machine would, in one statement for many."""
         quiet = timedelta(seconds=TOUCH_SECONDS)
         live = [one for one in present if one.status is Status.LIVE and asked_at - one.seen_at >= quiet]
-        for some in _batches(live):
-            await store.touch_sessions(
-                self._pool, name, [(one.stream_id, one.session.client) for one in some], asked_at
-            )
+        clients = [(one.stream_id, one.session.client) for one in live]
+        for some in _batches(clients, TOUCHES_PER_STATEMENT_MAX):
+            await store.touch_sessions(self._pool, name, some, asked_at)
         interrupted = [one for one in present if one.status is Status.INTERRUPTED]
         await self._apply([(one, Present(one.session, asked_at)) for one in interrupted], "resumed")
 
