@@ -1,0 +1,92 @@
+"""Generated requests against the APIs of all services: whatever is sent, the answer is one that the document declares.
+
+The system is one process with everything in it, whose limits are out of the way; the requests come from the owner of
+all that paths name, from somebody else, and from nobody. The document is the one that clients read.
+"""
+
+import json
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from deploy.local.places import CHECKOUT
+from tests.contract.world import World
+
+EXAMPLES = 10
+SEED = 20_240_601
+ANSWER_SECONDS_MAX = 20.0
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+]
+
+ENDLESS = {
+    "GET /api/notifications/live": "an event stream: it stays open as long as the client does",
+}
+"""Endpoints that are not tried, and why."""
+
+SCHEMA = schemathesis.openapi.from_dict(json.loads((CHECKOUT / "web/openapi.json").read_text()))
+OPERATIONS = {result.ok().label: result.ok() for result in SCHEMA.get_all_operations() if isinstance(result, Ok)}
+TRIED = sorted(OPERATIONS.keys() - ENDLESS.keys())
+
+
+def test_every_endpoint_of_the_document_is_tried() -> None:
+    documented = [
+        f"{method.upper()} {path}" for path, methods in SCHEMA.raw_schema["paths"].items() for method in methods
+    ]
+    assert sorted([*TRIED, *ENDLESS]) == sorted(documented)
+
+
+@pytest.mark.parametrize("label", TRIED)
+def test_whatever_is_sent_the_answer_is_as_declared(label: str, world: World) -> None:
+    operation = OPERATIONS[label]
+    real = world.path_values(operation.path)
+
+    @seed(SEED)
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=_cases(operation), who=st.sampled_from(["owner", "owner", "stranger", None]), exists=st.booleans())
+    def hold(case: Any, who: str | None, exists: bool) -> None:  # noqa: ANN401  schemathesis' case is generic
+        if exists and case.path_parameters:
+            case.path_parameters.update((name, real[name]) for name in set(case.path_parameters) & set(real))
+        headers = dict(world.address) | (world.people[who].headers if who else {})
+        case.call_and_validate(
+            base_url=world.solo.url,
+            headers=headers,
+            session=session,
+            checks=CHECKS,
+            timeout=ANSWER_SECONDS_MAX,
+            allow_redirects=False,
+        )
+
+    with requests.Session() as session:
+        hold()
+
+
+def _cases(operation: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401  as above
+    """Requests as the document has them, and, where it has a say, as it does not."""
+    right = operation.as_strategy()
+    if not (operation.body or operation.query or operation.path_parameters):
+        return right
+    return st.one_of(right, operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
