@@ -147,7 +147,7 @@ class IngestHooks:
             command = parse(server, await _body(request, types, bytes_max))
             event = "other" if isinstance(command, Uninteresting) else command.event.value
             answer = await self._answer(command)
-            if answer.verdict is Verdict.REFUSED:
+            if answer.verdict is Verdict.REFUSED and not _only_tells(command):
                 raise HookRefused(answer.reason)
             metrics.hook_answers.labels(name, dialect, event, answer.verdict.value).inc()
             return server, answer
@@ -179,6 +179,11 @@ class IngestHooks:
             if command.event is IngestEvent.PUBLISH:
                 raise Unavailable("streams cannot start right now") from error
             return Answer(Verdict.IGNORED, "not recorded")
+
+
+def _only_tells(command: IngestCommand | Uninteresting) -> bool:
+    """Whether nothing comes of a no but that the server says it again: who is not wanted is dropped by reconciling."""
+    return isinstance(command, Uninteresting) or command.key is None
 
 
 async def _body(request: web.Request, types: tuple[str, ...] | None, bytes_max: int) -> bytes:

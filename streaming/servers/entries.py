@@ -153,12 +153,14 @@ def read_authorization(path: Path) -> str:
 
 
 def _mistakes(name: str, error: ValidationError) -> list[str]:
-    dialects = {dialect.value for dialect in Dialect}
+    dialects = [dialect.value for dialect in Dialect]
     lines = []
     for one in error.errors(include_url=False, include_input=False, include_context=False):
         field = ".".join(str(part) for part in one["loc"] if part not in dialects)
-        field = field or ("dialect" if one["type"].startswith("union_tag") else "")
-        lines.append(": ".join(filter(None, (name, field, one["msg"].removeprefix("Value error, ")))))
+        message = one["msg"].removeprefix("Value error, ")
+        if one["type"].startswith("union_tag"):
+            field, message = "dialect", f"must be one of {', '.join(dialects)}"
+        lines.append(": ".join(filter(None, (name, field, message))))
     return lines
 
 

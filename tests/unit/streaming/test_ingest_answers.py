@@ -81,8 +81,11 @@ async def test_who_shows_no_key_is_refused_or_asked(client: Client, commands: Co
     assert not commands.heard
 
 
-async def test_what_is_told_is_answered_with_yes_whatever_comes_of_it(client: Client, commands: Commands) -> None:
-    commands.answer = Answer(Verdict.IGNORED, "no open stream has this publisher")
+@pytest.mark.parametrize("verdict", [Verdict.IGNORED, Verdict.REFUSED])
+async def test_what_is_told_is_answered_with_yes_whatever_comes_of_it(
+    client: Client, commands: Commands, verdict: Verdict
+) -> None:
+    commands.answer = Answer(verdict, "no open stream has this publisher")
     answers = [await client.post(address(dialect), json=hook) for dialect, hook in ENDS.items()]
     form = {name: str(value) for name, value in TOLD.items()}
     answers.append(await client.post(address(Dialect.ANT_MEDIA), data=form))

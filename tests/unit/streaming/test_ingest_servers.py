@@ -76,8 +76,8 @@ def test_a_file_of_servers_is_read(directory: Directory) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[a]\n", "a: dialect: "),
-        ('[a]\ndialect = "rtmpd"\n', "a: dialect: "),
+        ("[a]\n", "a: dialect: must be one of nginx-rtmp, srs, mediamtx, ant-media"),
+        ('[a]\ndialect = "rtmpd"\n', "a: dialect: must be one of"),
         ('[a]\ndialect = "srs"\napi_url = "http://x"\n', "a: secrets_file: Field required"),
         ('[a]\ndialect = "srs"\nsecrets_file = "DIRECTORY/srs.secrets"\n', "a: api_url: Field required"),
         (
