@@ -1,6 +1,6 @@
 """Reads a request as its endpoint declares it; what cannot be read is refused with a problem that says why."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -93,20 +93,26 @@ async def _body(model: type[M], request: web.Request, *, optional: bool) -> M | 
         if first["type"] == "json_invalid":
             raise InvalidRequest(f"the body is not JSON: {first['msg'].removeprefix('Invalid JSON: ')}") from error
         raise ValidationFailed.from_errors("body", error) from error
-    if b"\\u0000" in content and _has_nul(read.model_dump()):  # what the model leaves out does no harm
-        raise _no_nul("body")
+    if b"\\u0000" in content:  # what the model leaves out does no harm
+        for field in _with_nul(read.model_dump(by_alias=True), "body"):
+            raise _no_nul(field)
     return read
 
 
-def _has_nul(value: object) -> bool:
-    # Recursion is bounded: the parser refuses documents nested deeper than about 200. Secrets are never stored as text.
+def _with_nul(value: object, field: str) -> Iterator[str]:
+    """The fields with a NUL in them, secrets aside, which are never stored as text."""
+    # Recursion is bounded: the parser refuses documents nested deeper than about 200.
     if isinstance(value, str):
-        return "\x00" in value
-    if isinstance(value, dict):
-        return any(_has_nul(part) for pair in value.items() for part in pair)
-    if isinstance(value, list):
-        return any(_has_nul(part) for part in value)
-    return False
+        if "\x00" in value:
+            yield field
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            if isinstance(name, str) and "\x00" in name:
+                yield field
+            yield from _with_nul(part, f"{field}.{name}")
+    elif isinstance(value, list | tuple | set | frozenset):
+        for number, part in enumerate(value):
+            yield from _with_nul(part, f"{field}.{number}")
 
 
 def _no_nul(field: str) -> ValidationFailed:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from archive.store import QUERIES, Visibility
 from runtime.endpoints import endpoint
 from runtime.postgres import Pool
+from runtime.problems import Forbidden
 
 log = structlog.get_logger(__name__)
 
@@ -96,17 +97,19 @@ class PlaybackChecks:
     def __init__(self, access: Access) -> None:
         self._access = access
 
-    @endpoint("GET", "/internal/recordings/{recording}/playback", raw=True, limit=None)
+    @endpoint(
+        "GET", "/internal/recordings/{recording}/playback", problems=(Forbidden,), status=204, raw=True, limit=None
+    )
     async def check_playback(self, path: PlaybackPath, request: web.Request) -> web.Response:
         """Answer 204 with what the recording is, or 403."""
         try:
             stream_id = UUID(path.recording)
-        except ValueError:
-            return web.Response(status=403)
+        except ValueError as error:
+            raise Forbidden("this is the id of no recording") from error
         token = request.headers.get(GRANT_HEADER, "")
         visibility = await self._access.playable(stream_id, token if GRANT.fullmatch(token) else None)
         if visibility is None:
-            return web.Response(status=403)
+            raise Forbidden("not to whoever asks like this")
         return web.Response(status=204, headers={VISIBILITY_HEADER: visibility})
 
 

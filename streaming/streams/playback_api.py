@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from events import Visibility
 from runtime.endpoints import endpoint
 from runtime.postgres import Pool
+from runtime.problems import Forbidden
 from runtime.tokens import Caller
 from streaming import store
 from streaming.errors import InvitationExpired, NotYourStream, PrivatePlaybackOff, StreamIsOver, StreamNotFound
@@ -135,14 +136,14 @@ class PlaybackChecks:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    @endpoint("GET", "/internal/streams/{stream}/playback", raw=True, limit=None)
+    @endpoint("GET", "/internal/streams/{stream}/playback", problems=(Forbidden,), status=204, raw=True, limit=None)
     async def check_live_playback(self, path: LivePath) -> web.Response:
         """Answer 204 with who may see the stream if everybody may play it at its plain address, or 403."""
         try:
             stream_id = UUID(path.stream)
-        except ValueError:
-            return web.Response(status=403)
+        except ValueError as error:
+            raise Forbidden("this is the id of no stream") from error
         visibility = await store.queries.find_visibility(self._pool, stream_id=stream_id)
         if visibility is None or visibility == Visibility.PRIVATE:
-            return web.Response(status=403)
+            raise Forbidden("not at its plain address")
         return web.Response(status=204, headers={VISIBILITY_HEADER: visibility})

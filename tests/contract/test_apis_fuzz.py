@@ -86,7 +86,7 @@ def test_whatever_is_sent_the_answer_is_as_declared(label: str, world: World) ->
 
 def _cases(operation: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401  as above
     """Requests as the document has them, and, where it has a say, as it does not."""
-    right = operation.as_strategy()
+    right: st.SearchStrategy[Any] = operation.as_strategy()
     if not (operation.body or operation.query or operation.path_parameters):
         return right
     return st.one_of(right, operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))

@@ -24,7 +24,6 @@ from tests.unit.solo.test_solo_settings import NEEDED
 PASSWORD = "correct horse"
 NOWHERE = str(UUID(int=7))
 """The id of nothing."""
-LIVE_NAME = "live"
 MANY = "100000"
 _HOOK = "app=live&flashver=FMLE/3.0&swfurl=&tcurl=rtmp://127.0.0.1/live&pageurl=&addr=127.0.0.1&clientid=1"
 
@@ -81,7 +80,7 @@ class World:
         """The answer to a request that has to work."""
         headers = self.people[who].headers if who in self.people else {}
         content = {"data": body} if isinstance(body, bytes) else {"json": body} if body is not None else {}
-        async with self.session.request(method, path, headers=headers, **content) as answer:  # type: ignore[arg-type]  # one of two
+        async with self.session.request(method, path, headers=headers, **content) as answer:
             text = await answer.text()
             assert answer.status < 300, (method, path, answer.status, text)
             found: dict[str, Any] = json.loads(text) if text else {}
@@ -90,7 +89,8 @@ class World:
 
 def solo_settings(database: Database, redis_url: str, directory: Path) -> dict[str, str]:
     """A process with all of its services on, whose limits are out of the way."""
-    (directory / "hls").mkdir()
+    for name in ("hls", "hooked"):
+        (directory / name).mkdir()
     return NEEDED | {
         "LIVESTREAM_POSTGRES_DSN": database.url,
         "LIVESTREAM_REDIS_URL": redis_url,
@@ -110,6 +110,8 @@ def solo_settings(database: Database, redis_url: str, directory: Path) -> dict[s
         "LIVESTREAM_ARCHIVE_DISK_DIRECTORY": str(directory / "recordings"),
         "LIVESTREAM_ARCHIVE_WORK_DIRECTORY": str(directory / "work"),
         "LIVESTREAM_ARCHIVE_HLS_DIRECTORY": str(directory / "hls"),
+        "LIVESTREAM_ARCHIVE_SEGMENT_HOOK_SECRET": "s" * 32,
+        "LIVESTREAM_ARCHIVE_SEGMENT_HOOK_ROOT": str(directory / "hooked"),
         "LIVESTREAM_CHAT_EMOTE_DIRECTORY": str(directory / "emotes"),
     }
 
