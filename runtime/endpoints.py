@@ -59,6 +59,7 @@ class _Declaration:
     tags: tuple[str, ...]
     headers: Mapping[str, str]
     limit: Limit | None
+    plain_is_free: bool
     idempotent: bool | Literal["own"]
 
 
@@ -76,6 +77,8 @@ class Endpoint:
     raw: bool
     headers: Mapping[str, str]
     limit: Limit | None
+    plain_is_free: bool
+    """Whether a request without a query is not counted."""
     idempotent: bool | Literal["own"]
     problems: tuple[type[Problem], ...]
     caller: Literal["none", "optional", "required"]
@@ -120,17 +123,18 @@ def endpoint(
     tags: Sequence[str] = (),
     headers: Mapping[str, str] | None = None,
     limit: Limit | None = API,
+    plain_is_free: bool = False,
     idempotent: bool | Literal["own"] = False,
 ) -> Callable[[Handler], Handler]:
     """Declare the decorated method as an endpoint.
 
     `problems` are the refusals it may raise; `status` is that of success (200, or 204 for None); `raw` keeps it out of
     the model checks; `headers` go with every success (`Cache-Control: no-store` unless given). `limit` is how often
-    (None: as often as one likes). `idempotent` takes an Idempotency-Key: a repetition gets the first answer again;
-    with `"own"` the handler sees to that itself.
+    (None: as often as one likes); `plain_is_free` counts no request without a query. `idempotent` takes an
+    Idempotency-Key: a repetition gets the first answer again; with `"own"` the handler sees to that itself.
     """
     declaration = _Declaration(
-        method, path, tuple(problems), status, raw, tuple(tags), dict(headers or {}), limit, idempotent
+        method, path, tuple(problems), status, raw, tuple(tags), dict(headers or {}), limit, plain_is_free, idempotent
     )
 
     def declare(handler: Handler) -> Handler:
@@ -190,6 +194,7 @@ def _resolve(api: type, function: Callable[..., Any], declaration: _Declaration)
         raw=raw,
         headers=declaration.headers,
         limit=declaration.limit,
+        plain_is_free=declaration.plain_is_free,
         idempotent=declaration.idempotent,
         problems=declaration.problems,
         caller=_caller(where, hints),

@@ -64,7 +64,7 @@ class Streams:
         self._bans = bans
         self._live_list = live_list
 
-    @endpoint("GET", "/api/streams", headers={"Cache-Control": LIST_CACHE_CONTROL}, limit=None)
+    @endpoint("GET", "/api/streams", headers={"Cache-Control": LIST_CACHE_CONTROL}, plain_is_free=True)
     async def list_streams(self, caller: Caller | None, query: StreamsQuery) -> Ready[LiveStreamsPage]:
         """The streams that are on, newest first; or those of a channel that are prepared or over.
 

@@ -23,7 +23,6 @@ WITHOUT_LIMIT = {
     "GET /chat/irc": "WebSockets have bounds of their own, per address and per user",
     "GET /api/notifications/live": "live connections have bounds of their own",
     "GET /api/notifications/socket": "live connections have bounds of their own",
-    "GET /api/streams": "bytes that are ready; counting would cost more",
     "GET /api/categories": "bytes that are ready; counting would cost more",
     "GET /api/chat/emotes/{emote_id}": "images that are kept for ever, many on a page",
     "GET /api/archives/{stream_id}/rewind.m3u8": "players ask every two seconds, many behind one address",

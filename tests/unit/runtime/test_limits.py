@@ -51,6 +51,11 @@ class Doors:
         """Prepare."""
         return Empty()
 
+    @endpoint("GET", "/list", plain_is_free=True)
+    async def list(self) -> Empty:
+        """Whatever is asked for."""
+        return Empty()
+
     @endpoint("GET", "/free", limit=None)
     async def free(self) -> web.StreamResponse:
         """As often as one likes."""
@@ -130,6 +135,12 @@ async def test_limits_are_apart_and_some_paths_have_none(client: HeldClient) -> 
     for _ in range(10):
         answer = await client.get("/free")
         assert (answer.status, "RateLimit" in answer.headers) == (200, False)
+
+
+async def test_where_the_plain_answer_is_free_only_what_has_a_query_is_counted(client: HeldClient) -> None:
+    assert {(await client.get("/list")).status for _ in range(5)} == {200}
+    assert [(await client.get(f"/list?tag={n}")).status for n in range(4)] == [200, 200, 200, 429]
+    assert (await client.get("/list")).status == 200
 
 
 async def test_while_nobody_counts_all_passes_but_logins() -> None:
