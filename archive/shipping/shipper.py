@@ -43,7 +43,7 @@ class ShipperPace:
     uploads_per_stream: int = 3
     directories_max: int = 2_000
     keep_seconds: float = 3_600.0
-    sweep_seconds: float = 30.0
+    sweep_seconds: float = 10.0
     tidy_seconds: float = 1.0
 
 

@@ -90,9 +90,10 @@ async def world(database: Database, redis_url: str) -> AsyncIterator[World]:
         Redis.from_url(redis_url) as redis,
     ):
         made = World(pool, redis, gone=uuid7(), room=uuid7(), other=uuid7())
-        for user_id, name in ((made.gone, NAME), (made.room, "host"), (made.other, "other")):
-            await store.note_person(pool, user_id, name, datetime.now(UTC))
-            await store.open_room(pool, user_id, name)
+        async with pool.acquire() as connection:
+            for user_id, name in ((made.gone, NAME), (made.room, "host"), (made.other, "other")):
+                await store.note_person(connection, user_id, name, datetime.now(UTC))
+                await store.open_room(connection, user_id, name)
         yield made
 
 

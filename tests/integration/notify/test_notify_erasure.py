@@ -85,7 +85,7 @@ async def lived_in(pool: Pool) -> None:
          " provider, attempts, reason, created_at)"
          " VALUES (1, 'email', 'bulk', $1, $1, $2, $1, 'h:1', 1, '', now())", uuid7(), me),
     ):  # fmt: skip
-        await pool.execute(statement, *arguments)
+        await pool.execute(str(statement), *arguments)
 
 
 async def test_nothing_of_a_deleted_person_is_left(pool: Pool, worker: Erasures) -> None:
