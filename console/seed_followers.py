@@ -56,9 +56,14 @@ async def seed_followers(
 ) -> int:
     """Make the synthetic followers 1 to `count` of a channel; how many were missing. `done` hears of every batch."""
     made = 0
-    async with open_pool(PostgresSettings(postgres_dsn=SecretStr(postgres_dsn)), schema="notify") as pool:
+    async with open_pool(_patient(postgres_dsn), schema="notify") as pool:
         for first in range(1, count + 1, BATCH_FOLLOWERS_MAX):
             last = min(first + BATCH_FOLLOWERS_MAX - 1, count)
             made += await insert_followers(pool, channel_id, first=first, last=last)
             done(last - first + 1)
     return made
+
+
+def _patient(postgres_dsn: str) -> PostgresSettings:
+    # A batch of thousands may take its time; nobody wants to be told.
+    return PostgresSettings(postgres_dsn=SecretStr(postgres_dsn), postgres_slow_query_seconds=10)

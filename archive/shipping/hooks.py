@@ -49,14 +49,14 @@ class SegmentHooks:
         self._turn = asyncio.Lock()
 
     @endpoint("POST", "/hooks/segments/srs/{secret}", problems=PROBLEMS, raw=True, limit=None)
-    async def srs(self, path: SegmentHookPath, request: web.Request) -> web.Response:
+    async def srs_segment(self, path: SegmentHookPath, request: web.Request) -> web.Response:
         """Take one segment of SRS (`on_hls`)."""
         self._check_secret(path.secret)
         body = await request.read()
         return await self._answer("srs", lambda: parse_srs(body))
 
     @endpoint("POST", "/hooks/segments/mediamtx/{secret}", problems=PROBLEMS, raw=True, limit=None)
-    async def mediamtx(self, path: SegmentHookPath, request: web.Request) -> web.Response:
+    async def mediamtx_segment(self, path: SegmentHookPath, request: web.Request) -> web.Response:
         """Take one segment of MediaMTX (`?event=segment&path=…&file=…&duration=…`)."""
         self._check_secret(path.secret)
         return await self._answer("mediamtx", lambda: parse_mediamtx(request.query.items()))

@@ -33,6 +33,9 @@ class DemoReport(BaseModel):
     chat_votes: int | None = None
     chat_replayed: int | None = None
     streams_created: int | None = None
+    rename_to_live_list_ms: int | None = None
+    viewers: int | None = None
+    hidden_to_closed_ms: int | None = None
     end_to_recording_playable_ms: int | None = None
     recording_seconds: float | None = None
     renditions: tuple[str, ...] = ()
@@ -42,6 +45,7 @@ class DemoReport(BaseModel):
     clip_frames: int | None = None
     download_bytes: int | None = None
     download_frames: int | None = None
+    forgotten_ms: int | None = None
     setup_seconds: float | None = None
 
     def write(self, path: Path) -> None:

@@ -15,6 +15,7 @@ import asyncpg
 
 from console.demo.cast import BROWSERS, Cast
 from console.demo.chatting import Chatting
+from console.demo.controlling import Controlling
 from console.demo.keeping import Keeping
 from console.demo.media import CLIP_SECONDS, FRAMES_PER_SECOND, Publisher, make_clip, play, play_live, publishing
 from console.demo.outside import Outside
@@ -106,12 +107,16 @@ class Story:
             check(all(split), "viewers on every gateway", split)
             gateways = "1 gateway" if len(split) == 1 else f"{len(split)} gateways"
             remarks.append(f"{' + '.join(map(str, split))} on {gateways}")
+        self._controlling = Controlling(self._origin, cast.streamer)
+        async with self._steps.step("the streamer announces the stream: title, category, tags"):
+            self._announced_id = await self._controlling.announce()
         self.told.secrets = [*cast.secrets(), self._receivers.webhook_secret]
 
     async def _go_live(self, exits: AsyncExitStack) -> None:
         first = await exits.enter_async_context(publishing(self._clip, self._cast.publish_url))
         stream = await self._see_it_live()
         await asyncio.gather(self._see_it_play(), self._notice(stream), self._push(stream))
+        await self._rename()
         await self._chat()
         await self._moderate()
         async with self._steps.step(f"the publisher's connection is cut for {DROP_SECONDS:g} s"):
@@ -132,7 +137,8 @@ class Story:
             self._started_at_seconds = datetime.fromisoformat(stream["started_at"]).timestamp()
             seen = await self._overheard.first(self.told.stream_id, "stream.started", within_seconds=10)
             self._report.publish_to_event_ms = self._since_publish(seen)
-            remarks.append(f"event after {self._report.publish_to_event_ms} ms")
+            await self._controlling.is_the_one(self._announced_id, stream)
+            remarks.append(f"event after {self._report.publish_to_event_ms} ms; it is the announced one")
         return stream
 
     async def _see_it_play(self) -> None:
@@ -144,6 +150,23 @@ class Story:
             self._report.publish_to_playlist_ms = self._since_publish(time.time())
             await play_live(self._origin.url + path, frames=FRAMES_PER_SECOND)
             remarks.append(f"after {self._report.publish_to_playlist_ms} ms")
+
+    async def _rename(self) -> None:
+        assert self.told.stream_id is not None  # noqa: S101 -- it went live
+        await self._controlling.sit_down(self.told.stream_id)
+        async with self._steps.step("the streamer gives it another title; the live list has it") as remarks:
+            self._report.rename_to_live_list_ms = await self._controlling.rename(self.told.stream_id)
+            remarks.append(f"after {self._report.rename_to_live_list_ms} ms")
+
+    async def _control(self) -> None:
+        assert self.told.stream_id is not None  # noqa: S101 -- it went live
+        async with self._steps.step("3 players play, a script pretends to: 3 viewers") as remarks:
+            self._report.viewers = await self._controlling.count(self.told.stream_id)
+            remarks.append(f"{self._report.viewers} viewers")
+        async with self._steps.step("the streamer hides it for a moment: a stranger's address closes") as remarks:
+            stranger = self._cast.audience[-1]
+            self._report.hidden_to_closed_ms = await self._controlling.hide(self.told.stream_id, stranger)
+            remarks.append(f"after {self._report.hidden_to_closed_ms} ms; the streamer's signed one plays")
 
     async def _notice(self, stream: Mapping[str, Any]) -> None:
         async with self._steps.step("every follower but the muted one has the notice, those online at once") as remarks:
@@ -218,6 +241,7 @@ class Story:
     async def _see_it_resume(self, publisher: Publisher) -> None:
         async with self._steps.step("the publisher comes back: the same stream, no second notice") as remarks:
             await self._status_becomes("live")
+            await self._control()
             await publisher.until(CLIP_SECONDS - 0.1)
             streams = await self._database.fetchval(
                 "SELECT count(*) FROM streaming.streams WHERE channel_id = $1", self._cast.streamer.user_id
@@ -300,7 +324,10 @@ class Story:
             remarks.append(f"{self._report.download_bytes} bytes, {copy.frames} frames")
         async with self._steps.step("the recording is deleted, and restored"):
             await keeping.delete_and_restore(stream_id)
-        self.told.secrets += keeping.secrets
+        async with self._steps.step("a follower deletes the account: the follow is gone as well") as remarks:
+            self._report.forgotten_ms = await self._controlling.forget()
+            remarks.append(f"after {self._report.forgotten_ms} ms")
+        self.told.secrets += keeping.secrets + self._controlling.secrets
 
     # --- what is looked at --------------------------------------------------------------------------------------------
 

@@ -62,6 +62,10 @@ def test_every_step_is_verified(lived: Lived) -> None:
     assert report.webhooks is not None
     assert report.webhooks >= 3
     assert report.streams_created == 1
+    assert report.viewers == 3
+    assert report.rename_to_live_list_ms is not None
+    assert report.hidden_to_closed_ms is not None
+    assert report.forgotten_ms is not None
     assert report.chat_sent == 50
     assert report.chat_delivered == 2_500
     assert report.chat_lost == 0

@@ -26,6 +26,7 @@ function show(user) {
 
 export function ask() {
   byId("login-error").textContent = "";
+  byId("login-code").hidden = true;
   byId("login").showModal();
 }
 
@@ -36,10 +37,11 @@ byId("login-form").addEventListener("submit", async (event) => {
   const buttons = form.querySelectorAll("button");
   for (const one of buttons) one.disabled = true;
   try {
-    await act(form.username.value, form.password.value);
+    await act(form.username.value, form.password.value, form.code.value.trim());
     form.reset();
     byId("login").close();
   } catch (error) {
+    if (error.kind === "totp-required") byId("login-code").hidden = false;
     byId("login-error").textContent = error.message;
   } finally {
     for (const one of buttons) one.disabled = false;

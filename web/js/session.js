@@ -32,7 +32,8 @@ function keep(answer) {
 async function problemOf(answer) {
   const problem = await answer.json().catch(() => ({}));
   const fields = (problem.errors ?? []).map((error) => error.message).join("; ");
-  return new Error(fields || problem.detail || problem.title || `The server answered ${answer.status}.`);
+  const words = fields || problem.detail || problem.title || `The server answered ${answer.status}.`;
+  return Object.assign(new Error(words), { kind: problem.type?.split(":").at(-1) });
 }
 
 async function post(path, body) {
@@ -50,8 +51,9 @@ export const user = () => session?.user ?? null;
 /** Be told the user (or null) at every change. */
 export const onChange = (listener) => listeners.add(listener);
 
-export async function login(username, password) {
-  keep(await post("/api/auth/login", { username, password }));
+/** Throws with `kind` "totp-required" when the code of the second factor is needed as well. */
+export async function login(username, password, code) {
+  keep(await post("/api/auth/login", { username, password, ...(code && { totp_code: code }) }));
 }
 
 export async function register(username, password) {

@@ -35,6 +35,9 @@ REPORT_FIELDS = [
     "chat_votes",
     "chat_replayed",
     "streams_created",
+    "rename_to_live_list_ms",
+    "viewers",
+    "hidden_to_closed_ms",
     "end_to_recording_playable_ms",
     "recording_seconds",
     "renditions",
@@ -44,6 +47,7 @@ REPORT_FIELDS = [
     "clip_frames",
     "download_bytes",
     "download_frames",
+    "forgotten_ms",
     "setup_seconds",
 ]
 
