@@ -20,6 +20,7 @@ from tests import engines
 from tests.integration.streaming.publisher import eventually, publishing
 
 REPOSITORY = Path(__file__).parents[3]
+TRUTH_SECONDS_MAX = 15  # from a process's start, grace included
 
 
 @pytest.fixture
@@ -93,44 +94,55 @@ def _answers(port: int) -> Callable[[], Awaitable[bool]]:
 async def test_a_stream_outlives_the_process(
     start: Callable[[], _Run], stack: Stack, connection: "asyncpg.Connection[asyncpg.Record]", tmp_path: Path
 ) -> None:
-    key = make_key()
-    await connection.execute(
-        "INSERT INTO channels (channel_id, name, stream_key_hash) VALUES (gen_random_uuid(), 'ada', $1)", digest(key)
-    )
+    key, leaving_key = make_key(), make_key()
+    for name, of_name in (("ada", key), ("bob", leaving_key)):
+        await connection.execute(
+            "INSERT INTO channels (channel_id, name, stream_key_hash) VALUES (gen_random_uuid(), $1, $2)",
+            name,
+            digest(of_name),
+        )
 
-    async def status() -> str | None:
-        found: str | None = await connection.fetchval("SELECT status FROM streams")
-        return found
+    async def statuses() -> dict[str, str]:
+        rows = await connection.fetch("SELECT name, status FROM streams JOIN channels USING (channel_id)")
+        return {row["name"]: row["status"] for row in rows}
 
     async def seen_at() -> object:
-        return await connection.fetchval("SELECT seen_at FROM open_streams")
+        return await connection.fetchval(
+            "SELECT seen_at FROM open_streams JOIN channels USING (channel_id) WHERE name = 'ada'"
+        )
 
-    async def media() -> bool:
+    async def media() -> int:
         directory = Path(stack.environment()["LIVESTREAM_ARCHIVE_HLS_DIRECTORY"])
-        return await asyncio.to_thread(lambda: any(directory.glob("*/*.ts")))
+        return await asyncio.to_thread(lambda: len({path.parent for path in directory.glob("*/*.ts")}))
 
     address = stack.environment()["LIVESTREAM_STREAMING_PUBLIC_INGEST_URL"]
     async with AsyncExitStack() as publisher_stack:
         async with start() as first:
             publisher = await publisher_stack.enter_async_context(publishing(f"{address}/{key}"))
-            await eventually(status, until=lambda found: found == "live")
-            # the row is there before the answer is: only once media flow has the publisher been let in
-            await eventually(media, until=bool, what="no media arrived")
-            first.kill()
-            await first.wait()
+            async with publishing(f"{address}/{leaving_key}"):
+                await eventually(statuses, until=lambda found: found == {"ada": "live", "bob": "live"})
+                # the row is there before the answer is: only once media flow has the publisher been let in
+                await eventually(media, until=lambda streams: streams == 2, what="no media arrived")
+                first.kill()
+                await first.wait()
         # the media server asks every 5 s whether the publisher may go on, and gets no answer
         await asyncio.sleep(6)
         before = await seen_at()
         async with start() as second:
             await eventually(seen_at, until=lambda seen: seen != before, what="no sign of life was heard")
             assert publisher.returncode is None
-            assert await status() == "live"
+            # nobody told of the one who left meanwhile: the media server was asked
+            await eventually(
+                statuses, until=lambda found: found == {"ada": "live", "bob": "ended"}, seconds_max=TRUTH_SECONDS_MAX
+            )
             await publisher_stack.aclose()
-            await eventually(status, until=lambda found: found == "ended")
+            await eventually(statuses, until=lambda found: found == {"ada": "ended", "bob": "ended"})
             second.send_signal(signal.SIGTERM)
             assert await second.wait() == 0
     assert await connection.fetchval("SELECT array_agg(type ORDER BY id) FROM outbox") == [
         "stream.started",
+        "stream.started",
+        "stream.ended",
         "stream.ended",
     ]
     logs = (tmp_path / "streaming.log").read_text() + stack.log("nginx").read_text()
