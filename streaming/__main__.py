@@ -87,8 +87,10 @@ async def assemble(
     await wait_until_migrated(pool, schema=SCHEMA)
     outbox = Outbox(pool, source=SCHEMA)
     reads = await stack.enter_async_context(open_read_pool(settings, pool, schema=SCHEMA))
+    viewer_counts = ViewerCounts(RedisBatches(redis), viewers_of_address_max=settings.streaming_viewers_of_address_max)
+    audience = Audience(viewer_counts)
     live_list: LiveList[StreamsQuery, LiveStreamsPage] = LiveList(
-        playback_addresses(settings).corrected(read_streams),
+        audience.showing(playback_addresses(settings).corrected(read_streams)),
         primary=pool,
         replicas=reads,
         seconds_max=settings.streaming_live_list_seconds,
@@ -101,7 +103,6 @@ async def assemble(
         close_seconds_max=settings.streaming_media_server_seconds_max,
         on_change=live_list.forget,
     )
-    viewer_counts = ViewerCounts(RedisBatches(redis), viewers_of_address_max=settings.streaming_viewers_of_address_max)
     common = StreamingParts(
         settings=settings,
         pool=pool,
@@ -115,7 +116,7 @@ async def assemble(
         publishing=publishing,
         live_list=live_list,
         viewer_counts=viewer_counts,
-        audience=Audience(viewer_counts),
+        audience=audience,
     )
     parts = [_core(common), *(assemble_part(common) for assemble_part in PARTS)]
     return Assembly(

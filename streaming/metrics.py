@@ -33,7 +33,9 @@ media_server_failures = Counter(
     "livestream_streaming_media_server_failures", "Requests to the media server that failed, by action.", ("action",)
 )
 live_list_answers = Counter(
-    "livestream_streaming_live_list_answers", "Live lists served: from the cache, the database, or `outdated` without it.", ("source",)
+    "livestream_streaming_live_list_answers",
+    "Live lists served: from the cache, the database, or `outdated` without it.",
+    ("source",),
 )
 live_list_signals = Counter(
     "livestream_streaming_live_list_signals", "Changes of the live list that other processes have told."
@@ -51,4 +53,4 @@ heartbeats = Counter(
     "Heartbeats: counted, not-counted (first, too soon, not playing), too-many-of-address, uncounted (no Redis).",
     ("outcome",),
 )
-viewers = Gauge("livestream_streaming_viewers", "Who watches all streams, as of the last minute written by this process.")
+viewers = Gauge("livestream_streaming_viewers", "Who watches, all streams, as of the last minute written here.")

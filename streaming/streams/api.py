@@ -33,6 +33,7 @@ from streaming.streams.views import (
     StreamStatus,
     StreamView,
 )
+from streaming.viewers.audience import Audience
 
 LIST_CACHE_CONTROL = "public, max-age=1, stale-while-revalidate=4, stale-if-error=20"
 """Fresh for a second, so that a start shows; shown on for some while it is asked for again, or while we are away."""
@@ -55,6 +56,7 @@ class Streams:
         publishing: Publishing,
         bans: Bans,
         live_list: LiveList[StreamsQuery, LiveStreamsPage],
+        audience: Audience,
     ) -> None:
         self._reads = reads
         self._finding = finding
@@ -63,6 +65,7 @@ class Streams:
         self._publishing = publishing
         self._bans = bans
         self._live_list = live_list
+        self._audience = audience
 
     @endpoint("GET", "/api/streams", headers={"Cache-Control": LIST_CACHE_CONTROL}, plain_is_free=True)
     async def list_streams(self, caller: Caller | None, query: StreamsQuery) -> Ready[LiveStreamsPage]:
@@ -97,7 +100,8 @@ class Streams:
 
         `stream_id` in the answer is the stream's own, also when it was asked for by the id that it was announced under.
         """
-        return await self._finding.seen_by(caller, path.stream_id)
+        [stream] = await self._audience.shown([await self._finding.seen_by(caller, path.stream_id)])
+        return stream
 
     @endpoint(
         "PATCH",

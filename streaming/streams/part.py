@@ -24,6 +24,7 @@ def assemble_streams(parts: StreamingParts) -> Assembly:
         parts.publishing,
         Bans(parts.pool),
         parts.live_list,
+        parts.audience,
     )
     playback = Playback(
         finding,

@@ -56,6 +56,9 @@ class LiveStreamView(_View):
     playback_url: str | None = Field(
         description="Where its live playlist is while it is on: a path, or a URL where a media server serves it itself."
     )
+    viewers: int | None = Field(
+        default=None, description="How many watch, as of seconds ago. Null: it is not on, or it cannot be said."
+    )
 
 
 class StreamView(LiveStreamView):

@@ -23,7 +23,7 @@ create index erasures_open on erasures (due_at) where settled_at is null;
 
 -- Leaves out a row of a channel whose person is deleted.
 create function skip_deleted_channel() returns trigger
-language plpgsql as $$
+language plpgsql set search_path from current as $$
 begin
     if exists (select from erasures where user_id = new.channel_id) then
         return null;
@@ -34,7 +34,7 @@ $$;
 
 -- Leaves out a row of a person who is deleted.
 create function skip_deleted_user() returns trigger
-language plpgsql as $$
+language plpgsql set search_path from current as $$
 begin
     if exists (select from erasures where user_id = new.user_id) then
         return null;

@@ -12,11 +12,13 @@ import asyncpg
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
 from eventbus.outbox import Outbox
 from runtime.http_server import HttpServer
 from runtime.postgres import Pool, open_pool
 from runtime.read_pool import ReadPool
+from runtime.redis_batches import RedisBatches
 from runtime.settings import HttpSettings, PostgresSettings
 from runtime.tokens import Caller, InvalidToken
 from streaming.channels.api import Channels
@@ -38,6 +40,8 @@ from streaming.streams.playback import PlaybackSigner
 from streaming.streams.playback_api import Playback, PlaybackChecks
 from streaming.streams.preparing import Preparing
 from streaming.streams.views import LiveStreamsPage
+from streaming.viewers.audience import Audience
+from streaming.viewers.counts import ViewerCounts
 
 SERVER = "nginx-rtmp"
 SECRET = "a-secret-of-the-tests"
@@ -197,7 +201,7 @@ async def open_studio(
         server = HttpServer(
             [
                 Channels(pool, reads, bans, public_ingest_url="rtmp://127.0.0.1:1935/live"),
-                Streams(reads, finding, Preparing(pool), changing, publishing, bans, live_list),
+                Streams(reads, finding, Preparing(pool), changing, publishing, bans, live_list, _nobody_counts()),
                 Playback(finding, PlaybackSigner(SecretStr(playback_secret)), seconds_max=PLAYBACK_SECONDS),
                 PlaybackChecks(pool),
                 IngestHooks(publishing, rules),
@@ -207,6 +211,11 @@ async def open_studio(
         )
         async with TestClient(TestServer(await server.application(), port=port)) as client:
             yield Studio(pool, outbox, client, media_server, live_list)
+
+
+def _nobody_counts() -> Audience:
+    """Viewers as they are without Redis: nobody can say how many."""
+    return Audience(ViewerCounts(RedisBatches(Redis.from_url("redis://127.0.0.1:1/0")), viewers_of_address_max=1))
 
 
 def _prefix(client: int) -> str:

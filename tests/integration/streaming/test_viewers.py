@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from redis.asyncio import Redis
 
+from events import Visibility
 from runtime.client_address import ClientAddresses
 from runtime.http_server import HttpServer
 from runtime.ids import uuid7
@@ -18,6 +19,7 @@ from runtime.postgres import Pool, open_pool
 from runtime.read_pool import ReadPool
 from runtime.redis_batches import RedisBatches
 from runtime.settings import HttpSettings, PostgresSettings
+from streaming.streams.views import LiveStreamView, StreamStatus
 from streaming.viewers.api import COOKIE, Viewers
 from streaming.viewers.audience import Audience
 from streaming.viewers.counts import HELD_MS, Count, ViewerCounts
@@ -98,6 +100,13 @@ def playing(stream_id: UUID, number: int = 0, *, seconds_ago: int = 20, counted:
     return COOKIES.write(stream_id, Watching(number.to_bytes(10, "big"), then, then, 20_000, counted))
 
 
+def listed(stream_id: UUID, status: StreamStatus) -> LiveStreamView:
+    return LiveStreamView(
+        stream_id=stream_id, channel_id=stream_id, channel_name="ada", title="First", category=None, tags=(),
+        language=None, visibility=Visibility.PUBLIC, status=status, started_at=datetime.now(UTC), playback_url=None,
+    )  # fmt: skip
+
+
 @asynccontextmanager
 async def open_cinema(database: engines.Database, redis_url: str) -> AsyncIterator[Cinema]:
     async with (
@@ -134,6 +143,19 @@ async def test_a_player_is_counted_when_it_has_played_and_is_seen_in_the_statist
     assert await cinema.counts.count(stream_id) == Count(1, 1, 1)
     stats = await cinema.client.get(f"/api/streams/{stream_id}/stats")
     assert (stats.body["viewers"], stats.body["points"]) == (1, [])
+
+
+async def test_streams_that_are_on_are_shown_with_their_viewers(cinema: Cinema) -> None:
+    watched, unwatched, over = await cinema.stream(), await cinema.stream(owner=User("bob")), uuid7()
+    await cinema.beat(watched, playing(watched))
+    shown = await Audience(cinema.counts).shown(
+        [
+            listed(watched, StreamStatus.LIVE),
+            listed(unwatched, StreamStatus.INTERRUPTED),
+            listed(over, StreamStatus.ENDED),
+        ]
+    )
+    assert [one.viewers for one in shown] == [1, 0, None]
 
 
 async def test_whoever_cheats_adds_nothing(cinema: Cinema) -> None:
