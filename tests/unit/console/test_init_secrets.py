@@ -59,6 +59,7 @@ def test_the_engines_and_the_services_are_told_the_same(tmp_path: Path) -> None:
     assert secret["engines/redis.conf"] == f"requirepass {secret['engines/redis_password']}\n"
     assert secret["livestream_redis_url"] == f"redis://:{secret['engines/redis_password']}@redis:6379/0"
     assert secret["livestream_edge_hook_secret"] == secret["livestream_streaming_ingest_secret"]
+    assert secret["livestream_edge_playback_secret"] == secret["livestream_streaming_playback_secret"]
     assert f"MINIO_ROOT_USER={secret['livestream_archive_s3_access_key_id']}\n" in secret["engines/minio.env"]
 
 
