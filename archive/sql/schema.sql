@@ -71,6 +71,7 @@ $_$;
 
 CREATE FUNCTION erase_again() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'archive'
     AS $$
 begin
     update erasures
@@ -242,6 +243,7 @@ CREATE FUNCTION next_outbox_id() RETURNS bigint
 
 CREATE FUNCTION skip_deleted_channel() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'archive'
     AS $$
 begin
     if exists (select from erasures where user_id = new.channel_id) then
@@ -253,6 +255,7 @@ $$;
 
 CREATE FUNCTION skip_deleted_user() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'archive'
     AS $$
 begin
     if exists (select from erasures where user_id = new.user_id) then

@@ -342,6 +342,7 @@ CREATE FUNCTION next_outbox_id() RETURNS bigint
 
 CREATE FUNCTION skip_deleted_channel() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'chat'
     AS $$
 BEGIN
     IF EXISTS (SELECT FROM erasures WHERE user_id = NEW.channel_id) THEN
@@ -353,6 +354,7 @@ $$;
 
 CREATE FUNCTION skip_deleted_either() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'chat'
     AS $$
 BEGIN
     IF EXISTS (SELECT FROM erasures WHERE user_id IN (NEW.user_id, NEW.channel_id)) THEN
@@ -364,6 +366,7 @@ $$;
 
 CREATE FUNCTION skip_deleted_user() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'chat'
     AS $$
 BEGIN
     IF EXISTS (SELECT FROM erasures WHERE user_id = NEW.user_id) THEN

@@ -240,6 +240,7 @@ $_$;
 
 CREATE FUNCTION erase_again() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'notify'
     AS $$
 BEGIN
     UPDATE erasures SET erased_at = NULL, settled_at = NULL, due_at = CASE WHEN lease IS NULL THEN now() ELSE due_at END
@@ -597,6 +598,7 @@ $$;
 
 CREATE FUNCTION skip_deleted_block() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'notify'
     AS $$
 BEGIN
     IF EXISTS (SELECT FROM erasures WHERE user_id IN (NEW.user_id, NEW.channel_id)) THEN
@@ -608,6 +610,7 @@ $$;
 
 CREATE FUNCTION skip_deleted_follow() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'notify'
     AS $$
 BEGIN
     IF EXISTS (SELECT FROM erasures WHERE user_id IN (NEW.follower_id, NEW.channel_id)) THEN
@@ -619,6 +622,7 @@ $$;
 
 CREATE FUNCTION skip_deleted_user() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'notify'
     AS $$
 BEGIN
     IF EXISTS (SELECT FROM erasures WHERE user_id = NEW.user_id) THEN

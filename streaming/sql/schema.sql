@@ -465,6 +465,7 @@ $_$;
 
 CREATE FUNCTION skip_deleted_channel() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'streaming'
     AS $$
 begin
     if exists (select from erasures where user_id = new.channel_id) then
@@ -476,6 +477,7 @@ $$;
 
 CREATE FUNCTION skip_deleted_user() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'streaming'
     AS $$
 begin
     if exists (select from erasures where user_id = new.user_id) then

@@ -23,7 +23,7 @@ create index erasures_open on erasures (due_at) where settled_at is null;
 
 -- Leaves out a row of a channel whose person is deleted.
 create function skip_deleted_channel() returns trigger
-language plpgsql as $$
+language plpgsql set search_path from current as $$
 begin
     if exists (select from erasures where user_id = new.channel_id) then
         return null;
@@ -33,7 +33,7 @@ end
 $$;
 
 create function skip_deleted_user() returns trigger
-language plpgsql as $$
+language plpgsql set search_path from current as $$
 begin
     if exists (select from erasures where user_id = new.user_id) then
         return null;
@@ -49,7 +49,7 @@ create trigger skip_deleted before insert on renames for each row execute functi
 -- A recording that is promised late is not left out, since its segments may be on their way: it wakes the erasure, which
 -- removes both.
 create function erase_again() returns trigger
-language plpgsql as $$
+language plpgsql set search_path from current as $$
 begin
     update erasures
     set erased_at = null, settled_at = null, due_at = case when lease is null then now() else due_at end

@@ -21,7 +21,7 @@ COMMENT ON COLUMN erasures.settled_at IS 'When nothing was left once more.';
 CREATE INDEX erasures_open ON erasures (due_at) WHERE settled_at IS NULL;
 
 -- Leave out rows of deleted people: as who does something, as whose room it is done in, or as either.
-CREATE FUNCTION skip_deleted_user() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION skip_deleted_user() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     IF EXISTS (SELECT FROM erasures WHERE user_id = NEW.user_id) THEN
         RETURN NULL;
@@ -29,7 +29,7 @@ BEGIN
     RETURN NEW;
 END
 $$;
-CREATE FUNCTION skip_deleted_channel() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION skip_deleted_channel() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     IF EXISTS (SELECT FROM erasures WHERE user_id = NEW.channel_id) THEN
         RETURN NULL;
@@ -37,7 +37,7 @@ BEGIN
     RETURN NEW;
 END
 $$;
-CREATE FUNCTION skip_deleted_either() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION skip_deleted_either() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     IF EXISTS (SELECT FROM erasures WHERE user_id IN (NEW.user_id, NEW.channel_id)) THEN
         RETURN NULL;

@@ -20,8 +20,9 @@ COMMENT ON COLUMN erasures.settled_at IS 'When nothing was left once more.';
 -- serves: claim_erasure
 CREATE INDEX erasures_open ON erasures (due_at) WHERE settled_at IS NULL;
 
+-- Whoever writes, from whatever schema, these obey the tombstones of this one.
 -- Leave out rows of deleted people: as who does something, as the channel that it is done to, or as either.
-CREATE FUNCTION skip_deleted_user() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION skip_deleted_user() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     IF EXISTS (SELECT FROM erasures WHERE user_id = NEW.user_id) THEN
         RETURN NULL;
@@ -29,7 +30,7 @@ BEGIN
     RETURN NEW;
 END
 $$;
-CREATE FUNCTION skip_deleted_follow() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION skip_deleted_follow() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     IF EXISTS (SELECT FROM erasures WHERE user_id IN (NEW.follower_id, NEW.channel_id)) THEN
         RETURN NULL;
@@ -37,7 +38,7 @@ BEGIN
     RETURN NEW;
 END
 $$;
-CREATE FUNCTION skip_deleted_block() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION skip_deleted_block() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     IF EXISTS (SELECT FROM erasures WHERE user_id IN (NEW.user_id, NEW.channel_id)) THEN
         RETURN NULL;
@@ -58,7 +59,7 @@ CREATE TRIGGER skip_deleted BEFORE INSERT ON mail_digests FOR EACH ROW EXECUTE F
 CREATE TRIGGER skip_deleted BEFORE INSERT ON webhook_endpoints FOR EACH ROW EXECUTE FUNCTION skip_deleted_user();
 
 -- A fan-out that comes late is admitted, since its handler counts on that, and has nobody to tell: it wakes the erasure.
-CREATE FUNCTION erase_again() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION erase_again() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     UPDATE erasures SET erased_at = NULL, settled_at = NULL, due_at = CASE WHEN lease IS NULL THEN now() ELSE due_at END
      WHERE user_id = NEW.channel_id;
