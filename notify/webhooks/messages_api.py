@@ -1,11 +1,11 @@
 """The log of a webhook over HTTP: what was posted, how each attempt went, and posting it again."""
 
 import json
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from notify.store import LAST_USER_ID
 from notify.webhooks.api import WebhookPath, webhooks_on
@@ -22,6 +22,13 @@ from notify.webhooks.webhooks import Webhooks
 from runtime.endpoints import endpoint
 from runtime.pages import PageQuery, decode_cursor, encode_cursor
 from runtime.tokens import Caller
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("must be within the years 1 to 9999 of UTC") from error
 
 
 class MessagePath(WebhookPath):
@@ -77,7 +84,7 @@ class FailedSince(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    since: AwareDatetime = Field(description="Those of events from this time on.")
+    since: Annotated[AwareDatetime, AfterValidator(_in_utc)] = Field(description="Those of events from this time on.")
 
 
 class ReplayedView(BaseModel):

@@ -36,6 +36,21 @@ class Answer:
         return urn.removeprefix("urn:livestream:problem:")
 
 
+def hold(
+    document: Mapping[str, Any], operation: Mapping[str, Any], request: str, answer: Answer, content_type: str
+) -> None:
+    """Raise AssertionError unless the operation of the document declares this answer to the request."""
+    declared = operation["responses"].get(str(answer.status))
+    assert declared is not None, f"{request} answered {answer.status}, which is not declared: {answer.body}"
+    content = declared.get("content")
+    if content is None or request.startswith("HEAD "):
+        return
+    assert content_type in content, f"{request} answered {content_type}, declared {list(content)}"
+    schema = {**content[content_type]["schema"], "components": document["components"]}
+    errors = list(Draft202012Validator(schema, format_checker=FormatChecker()).iter_errors(answer.body))
+    assert not errors, f"{request} {answer.status}: {errors[0].message} in {answer.body}"
+
+
 class HeldClient:
     """Sends requests; each answer must be one that the document declares for its endpoint."""
 
@@ -86,15 +101,7 @@ class HeldClient:
         if operation is None:
             assert answer.status in UNROUTED, f"{method} {path} is in no document and answered {answer.status}"
             return
-        declared = operation["responses"].get(str(answer.status))
-        assert declared is not None, f"{method} {path} answered {answer.status}, which is not declared: {answer.body}"
-        content = declared.get("content")
-        if content is None or method == "HEAD":
-            return
-        assert content_type in content, f"{method} {path} answered {content_type}, declared {list(content)}"
-        schema = {**content[content_type]["schema"], "components": self._document["components"]}
-        errors = list(Draft202012Validator(schema, format_checker=FormatChecker()).iter_errors(answer.body))
-        assert not errors, f"{method} {path} {answer.status}: {errors[0].message} in {answer.body}"
+        hold(self._document, operation, f"{method} {path}", answer, content_type)
 
     def _operation(self, method: str, path: str) -> Mapping[str, Any] | None:
         plain = path.partition("?")[0]

@@ -1,11 +1,13 @@
 """The OpenAPI document of the whole system is valid, complete and the one that is committed, if it is."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from deploy.local.places import CHECKOUT
 from runtime.endpoints import endpoints_of
 from runtime.migrations import SCHEMAS
 from runtime.openapi import find_apis, openapi_document
@@ -17,6 +19,15 @@ APIS = [api for service in SCHEMAS for api in find_apis(service)]
 def document() -> dict[str, Any]:
     """The document of all services behind the edge."""
     return openapi_document("LiveStream", APIS)
+
+
+def test_no_endpoint_is_left_out(document: dict[str, Any]) -> None:
+    declared = sum(
+        len(re.findall(r"^ +@endpoint\(", file.read_text(), re.MULTILINE))
+        for service in SCHEMAS
+        for file in (CHECKOUT / service).rglob("*.py")
+    )
+    assert sum(len(operations) for operations in document["paths"].values()) == declared
 
 
 def test_the_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:

@@ -1,0 +1,230 @@
+"""Bad input for every field of every endpoint: refused by the name of the field, or harmless, and never a server error.
+
+What is sent follows from the document (`bad_values`): values of the wrong type, too long, out of range, and texts that
+upset programs. Then what is wrong with whole requests, what is somebody else's, and what is said twice.
+"""
+
+import json
+from collections.abc import Mapping
+from urllib.parse import quote, urlencode
+from uuid import uuid4
+
+import pytest
+from yarl import URL
+
+from deploy.local.places import CHECKOUT
+from runtime.idempotency import KEY_CHARACTERS_MAX, REPLAYED_HEADER
+from tests.contract.bad_values import Bad, Document, Field, bad_values, with_value
+from tests.contract.held_client import Answer, hold
+from tests.contract.world import World, push_subscription
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+DOCUMENT = Document(json.loads((CHECKOUT / "web/openapi.json").read_text()))
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, methods in DOCUMENT.content["paths"].items()
+    for method, operation in methods.items()
+}
+ENDLESS = {"GET /api/notifications/live": "an event stream: it stays open as long as the client does"}
+TRIED = OPERATIONS.keys() - ENDLESS.keys()
+IDEMPOTENT = [label for label in OPERATIONS if "Idempotency-Key" in json.dumps(OPERATIONS[label])]
+OPEN_TO_ALL: dict[str, str] = {
+    "PUT /api/users/{user_id}/followers/me": "anybody follows anybody",
+    "DELETE /api/users/{user_id}/followers/me": "the following is the caller's own",
+    "PUT /api/users/me/blocks/{user_id}": "the list is the caller's own",
+    "DELETE /api/users/me/blocks/{user_id}": "the list is the caller's own",
+    "PUT /api/chat/{channel_id}/polls/{poll_id}/votes": "the vote is the caller's own",
+}
+"""What somebody else may do as well, although it names a thing of its owner, and why."""
+NEVER_RIGHT: dict[str, str] = {
+    "GET /api/notifications/email/unsubscribe": "the token comes by mail",
+    "POST /api/notifications/email/unsubscribe": "the token comes by mail",
+    "GET /api/notifications/socket": "a socket",
+    "GET /chat": "a socket",
+    "GET /chat/irc": "a socket",
+    "POST /hooks/ingest/nginx-rtmp/{secret}": "a form that the document does not describe",
+    "POST /hooks/segments/srs/{secret}": "JSON that the document does not describe",
+}
+"""Endpoints that no request of these tests satisfies, and why."""
+REFUSED_ALSO_AT_FIRST: dict[str, str] = {
+    "POST /api/archives/{stream_id}/clips": "the recording has no segments",
+    "POST /api/chat/{channel_id}/held/{held_id}/approve": "no message is held",
+    "POST /api/chat/{channel_id}/held/{held_id}/deny": "no message is held",
+    "POST /api/chat/{channel_id}/polls": "a poll runs in the room",
+    "POST /api/fanouts/{fanout_id}/cancel": "the fan-out is done",
+    "POST /api/fanouts/{fanout_id}/pause": "the fan-out is done",
+    "POST /api/fanouts/{fanout_id}/resume": "the fan-out is done",
+    "POST /api/webhooks/{webhook_id}/messages/{message_id}/replay": "the webhook has no messages",
+}
+"""Endpoints of which these tests cannot have a success, and why."""
+NO_BODIES: Mapping[bytes, set[int]] = {
+    b"{": {400},
+    b"": {400, 415, 422},
+    b"[]": {422},
+    b"null": {422},
+    b'"text"': {422},
+    b"\xff\xfe": {400},
+    b"[" * 20_000: {400},
+    b'{"a":' * 5_000: {400},
+    b'{"a": "' + b"a" * 70_000 + b'"}': {413},
+}
+WITHOUT_NAMES = {400: "not text, so no field was read; or a cursor, which names itself", 413: "not read to its end"}
+"""Refusals that name no field, and why."""
+
+KNOWN: Mapping[str, object] = {
+    "password": "not the password",
+    "url": "http://127.0.0.1:1/other",
+    "address": "somebody@example.org",
+    "language": "en",
+    "cursor": None,
+    "timezone": "Europe/Berlin",
+    "options": ["one", "two"],
+    **push_subscription(),
+}
+"""Values of fields about which the document does not say everything."""
+
+
+class Sender:
+    """Sends requests to an endpoint that are right but for one thing, and holds the answers to the document."""
+
+    def __init__(self, world: World, label: str) -> None:
+        self._world = world
+        self.label = label
+        self.method, _, self.template = label.partition(" ")
+        self.operation = OPERATIONS[label]
+        self.path = {name: str(value) for name, value in world.path_values(self.template).items()}
+        schema = DOCUMENT.body(self.operation)
+        self.body = None if schema is None else DOCUMENT.example(schema, KNOWN)
+        self.query = {
+            one["name"]: str(DOCUMENT.example(one["schema"], KNOWN, one["name"]))
+            for one in self.operation.get("parameters", [])
+            if one["in"] == "query" and one["required"]
+        }
+
+    async def send_bad(self, field: Field, bad: Bad) -> Answer:
+        """A request with the bad value in the field."""
+        if field.place == "body":
+            return await self.send(json.dumps(with_value(self.body, field.steps, bad.value)).encode())
+        name, text = str(field.steps[0]), str(bad.value)
+        if field.place == "path":
+            return await self.send(path={**self.path, name: text})
+        return await self.send(query={**self.query, name: text})
+
+    async def send(
+        self,
+        content: bytes | None = None,
+        *,
+        path: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        who: str = "owner",
+    ) -> Answer:
+        """The answer, held to the document."""
+        if content is None and self.body is not None:
+            content = json.dumps(self.body).encode()
+        address = self.template
+        for name, value in (path or self.path).items():
+            address = address.replace(f"{{{name}}}", quote(value, safe="", errors="surrogatepass"))
+        asked = query if isinstance(query, str) else urlencode(query or self.query, errors="surrogatepass")
+        kind = {"Content-Type": "application/json"} if content is not None else {}
+        async with self._world.session.request(
+            self.method,
+            URL(f"{self._world.solo.url}{address}?{asked}", encoded=True),
+            data=content,
+            headers={**kind, **self._world.people[who].headers, **(headers or {})},
+            allow_redirects=False,
+        ) as response:
+            received = await response.read()
+            is_json = response.content_type.endswith("json") and received
+            answer = Answer(response.status, response.headers, json.loads(received) if is_json else None, received)
+            said = f"{self.method} {address[:200]}?{asked[:200]} {(content or b'')[:200]!r}"
+            assert answer.status < 500, f"{said}: {answer.body}"
+            if "//" not in address and not address.endswith("/"):  # which is another path
+                hold(DOCUMENT.content, self.operation, self.label, answer, response.content_type)
+            return answer
+
+
+@pytest.mark.parametrize("label", sorted(TRIED))
+async def test_every_field_refuses_by_its_name_or_takes_what_is_sent(label: str, world: World) -> None:
+    sender = Sender(world, label)
+    wrong = []
+    for field in DOCUMENT.fields(sender.operation):
+        for bad in bad_values(field):
+            answer = await sender.send_bad(field, bad)
+            complaint = _complaint(field, bad, answer)
+            if complaint:
+                wrong.append(f"{field.name}, {bad.why}: {complaint}")
+    assert not wrong, f"{label}:\n" + "\n".join(wrong)
+
+
+def _complaint(field: Field, bad: Bad, answer: Answer) -> str:
+    if answer.status == 422 and "errors" in answer.body:
+        named = [one["field"] for one in answer.body["errors"]]
+        about_it = any(_is_about(field.name, one) for one in named)
+        return "" if about_it else f"refused for {named}"
+    if bad.refused and answer.status not in WITHOUT_NAMES:
+        return f"{answer.status}, not refused: {str(answer.body)[:100]}"
+    return ""
+
+
+def _is_about(field: str, named: str) -> bool:
+    return named == field or named.startswith(f"{field}.") or field.startswith(f"{named}.")
+
+
+@pytest.mark.parametrize("label", sorted(TRIED - OPEN_TO_ALL.keys()))
+async def test_what_is_somebody_elses_is_theirs(label: str, world: World) -> None:
+    """Also holds that the tests call right what is right: else they would look at refusals of something else."""
+    answer = await Sender(world, label).send(who="stranger")
+    assert answer.status not in {400, 413, 415, 422} or label in NEVER_RIGHT, answer.body
+    if "{" in label and OPERATIONS[label].get("security") == [{"bearer": []}]:
+        assert answer.status in {403, 404}, answer.body
+
+
+@pytest.mark.parametrize("label", sorted(OPEN_TO_ALL))
+async def test_what_is_open_to_all_is_right(label: str, world: World) -> None:
+    answer = await Sender(world, label).send(who="stranger")
+    assert answer.status < 400 or answer.status in {404, 409}, answer.body
+
+
+@pytest.mark.parametrize("label", [label for label in OPERATIONS if "requestBody" in OPERATIONS[label]])
+async def test_bodies_that_are_none_are_refused(label: str, world: World) -> None:
+    sender = Sender(world, label)
+    for content, statuses in NO_BODIES.items():
+        answer = await sender.send(content)
+        needed = OPERATIONS[label]["requestBody"]["required"] or content
+        assert answer.status in statuses or not needed, (content[:20], answer.body)
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "x"):
+        answer = await sender.send(headers={"Content-Type": kind})
+        assert answer.status == 415, (kind, answer.body)
+
+
+@pytest.mark.parametrize("label", [label for label in OPERATIONS if '"query"' in json.dumps(OPERATIONS[label])])
+async def test_a_query_that_says_a_thing_twice_is_refused_or_taken_once(label: str, world: World) -> None:
+    sender = Sender(world, label)
+    for field in DOCUMENT.fields(sender.operation):
+        if field.place == "query":
+            name = str(field.steps[0])
+            answer = await sender.send(query=urlencode([*sender.query.items(), (name, "1"), (name, "2")]))
+            assert answer.status == 422, answer.body
+            assert f"query.{name}" in [one["field"] for one in answer.body["errors"]]
+
+
+@pytest.mark.parametrize("label", IDEMPOTENT)
+async def test_the_same_key_gets_the_same_answer(label: str, world: World) -> None:
+    sender = Sender(world, label)
+    key = {"Idempotency-Key": f'"{uuid4()}"'}
+    first = await sender.send(headers=key)
+    again = await sender.send(headers=key)
+    assert first.status in {200, 201, 202, 204} or label in REFUSED_ALSO_AT_FIRST, first.body
+    assert (again.status, _said(again)) == (first.status, _said(first))
+    if first.status < 300 and OPERATIONS[label]["responses"][str(first.status)].get("headers", {}).get(REPLAYED_HEADER):
+        assert (REPLAYED_HEADER in first.headers, again.headers.get(REPLAYED_HEADER)) == (False, "true")
+    for bad in ("", "a" * (KEY_CHARACTERS_MAX + 1), "two, of them", "caf\u00e9", '"'):
+        refused = await sender.send(headers={"Idempotency-Key": bad})
+        assert (refused.status, refused.problem) == (400, "invalid-idempotency-key"), bad
+
+
+def _said(answer: Answer) -> object:
+    """What was said: the trace is that of each request, where the answer was made anew."""
+    return {**answer.body, "trace_id": ""} if isinstance(answer.body, dict) else answer.body
