@@ -8,9 +8,11 @@ import pytest
 
 from streaming.streams.preparing import PREPARED_STREAMS_MAX
 from tests.integration.streaming.asking import Asking
+from tests.integration.streaming.publisher import eventually
 from tests.integration.streaming.studio import Studio, User
 
 ADA, BOB = User("ada"), User("bob")
+WAITING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 @pytest.fixture
@@ -74,6 +76,24 @@ async def test_publishes_that_race_begin_one_prepared_stream(ask: Asking) -> Non
     assert {status for status, _ in answers} == {302} and len({stream_id for _, stream_id in answers}) == 1
     assert len(await ask.studio.said("stream.started")) == 1
     assert await ask.titles(status="prepared", channel_id=str(ADA.user_id)) == ["stream 1"]
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "title"),
+    [("UPDATE prepared_streams SET title = 'changed'", "changed"), ("DELETE FROM prepared_streams", "ada is live")],
+)
+async def test_a_change_at_the_moment_of_the_beginning_counts(ask: Asking, meanwhile: str, title: str) -> None:
+    key = await ask.key(ADA)
+    await prepare(ask, title="prepared")
+    async with ask.studio.pool.acquire() as connection:
+        change = connection.transaction()
+        await change.start()
+        await connection.execute(meanwhile)
+        publishing = asyncio.create_task(ask.studio.publish(key))
+        await eventually(lambda: ask.studio.rows(WAITING), until=bool, what="the publish that waits")
+        await change.commit()
+    status, stream_id = await publishing
+    assert (status, (await ask.studio.stream(stream_id))["title"]) == (302, title)
 
 
 async def test_what_was_prepared_too_long_ago_is_gone(ask: Asking) -> None:
