@@ -147,9 +147,7 @@ class Erasures:
         return extended > 0
 
     async def _postpone(self, lease: Lease, wait_seconds: float) -> None:
-        await QUERIES.postpone_erasure(
-            self._pool, user_id=lease.user_id, lease=lease.token, wait_seconds=wait_seconds
-        )
+        await QUERIES.postpone_erasure(self._pool, user_id=lease.user_id, lease=lease.token, wait_seconds=wait_seconds)
 
     async def _end(self, lease: Lease) -> None:
         settled: bool | None = await QUERIES.note_erased(
