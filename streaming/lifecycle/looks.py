@@ -64,15 +64,17 @@ class Looks:
             self.forget()
         self._last_look = now
         by_client = {publisher.client: publisher for publisher in publishers}
-        present: list[Listened] = []
-        missing: list[Listened] = []
-        for listened in sorted(sessions, key=lambda one: one.session_started_at, reverse=True):
+        of_publisher: dict[str, Listened] = {}
+        for listened in sessions:
             publisher = by_client.get(listened.session.client)
             if publisher is not None and _is_of(publisher, listened, asked_at):
-                present.append(listened)
-                del by_client[publisher.client]  # of two sessions with one number, the later one has it
-            else:
-                missing.append(listened)
+                rival = of_publisher.setdefault(publisher.client, listened)
+                if _distance(publisher, listened, asked_at) < _distance(publisher, rival, asked_at):
+                    of_publisher[publisher.client] = listened
+        present = list(of_publisher.values())
+        missing = [one for one in sessions if of_publisher.get(one.session.client) is not one]
+        for client in of_publisher:
+            del by_client[client]
         self._missing = {_key(one): self._missing.get(_key(one), now) for one in missing}
         self._strange = {client: self._strange.get(client, now) for client in by_client}
         return Findings(
@@ -88,6 +90,12 @@ class Looks:
 
 def _key(listened: Listened) -> tuple[UUID, Session]:
     return listened.stream_id, listened.session
+
+
+def _distance(publisher: Publisher, listened: Listened, asked_at: datetime) -> float:
+    """Seconds between a connection's beginning and a session's publish, which follows it at once."""
+    accepted = (asked_at - listened.session_started_at).total_seconds()
+    return abs((publisher.publishing_seconds or 0.0) - accepted)
 
 
 def _is_of(publisher: Publisher, listened: Listened, asked_at: datetime) -> bool:

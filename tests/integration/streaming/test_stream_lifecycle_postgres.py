@@ -27,7 +27,7 @@ from tests.unit.streaming.ingest_machine import CHANNELS, IngestMachine
 from tests.unit.streaming.ingest_world import Fate, World
 
 T = TypeVar("T")
-WALKS = 12
+WALKS = 6
 ACTS = 25
 
 

@@ -96,6 +96,7 @@ class IngestMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.world.check_the_truth()
+        self.world.check_the_truth_stays()
         self.world.check_what_was_said()
 
     def connections(self) -> list[Connection]:

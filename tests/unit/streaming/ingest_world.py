@@ -17,6 +17,7 @@ from streaming.servers.media_server import Publisher
 UPDATE_SECONDS = 5
 LOOK_SECONDS = 2
 TRUTH_SECONDS_MAX = 15
+STAYS_SECONDS = 22
 RESTART_SECONDS = 1.5  # no encoder is back sooner; ages are told apart from one second on
 
 
@@ -67,6 +68,7 @@ class Server:
     def restart(self) -> None:
         self.numbers = 0
         self.connections.clear()
+        self.world.forget_questions(self.name)
         self.world.pass_time(RESTART_SECONDS)
 
     async def publishers(self) -> list[Publisher]:
@@ -110,6 +112,7 @@ class World:
     def __init__(self, channels: int, clock: Callable[[], float] = lambda: 0.0) -> None:
         self._clock = clock
         self._passed = 0.0
+        self._watched = 0
         self.servers = {name: Server(name, self, updates=name == "a") for name in ("a", "b")}
         self.keys = [f"key-{channel}-0" for channel in range(channels)]
         self.banned = [False] * channels
@@ -172,6 +175,15 @@ class World:
         assert self.system.open_stream(channel) is None
         self._check_drops()
 
+    def forget_questions(self, server: str) -> None:
+        """A publish is a question on a connection of its own: it does not outlive the media server that asks."""
+
+        def stays(hook: Hook) -> bool:
+            return hook.event is not IngestEvent.PUBLISH or hook.connection.session.server != server
+
+        self.in_flight = [hook for hook in self.in_flight if stays(hook)]
+        self.sent = [hook for hook in self.sent if stays(hook)]
+
     def give_key(self, channel: int) -> None:
         self.keys[channel] = f"key-{channel}-{int(self.keys[channel].rpartition('-')[2]) + 1}"
         self.banned[channel] = False
@@ -228,10 +240,11 @@ class World:
 
     def watch(self, seconds: int) -> None:
         """Time in which everybody does what is due."""
-        for second in range(seconds):
+        for _ in range(seconds):
             self.pass_time(1)
             self.system.reap()
-            if second % LOOK_SECONDS == 0:
+            self._watched += 1
+            if self._watched % LOOK_SECONDS == 0:
                 for name in self.servers:
                     self.reconcile(name)
             for server in self.servers.values():
@@ -259,6 +272,15 @@ class World:
         for server in self.servers.values():
             server.answers = True
         self.watch(TRUTH_SECONDS_MAX)
+        self._check_who_is_live()
+
+    def check_the_truth_stays(self) -> None:
+        """From then on, for longer than silence is borne, nobody who is there is taken for gone, however briefly."""
+        for _ in range(STAYS_SECONDS):
+            self.watch(1)
+            self._check_who_is_live()
+
+    def _check_who_is_live(self) -> None:
         for channel in range(len(self.keys)):
             there = [
                 one.session for server in self.servers.values() for one in server.connections if one.channel == channel

@@ -205,5 +205,5 @@ class PureMachine(IngestMachine):
 
 
 def test_anything_in_any_order() -> None:
-    chosen = settings(max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+    chosen = settings(max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(PureMachine, settings=chosen)

@@ -73,14 +73,15 @@ def test_a_younger_connection_with_the_number_is_somebody_else() -> None:
     assert (found.absent, found.strangers) == ([ADA], [Publisher("7", 11)])
 
 
-def test_of_two_sessions_with_one_number_the_later_one_has_it() -> None:
+def test_of_two_sessions_with_one_number_the_one_nearest_to_the_connections_beginning_has_it() -> None:
     process = Process()
     bob = listened(2, "7", started=0.5)
-    found = process.look(60, [Publisher("7", 60)], ADA, bob)
+    late = listened(3, "7", started=20)
+    found = process.look(60, [Publisher("7", 59.6)], ADA, bob, late)
     assert found.present == [bob]
     for at in (2, 4, 6, 8):
-        found = process.look(60 + at, [Publisher("7", 60 + at)], ADA, bob)
-    assert (found.present, found.absent, found.strangers) == ([bob], [ADA], [])
+        found = process.look(60 + at, [Publisher("7", 59.6 + at)], ADA, bob, late)
+    assert (found.present, found.absent, found.strangers) == ([bob], [ADA, late], [])
 
 
 def test_a_stranger_is_named_after_a_while_and_once_dropped_only_after_as_long_again() -> None:
