@@ -1,5 +1,6 @@
 """What players say and what streamers ask about viewers."""
 
+import re
 import time
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -94,7 +95,7 @@ class Viewers:
         stream_id = path.stream_id
         if not await self._open_streams.has(stream_id):
             raise StreamNotFound("no stream that is on has this id")
-        said = beat(self._cookies.read(stream_id, request.cookies.get(COOKIE)), body.position_seconds, time.time())
+        said = beat(self._cookies.read(stream_id, _cookie(request)), body.position_seconds, time.time())
         outcome, viewers = "not-counted", None
         if said.counts:
             address = self._cookies.address(stream_id, self._addresses.of(request))
@@ -143,9 +144,16 @@ class Viewers:
         return step, [StatsPoint(at=row["at"], viewers=row["viewers"], viewers_max=row["viewers_max"]) for row in rows]
 
 
+def _cookie(request: web.Request) -> str | None:
+    """The viewer's cookie; reading all cookies as RFC 6265 has them takes a tenth of the time of this endpoint."""
+    found = _VIEWER.search(request.headers.get("Cookie", ""))
+    return found[1] if found else None
+
+
 def _may_see(stream: asyncpg.Record, caller: Caller | None) -> bool:
     return stream["visibility"] != "private" or (caller is not None and caller.user_id == stream["channel_id"])
 
 
+_VIEWER = re.compile(rf"(?:^|;) *{COOKIE}=([0-9A-Za-z_-]+)(?:;|$)")
 _NEXT_SECONDS = int(INTERVAL.total_seconds())
 _LIFETIME_SECONDS = int(LIFETIME.total_seconds())
