@@ -54,7 +54,8 @@ class LiveStreamView(_View):
     started_at: datetime | None
     ended_at: datetime | None = None
     playback_url: str | None = Field(
-        description="Where its live playlist is while it is on: a path, or a URL where a media server serves it itself."
+        description="Where its live playlist is while it is on: a path, or a URL where a media server serves it "
+        "itself. Null for a private stream: ask `POST …/playback`."
     )
     viewers: int | None = Field(
         default=None, description="How many watch, as of seconds ago. Null: it is not on, or it cannot be said."
@@ -124,5 +125,5 @@ def _said(row: asyncpg.Record) -> dict[str, Any]:
             "started_at": None,
             "playback_url": None,
         }
-    over = row["status"] == StreamStatus.ENDED
-    return said | {"playback_url": None if over else live_url(row["stream_id"])}
+    plays = row["status"] != StreamStatus.ENDED and row["visibility"] != Visibility.PRIVATE
+    return said | {"playback_url": live_url(row["stream_id"]) if plays else None}

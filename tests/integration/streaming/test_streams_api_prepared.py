@@ -32,7 +32,7 @@ async def prepare(ask: Asking, user: User = ADA, **body: object) -> dict[str, An
 
 
 async def test_a_stream_begins_as_it_was_prepared_and_its_announced_id_leads_there(ask: Asking) -> None:
-    said = {
+    said: dict[str, Any] = {
         "title": "Sicilian",
         "category": "Chess",
         "tags": [" E4 ", "#e4", "Open   Game"],
