@@ -21,11 +21,18 @@ from archive.store import QUERIES
 from runtime.assembly import Assembly
 from runtime.endpoints import endpoint
 from runtime.postgres import Pool
-from runtime.problems import Problem, Unavailable
+from runtime.problems import PayloadTooLarge, Problem, Unavailable
 
 log = structlog.get_logger(__name__)
 
-PROBLEMS = (WrongHookSecret, MalformedSegmentHook, ForbiddenSegmentFile, NoRunningRecording, Unavailable)
+PROBLEMS = (
+    WrongHookSecret,
+    MalformedSegmentHook,
+    ForbiddenSegmentFile,
+    NoRunningRecording,
+    PayloadTooLarge,
+    Unavailable,
+)
 
 
 class SegmentHookPath(BaseModel):

@@ -17,3 +17,4 @@ async def world(
     with engines.fresh_database(postgres_dsn, template=migrated_template) as database:
         async with open_world(database, redis_url, tmp_path_factory.mktemp("solo")) as opened:
             yield opened
+            assert not opened.mistakes()

@@ -29,7 +29,23 @@ OPERATIONS = {
 ENDLESS = {"GET /api/notifications/live": "an event stream: it stays open as long as the client does"}
 TRIED = OPERATIONS.keys() - ENDLESS.keys()
 IDEMPOTENT = [label for label in OPERATIONS if "Idempotency-Key" in json.dumps(OPERATIONS[label])]
+UNREAD = [
+    label
+    for label, operation in OPERATIONS.items()
+    if "requestBody" not in operation and (label.startswith("POST /hooks/") or "413" in operation["responses"])
+]
+"""Endpoints that take no JSON that the document describes: files, and what media servers post."""
+NO_FILES = (
+    b"\xff\xfe\x00",
+    b"\x89PNG\r\n\x1a\n" + b"\x00" * 64,
+    b"WEBVTT\n\n\xff",
+    b"a=%00&a=%ff",
+    b"[" * 9_000,
+    b"a" * 70_000,
+)
 OPEN_TO_ALL: dict[str, str] = {
+    "GET /api/follows/{channel_id}": "the following is the caller's own",
+    "PATCH /api/follows/{channel_id}": "the following is the caller's own",
     "PUT /api/users/{user_id}/followers/me": "anybody follows anybody",
     "DELETE /api/users/{user_id}/followers/me": "the following is the caller's own",
     "PUT /api/users/me/blocks/{user_id}": "the list is the caller's own",
@@ -197,6 +213,13 @@ async def test_bodies_that_are_none_are_refused(label: str, world: World) -> Non
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "x"):
         answer = await sender.send(headers={"Content-Type": kind})
         assert answer.status == 415, (kind, answer.body)
+
+
+@pytest.mark.parametrize("label", UNREAD)
+async def test_bytes_that_are_nothing_do_no_harm(label: str, world: World) -> None:
+    for content in NO_FILES:
+        for kind in ("application/octet-stream", "application/x-www-form-urlencoded", "application/json"):
+            await Sender(world, label).send(content, headers={"Content-Type": kind})
 
 
 @pytest.mark.parametrize("label", [label for label in OPERATIONS if '"query"' in json.dumps(OPERATIONS[label])])

@@ -25,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
 from deploy.local.places import CHECKOUT
 from tests.contract.world import World
 
-EXAMPLES = 10
+EXAMPLES = 5
 SEED = 20_240_601
 ANSWER_SECONDS_MAX = 20.0
 CHECKS = [
