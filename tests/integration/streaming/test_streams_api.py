@@ -5,6 +5,7 @@ from uuid import uuid4
 
 from runtime.openapi import openapi_document
 from streaming.channels.api import Channels
+from streaming.servers.media_server import Publisher
 from streaming.streams.api import Streams
 from tests.contract.held_client import HeldClient
 from tests.integration.streaming.studio import MediaServerTwin, Studio, User
@@ -33,6 +34,8 @@ async def go_live(studio: Studio, user: User) -> tuple[str, str]:
     assert status == 201
     key: str = made["stream_key"]
     _, stream_id = await studio.publish(key)
+    assert isinstance(studio.media_server, MediaServerTwin)
+    studio.media_server.publishing = [Publisher(client, None) for client in ("1", "2")]
     return stream_id, key
 
 
