@@ -1,5 +1,6 @@
 """The HTTP API by which people come in: register, login, refresh, logout, and the public keys."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from aiohttp import web
@@ -120,7 +121,7 @@ class AccountsApi:
         await parts.throttle.login_succeeded(name, account.user.user_id, address)
         metrics.logins.labels("accepted").inc()
         client = _plain(request.headers.get("User-Agent", ""))
-        return self._login_view(await parts.sessions.start(account.user, client=client))
+        return self._login_view(await parts.sessions.start(account, client=client))
 
     @endpoint("POST", "/api/auth/refresh", problems=(RefreshTokenInvalid,))
     async def refresh(self, body: RefreshBody) -> LoginView:
@@ -161,9 +162,20 @@ class AccountsApi:
             metrics.logins.labels("refused").inc()
             raise BadCredentials("no account has this username and password")
         if parts.passwords.is_outdated(account.password_hash):
-            new_hash = await parts.passwords.hash(password)
-            await parts.store.replace_password_hash(account.user.user_id, account.password_hash, new_hash)
+            return await self._rehashed(account, password)
         return account
+
+    async def _rehashed(self, account: Account, password: str) -> Account:
+        """The account, its password hashed with today's parameters."""
+        store, passwords = self._parts.store, self._parts.passwords
+        new_hash = await passwords.hash(password)
+        if await store.replace_password_hash(account.user.user_id, account.password_hash, new_hash):
+            return replace(account, password_hash=new_hash)
+        # Another login has done so, or the password was changed.
+        found = await store.find_by_name(account.user.username)
+        if found is None or not await passwords.check(password, found.password_hash):
+            raise BadCredentials("no account has this username and password")
+        return found
 
     def _login_view(self, login: Login) -> LoginView:
         return LoginView(

@@ -17,8 +17,8 @@ from uuid import UUID
 import structlog
 
 from accounts import metrics
-from accounts.errors import RefreshTokenInvalid, SessionNotFound
-from accounts.store import User
+from accounts.errors import BadCredentials, RefreshTokenInvalid, SessionNotFound
+from accounts.store import Account, User
 from runtime.ids import uuid7
 from runtime.postgres import Connection, Pool, load_queries
 
@@ -62,18 +62,24 @@ class Sessions:
         self._pool = pool
         self._idle = idle
 
-    async def start(self, user: User, *, client: str = "") -> Login:
-        """Begin a session; its first refresh token. The oldest of a person who has very many ends."""
-        session_id = uuid7()
+    async def start(self, account: Account, *, client: str = "") -> Login:
+        """Begin a session; its first refresh token. The oldest of a person who has very many ends.
+
+        Raises BadCredentials when the password was changed since `account` was read: that change ends every login by
+        the one of before, also this one, which was under way.
+        """
+        user, session_id = account.user, uuid7()
         token, token_hash = _new_refresh_token()
         async with self._pool.acquire() as connection, connection.transaction():
-            await QUERIES.start_session(
+            if not await QUERIES.start_session(
                 connection,
                 session_id=session_id,
                 user_id=user.user_id,
+                password_hash=account.password_hash,
                 expires_at=self._expires_at(),
                 client=client[:CLIENT_CHARACTERS_MAX],
-            )
+            ):
+                raise BadCredentials("the password was changed a moment ago")
             await QUERIES.add_refresh_token(connection, token_hash=token_hash, session_id=session_id, generation=0)
             await QUERIES.revoke_sessions_beyond(connection, user_id=user.user_id, sessions_max=SESSIONS_PER_USER_MAX)
         return Login(user, session_id, token)

@@ -87,9 +87,12 @@ class AccountStore:
         user = User(row["user_id"], row["username"], row["is_operator"])
         return Account(user, row["password_hash"], row["has_totp"]), row["registered_at"]
 
-    async def replace_password_hash(self, user_id: UUID, old_hash: str, new_hash: str) -> None:
-        """Store the same password hashed with today's parameters."""
-        await QUERIES.replace_password_hash(self._pool, user_id=user_id, old_hash=old_hash, new_hash=new_hash)
+    async def replace_password_hash(self, user_id: UUID, old_hash: str, new_hash: str) -> bool:
+        """Store the same password hashed with today's parameters; False when it was replaced meanwhile."""
+        replaced: int = await QUERIES.replace_password_hash(
+            self._pool, user_id=user_id, old_hash=old_hash, new_hash=new_hash
+        )
+        return replaced > 0
 
     async def change_password(self, account: Account, new_hash: str, *, keep_session: UUID | None) -> int:
         """Store a new password and end all sessions but `keep_session`; how many were. One transaction.

@@ -1,6 +1,8 @@
--- name: start_session(session_id, user_id, expires_at, client)!
--- Begin a session: one login.
-INSERT INTO sessions (session_id, user_id, expires_at, client) VALUES (:session_id, :user_id, :expires_at, :client);
+-- name: start_session(session_id, user_id, password_hash, expires_at, client)!
+-- Begin a session: one login. No row when the password is another by now: a change of it waits for this, or this for it.
+INSERT INTO sessions (session_id, user_id, expires_at, client)
+SELECT :session_id, user_id, :expires_at::timestamptz, :client
+FROM users WHERE user_id = :user_id AND password_hash = :password_hash FOR SHARE;
 
 -- name: add_refresh_token(token_hash, session_id, generation)!
 -- Add a refresh token of a session.

@@ -3,6 +3,8 @@
 import asyncio
 from datetime import timedelta
 
+from argon2 import PasswordHasher
+
 from accounts.sessions import ANSWERS_AGAIN_MAX, GRACE_SECONDS, Sessions
 from runtime.ids import uuid7
 from tests.integration.accounts.conftest import PASSWORD, Accounts
@@ -110,3 +112,25 @@ async def test_a_new_password_ends_all_other_sessions(accounts: Accounts) -> Non
     assert (await accounts.refresh(here["refresh_token"])).status == 200, "this one goes on"
     assert (await accounts.try_login()).status == 401
     assert (await accounts.try_login(password="another horse")).status == 200
+
+
+async def test_a_login_that_is_under_way_does_not_outlive_the_password_it_showed(accounts: Accounts) -> None:
+    await accounts.register()
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with accounts.pool.acquire() as connection, connection.transaction():
+        await connection.execute("UPDATE users SET password_hash = 'another'")  # a change, as yet uncommitted
+        login = asyncio.create_task(accounts.try_login())
+        async with asyncio.timeout(10):
+            while not await accounts.pool.fetchval(waiting):
+                assert not login.done(), "it began beside the change"
+                await asyncio.sleep(0.01)
+    answer = await login
+    assert (answer.status, answer.problem) == (401, "bad-credentials")
+    assert await accounts.pool.fetchval("SELECT count(*) FROM sessions") == 0
+
+
+async def test_logins_at_once_that_hash_the_password_anew_do_not_refuse_each_other(accounts: Accounts) -> None:
+    await accounts.register()
+    await accounts.pool.execute("UPDATE users SET password_hash = $1", PasswordHasher(1, 1024, 1).hash(PASSWORD))
+    answers = await asyncio.gather(*(accounts.try_login() for _ in range(3)))
+    assert [answer.status for answer in answers] == [200] * 3
