@@ -43,6 +43,10 @@ MIGRATED_POLL_FIRST_SECONDS = 0.2
 MIGRATED_POLL_CEILING_SECONDS = 3.0
 
 _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+_HALF_BUILT_INDEXES = """
+SELECT i.indexrelid::regclass::text AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE NOT i.indisvalid AND c.relkind = 'i' AND NOT c.relispartition AND c.relnamespace = $1::text::regnamespace
+"""
 
 
 class MigrationError(Exception):
@@ -214,10 +218,17 @@ async def _apply(connection: "asyncpg.Connection[asyncpg.Record]", schema: str, 
                 await connection.execute(migration.sql)
                 await connection.execute(*record)
         else:
+            await _drop_half_built_indexes(connection, schema)
             await connection.execute(migration.sql)
             await connection.execute(*record)
     except asyncpg.PostgresError as error:
         raise MigrationFailed(schema, migration.label, str(error)) from error
+
+
+async def _drop_half_built_indexes(connection: "asyncpg.Connection[asyncpg.Record]", schema: str) -> None:
+    """Remove what a CREATE INDEX CONCURRENTLY leaves that gave up: IF NOT EXISTS would take it for the whole index."""
+    for row in await connection.fetch(_HALF_BUILT_INDEXES, schema):
+        await connection.execute(f"DROP INDEX CONCURRENTLY {row['name']}")
 
 
 def _missing(schema: str, known: Sequence[Migration], done: Mapping[tuple[str, int], str]) -> list[Migration]:

@@ -101,6 +101,23 @@ async def test_a_file_may_run_without_a_transaction(empty_database: Database, so
     assert len(await migrate(empty_database.dsn, schemas={"odd": (source.name,)})) == 1
 
 
+async def test_an_index_that_was_half_built_is_built_anew(empty_database: Database, source: Source) -> None:
+    source.write("0001_first.sql", "CREATE TABLE things (id int); INSERT INTO things VALUES (1), (1);")
+    index = "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS things_id ON things (id);"
+    source.write("0002_index.sql", f"-- no transaction\n{index}")
+    with pytest.raises(MigrationFailed, match="could not create unique index"):
+        await migrate(empty_database.dsn, schemas={"odd": (source.name,)})
+    connection = await connect(empty_database.dsn, schema="odd")
+    try:
+        await connection.execute("DELETE FROM things")
+        assert len(await migrate(empty_database.dsn, schemas={"odd": (source.name,)})) == 1
+        row = await connection.fetchrow("SELECT indisvalid FROM pg_index WHERE indexrelid = 'things_id'::regclass")
+        assert row is not None
+        assert row["indisvalid"]
+    finally:
+        await connection.close()
+
+
 async def test_one_source_may_serve_many_schemas(empty_database: Database, source: Source) -> None:
     source.write("0001_first.sql", "CREATE TABLE things (id int);")
     applied = await migrate(empty_database.dsn, schemas={"odd": (source.name,), "even": (source.name, "absent")})
