@@ -63,7 +63,7 @@ class ChannelPatch(_Profile):
 
 
 class ChannelView(_View):
-    """A channel."""
+    """A channel. What its next stream gets is told to others only if that will be public."""
 
     channel_id: UUID
     name: str
@@ -92,11 +92,17 @@ class StreamKeyView(_View):
 
 
 def channel_view(row: Mapping[str, Any]) -> ChannelView:
-    """What everybody is told by a row of `view_channel`."""
+    """What everybody is told by a row of `view_channel`: of a stream that is hidden, or will be, nothing."""
     public = row["open_visibility"] == Visibility.PUBLIC
-    return ChannelView(**{**row, "stream_id": row["open_stream_id"] if public else None})
+    unsaid = {} if row["visibility"] == Visibility.PUBLIC else _nothing_said(row["name"])
+    return ChannelView(**{**row, **unsaid, "stream_id": row["open_stream_id"] if public else None})
 
 
 def own_channel_view(row: Mapping[str, Any], ban: BanView | None) -> OwnChannelView:
     """What the streamer is told by a row of `view_channel`."""
     return OwnChannelView(**{**row, "stream_id": row["open_stream_id"], "ban": ban})
+
+
+def _nothing_said(name: str) -> dict[str, Any]:
+    """The next stream of a channel that says nothing of it; the title is as `channels.next_title` makes it then."""
+    return {"title": f"{name} is live", "category": None, "tags": (), "language": None}
