@@ -10,6 +10,8 @@ Schema: TypeAlias = Mapping[str, Any]
 
 BODY_CHARACTERS = 70_000
 """More than a body may have: for texts whose length the document does not bound."""
+NOTHING = "00000000-0000-0000-0000-000000000007"
+"""An id that nothing has."""
 LINE_CHARACTERS = 4_000
 """What a request's first line has room for."""
 HUGE = 10**30
@@ -127,7 +129,7 @@ class Document:
 def _plain_example(schema: Schema) -> object:
     match schema.get("type"), schema.get("format"):
         case "string", "uuid":
-            return "00000000-0000-0000-0000-000000000007"
+            return NOTHING
         case "string", "date-time":
             return "2024-05-01T12:00:00Z"
         case "string", _:
@@ -154,6 +156,8 @@ def bad_values(field: Field) -> Iterator[Bad]:
         yield Bad("not one of these", "such-a-thing", True)
         yield Bad("a NUL", "a\x00b", True)
         yield Bad("an emoji", "\U0001f600", True)
+    if schema.get("format") == "uuid":
+        yield Bad("the id of nothing", NOTHING, False)
     if schema.get("type") in ("integer", "number"):
         yield from _numbers(schema)
     if schema.get("format") == "date-time":

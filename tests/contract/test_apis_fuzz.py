@@ -36,6 +36,10 @@ CHECKS = [
     response_headers_conformance,
 ]
 
+CALLERS = st.sampled_from(["owner", "owner", "stranger", None])
+SPOILT = st.integers(0, 3)
+"""Which text of a body."""
+
 ENDLESS = {
     "GET /api/notifications/live": "an event stream: it stays open as long as the client does",
 }
@@ -66,10 +70,12 @@ def test_whatever_is_sent_the_answer_is_as_declared(label: str, world: World) ->
         phases=(Phase.generate,),
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=_cases(operation), who=st.sampled_from(["owner", "owner", "stranger", None]), exists=st.booleans())
-    def hold(case: Any, who: str | None, exists: bool) -> None:  # noqa: ANN401  schemathesis' case is generic
+    @given(case=_cases(operation), who=CALLERS, exists=st.booleans(), spoilt=SPOILT)
+    def hold(case: Any, who: str | None, exists: bool, spoilt: int) -> None:  # noqa: ANN401  it is generic
         if exists and case.path_parameters:
             case.path_parameters.update((name, real[name]) for name in set(case.path_parameters) & set(real))
+        if isinstance(case.body, dict):
+            case.body = _spoilt(case.body, spoilt)
         headers = dict(world.address) | (world.people[who].headers if who else {})
         case.call_and_validate(
             base_url=world.solo.url,
@@ -82,6 +88,12 @@ def test_whatever_is_sent_the_answer_is_as_declared(label: str, world: World) ->
 
     with requests.Session() as session:
         hold()
+
+
+def _spoilt(body: dict[str, object], number: int) -> dict[str, object]:
+    """The body with a text that Postgres does not keep, which generated ones have too rarely, if it has so many."""
+    texts = [name for name, value in sorted(body.items()) if isinstance(value, str)]
+    return {**body, **{name: f"{str(body[name])[:-1]}a\x00" for name in texts[number : number + 1]}}
 
 
 def _cases(operation: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401  as above

@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import aiohttp
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from deploy.local.credentials import p256_private_key
+from tests.contract.bad_values import NOTHING
 from tests.engines import Database
 from tests.integration.chat.extras_world import picture
 from tests.integration.solo.running import Solo, running_solo
@@ -22,8 +22,6 @@ from tests.integration.streaming.publisher import eventually
 from tests.unit.solo.test_solo_settings import NEEDED
 
 PASSWORD = "correct horse"
-NOWHERE = str(UUID(int=7))
-"""The id of nothing."""
 MANY = "100000"
 _HOOK = "app=live&flashver=FMLE/3.0&swfurl=&tcurl=rtmp://127.0.0.1/live&pageurl=&addr=127.0.0.1&clientid=1"
 
@@ -167,8 +165,8 @@ async def _furnish(world: World) -> None:
         "language": "en",
         "term_id": term["term_id"],
         "fanout_id": await _fanout(world),
-        "message_id": NOWHERE,
-        "held_id": NOWHERE,
+        "message_id": NOTHING,
+        "held_id": NOTHING,
         "secret": "s" * 32,
         "stream": recorded,
         "recording": recorded,
