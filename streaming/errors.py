@@ -32,7 +32,12 @@
     MediaServerUnavailable     the media server did not do what it was asked to (never shown to callers)
 """
 
+from typing import Final
+
 from runtime.problems import Conflict, Forbidden, InvalidRequest, NotAuthenticated, NotFound
+
+DELETED: Final = "the account of this access token was deleted"
+"""Why a channel cannot be made: its person's tombstone leaves it out, and the token is good for minutes yet."""
 
 
 class StreamNotFound(NotFound):

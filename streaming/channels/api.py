@@ -4,6 +4,7 @@ from uuid import UUID
 
 from runtime.endpoints import endpoint
 from runtime.postgres import Pool
+from runtime.problems import NotAuthenticated
 from runtime.read_pool import ReadPool
 from runtime.tokens import Caller
 from streaming import store
@@ -19,7 +20,7 @@ from streaming.channels.views import (
     channel_view,
     own_channel_view,
 )
-from streaming.errors import BannedByOperator, ChannelNotFound, NotYourChannel
+from streaming.errors import DELETED, BannedByOperator, ChannelNotFound, NotYourChannel
 
 
 class Channels:
@@ -76,6 +77,8 @@ class Channels:
         async with self._pool.acquire() as connection, connection.transaction():
             await store.queries.save_channel(connection, channel_id=caller.user_id, name=caller.name)
             row = await store.queries.lock_channel(connection, channel_id=caller.user_id)
+            if row is None:
+                raise NotAuthenticated(DELETED)
             await store.queries.change_channel(connection, channel_id=caller.user_id, **body.over(row))
         return await self._own_view(caller.user_id)
 

@@ -42,5 +42,15 @@ with announced as (delete from prepared_streams where channel_id = :channel_id),
 delete from channels where channel_id = :channel_id;
 
 -- name: has_streams$
--- Whether any stream of a channel is still there that is not cold.
-select exists (select from streams where channel_id = :channel_id);
+-- Whether any stream of a channel is still there. Cold ones are looked for only where a hold may keep them: no index knows
+-- their channels.
+select exists (select from streams where channel_id = :channel_id)
+    or exists (
+        select from retention_holds h
+        where h.released_at is null and h.scope = 'stream'
+          and exists (select from streams_cold c where c.stream_id = h.subject_id and c.channel_id = :channel_id))
+    or (exists (
+            select from retention_holds h
+            where h.released_at is null
+              and (h.scope = 'everything' or h.scope = 'channel' and h.subject_id = :channel_id))
+        and exists (select from streams_cold c where c.channel_id = :channel_id));

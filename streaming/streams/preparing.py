@@ -15,9 +15,10 @@ import structlog
 
 from runtime.ids import uuid7
 from runtime.postgres import Pool
+from runtime.problems import NotAuthenticated
 from runtime.tokens import Caller
 from streaming import store
-from streaming.errors import TooManyPrepared
+from streaming.errors import DELETED, TooManyPrepared
 from streaming.streams.bodies import Preparation, StreamChange
 
 log = structlog.get_logger(__name__)
@@ -36,11 +37,13 @@ class Preparing:
         self._pool = pool
 
     async def prepare(self, caller: Caller, body: Preparation) -> UUID:
-        """Prepare a stream of the caller's channel; its announced id. Raises TooManyPrepared."""
+        """Prepare a stream of the caller's channel; its announced id. Raises TooManyPrepared, NotAuthenticated."""
         prepared_id = uuid7()
         async with self._pool.acquire() as connection, connection.transaction():
             await store.queries.save_channel(connection, channel_id=caller.user_id, name=caller.name)
             channel = await store.queries.lock_channel(connection, channel_id=caller.user_id)
+            if channel is None:
+                raise NotAuthenticated(DELETED)
             await store.queries.drop_expired_prepared_streams(connection, channel_id=caller.user_id)
             added = await store.queries.add_prepared_stream(
                 connection,

@@ -160,6 +160,43 @@ async def test_a_held_stream_waits_where_nobody_finds_it(studio: Studio) -> None
     assert (await studio.client.get(f"/api/streams/{live}")).status == 404
 
 
+async def test_a_held_cold_stream_is_waited_for_as_well(studio: Studio) -> None:
+    user, _, _ = await lived_in(studio)
+    [cold] = await studio.rows("SELECT stream_id FROM streams_cold")
+    await hear_deleted(studio, user.user_id)
+    release = "UPDATE retention_holds SET released_at = now(), released_by = 'p'"
+    for scope, subject_id in (("stream", cold["stream_id"]), ("channel", user.user_id), ("everything", None)):
+        await studio.pool.execute(release)
+        await studio.pool.execute(
+            "INSERT INTO retention_holds (hold_id, scope, subject_id, reason, placed_by) VALUES ($1, $2, $3, 'r', 'p')",
+            uuid7(),
+            scope,
+            subject_id,
+        )
+        await studio.pool.execute("UPDATE erasures SET due_at = now()")
+        row = await erase_all(worker(studio), studio.pool, user.user_id)
+        assert row["erased_at"] is None, scope
+        assert await tables_that_say(studio.pool, "streaming", cold["stream_id"]) >= {"streams_cold"}
+        await studio.pool.execute("DELETE FROM streams")
+    await studio.pool.execute(release)
+    await studio.pool.execute("UPDATE erasures SET due_at = now()")
+    row = await erase_all(worker(studio), studio.pool, user.user_id)
+    assert row["settled_at"] is not None
+    assert await studio.rows("SELECT FROM streams_cold") == []
+
+
+async def test_a_token_of_a_deleted_person_makes_no_channel(studio: Studio) -> None:
+    user = User(NAME)
+    await hear_deleted(studio, user.user_id)
+    for method, path, body in (
+        ("POST", "/api/streams", {"title": "late"}),
+        ("PUT", "/api/channels/me", {"title": "late"}),
+        ("PATCH", "/api/channels/me", {"title": "late"}),
+    ):
+        answer = await studio.client.request(method, path, headers=user.headers, json=body)
+        assert answer.status == 401, (method, path)
+
+
 async def test_only_the_newest_rename_names_a_channel(studio: Studio) -> None:
     known, unknown = User("was_ada"), User("was_bob")
     await make_key(studio, known)
