@@ -78,7 +78,7 @@ class Endpoint:
     headers: Mapping[str, str]
     limit: Limit | None
     plain_is_free: bool
-    """Whether a request without a query is not counted."""
+    """Whether a request without a query and a token is not counted."""
     idempotent: bool | Literal["own"]
     problems: tuple[type[Problem], ...]
     caller: Literal["none", "optional", "required"]
@@ -130,8 +130,8 @@ def endpoint(
 
     `problems` are the refusals it may raise; `status` is that of success (200, or 204 for None); `raw` keeps it out of
     the model checks; `headers` go with every success (`Cache-Control: no-store` unless given). `limit` is how often
-    (None: as often as one likes); `plain_is_free` counts no request without a query. `idempotent` takes an
-    Idempotency-Key: a repetition gets the first answer again; with `"own"` the handler sees to that itself.
+    (None: as often as one likes); `plain_is_free` counts no request without a query and a token. `idempotent`
+    takes an Idempotency-Key: a repetition gets the first answer again; with `"own"` the handler sees to that itself.
     """
     declaration = _Declaration(
         method, path, tuple(problems), status, raw, tuple(tags), dict(headers or {}), limit, plain_is_free, idempotent

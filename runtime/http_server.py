@@ -183,7 +183,7 @@ class HttpServer:
                 caller = await read_caller(request, self._verifier, required=endpoint.caller == "required")
             except NotAuthenticated as error:
                 refused = error
-        free = endpoint.plain_is_free and not request.query_string
+        free = endpoint.plain_is_free and not request.query_string and "Authorization" not in request.headers
         if self._guards is not None and endpoint.limit is not None and not free:
             await self._guards.limits.admit(endpoint.limit, request, caller)
         if refused is not None:

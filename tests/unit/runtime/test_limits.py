@@ -52,7 +52,7 @@ class Doors:
         return Empty()
 
     @endpoint("GET", "/list", plain_is_free=True)
-    async def list(self) -> Empty:
+    async def list(self, caller: Caller | None) -> Empty:
         """Whatever is asked for."""
         return Empty()
 
@@ -137,9 +137,12 @@ async def test_limits_are_apart_and_some_paths_have_none(client: HeldClient) -> 
         assert (answer.status, "RateLimit" in answer.headers) == (200, False)
 
 
-async def test_where_the_plain_answer_is_free_only_what_has_a_query_is_counted(client: HeldClient) -> None:
+async def test_where_the_plain_answer_is_free_only_what_has_a_query_or_a_token_is_counted(client: HeldClient) -> None:
     assert {(await client.get("/list")).status for _ in range(5)} == {200}
     assert [(await client.get(f"/list?tag={n}")).status for n in range(4)] == [200, 200, 200, 429]
+    # the edge's cache passes tokens by, and each is verified
+    assert [(await client.get("/list", token="1")).status for _ in range(4)] == [200, 200, 200, 429]
+    assert (await client.get("/list", token="wrong")).status == 429, "counted by address, which had its three"
     assert (await client.get("/list")).status == 200
 
 
