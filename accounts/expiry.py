@@ -3,18 +3,21 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import asyncpg
 import structlog
 
 from accounts import metrics
 from accounts.throttle import KNOWN_ADDRESS_DAYS, WINDOW_SECONDS
 from runtime.postgres import Pool, load_queries
-from runtime.unavailable import UNAVAILABLE
+from runtime.unavailable import UNAVAILABLE, is_unavailable
 
 log = structlog.get_logger(__name__)
 QUERIES = load_queries("accounts")
 
 INTERVAL_SECONDS = 600.0
 ROWS_MAX = 500  # per statement, so that none holds locks for long
+# asyncpg reports mistakes by the last one, too.
+PERHAPS_AWAY: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.InterfaceError)
 
 
 class Expiry:
@@ -30,7 +33,9 @@ class Expiry:
         while True:
             try:
                 await self.clear()
-            except UNAVAILABLE as error:
+            except PERHAPS_AWAY as error:
+                if not is_unavailable(error):
+                    raise
                 log.warning("expired_not_cleared", reason=str(error) or type(error).__name__)
             await asyncio.sleep(INTERVAL_SECONDS)
 

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import asyncpg
 import structlog
 from joserfc.jwk import OKPKey
 
 from accounts import metrics
 from accounts.keys import RETIRED_SECONDS_MAX, SigningKey, SigningKeys, load_signing_keys, rotate_keys
 from runtime.postgres import Pool, load_queries
-from runtime.unavailable import UNAVAILABLE
+from runtime.unavailable import UNAVAILABLE, is_unavailable
 
 log = structlog.get_logger(__name__)
 QUERIES = load_queries("accounts")
@@ -20,6 +21,8 @@ POLL_SECONDS = 20.0
 ASKED_FOR_SECONDS_MIN = 2.0
 """However many unknown key ids arrive, the database is asked this often at most."""
 DAY_SECONDS = 86_400.0
+# asyncpg reports mistakes by the last one, too.
+PERHAPS_AWAY: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.InterfaceError)
 
 
 class KeyRing:
@@ -64,7 +67,9 @@ class KeyRing:
                 await self.look()
                 await self.rotate_if_due()
                 await QUERIES.delete_retired_keys(self._pool, retired_seconds_max=RETIRED_SECONDS_MAX)
-            except UNAVAILABLE as error:
+            except PERHAPS_AWAY as error:
+                if not is_unavailable(error):
+                    raise
                 log.warning("signing_keys_not_looked_up", reason=str(error) or type(error).__name__)
             await asyncio.sleep(self._poll_seconds)
 
