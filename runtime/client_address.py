@@ -8,6 +8,8 @@ from aiohttp import web
 from runtime.websockets import comma_separated
 
 REMEMBERED_MAX = 20_000
+REMEMBERED_CHARACTERS_MAX = 200
+"""Of X-Forwarded-For: some proxies and their client. A longer one, of up to a megabyte, is read and forgotten."""
 IPV6_SUBSCRIBER_BITS = 64
 """One subscriber line has at least a whole /64 (RFC 6177), any address of which it may take."""
 
@@ -26,7 +28,8 @@ class ClientAddresses:
 
         Each proxy appends whom it heard from to X-Forwarded-For, so what stands further left may be invented.
         """
-        return self._counted(request.remote or "", ",".join(request.headers.getall("X-Forwarded-For", ())))
+        remote, forwarded = request.remote or "", ",".join(request.headers.getall("X-Forwarded-For", ()))
+        return (self._counted if len(forwarded) <= REMEMBERED_CHARACTERS_MAX else self._read)(remote, forwarded)
 
     def _read(self, remote: str, forwarded: str) -> str:
         hops = [remote, *reversed(forwarded.split(","))]

@@ -1,5 +1,7 @@
 """Rate limits at the HTTP server: whom they count, what answers say, and what happens while nobody counts."""
 
+import gc
+import tracemalloc
 from collections.abc import AsyncIterator
 from uuid import UUID
 
@@ -176,6 +178,21 @@ def test_the_nearest_address_that_is_no_trusted_proxys_counts(
     headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
     request = make_mocked_request("GET", "/", headers=headers).clone(remote=remote or "")
     assert ClientAddresses("127.0.0.1,10.0.0.0/8").of(request) == counted
+
+
+def test_what_strangers_put_before_their_address_is_not_kept() -> None:
+    addresses = ClientAddresses("127.0.0.1")
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            forwarded = f"{number},{'x' * 100_000},203.0.113.1"
+            request = make_mocked_request("GET", "/", headers={"X-Forwarded-For": forwarded}).clone(remote="127.0.0.1")
+            assert addresses.of(request) == "203.0.113.1"
+        del request, forwarded
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_peer_is_counted_by_its_address() -> None:
