@@ -1,6 +1,6 @@
 /** Which view is shown: the address after # says it. */
 
-import { letIn } from "./access.js";
+import { letIn, open } from "./access.js";
 import * as chat from "./chat_box.js";
 import * as replay from "./chat_replay.js";
 import "./bell.js";
@@ -55,26 +55,29 @@ function about(title, channel, badge, live) {
   document.title = `${title} · LiveStream`;
 }
 
-async function watch(path, start) {
+async function watch(find, start) {
   const mine = shown;
   view("watch", null);
   about("", "", "", false);
   try {
-    const found = await ask("GET", path);
+    const found = await find();
     if (mine === shown) start(found);
   } catch (error) {
     if (mine === shown) about(error.message, "", "", false);
   }
 }
 
-function startStream(stream) {
+function startStream(stream, invitation) {
   const over = stream.ended_at !== null;
   about(stream.title, stream.channel_name, over ? "Ended" : stream.status === "live" ? "LIVE" : "Interrupted", !over);
   follow.show(stream.channel_id);
-  const url = over ? stream.recording?.playback_url : stream.playback_url;
-  if (url) player.play(url, { live: !over });
+  // A private one has an address for minutes: it is asked for again when that is over.
+  const address = async () => (await open(stream.stream_id, invitation)).playback_url;
+  const live = stream.visibility === "private" ? address : stream.playback_url;
+  const source = over ? stream.recording?.playback_url : live;
+  if (source) player.play(source, { live: !over });
   if (!over) {
-    offerRewind(stream);
+    offerRewind(stream, live);
     heartbeat.start(stream.stream_id, showViewers);
   }
   const at = location.hash;
@@ -89,7 +92,7 @@ function showViewers(viewers) {
 }
 
 /** Live from its first second: the archive has all of it but the last seconds. */
-function offerRewind(stream) {
+function offerRewind(stream, source) {
   const button = byId("rewind");
   let fromStart = false;
   button.hidden = false;
@@ -98,7 +101,7 @@ function offerRewind(stream) {
     fromStart = !fromStart;
     button.textContent = fromStart ? "Back to live" : "From the start";
     if (fromStart) player.play(`/api/archives/${stream.stream_id}/rewind.m3u8`, { live: true, fromStart });
-    else player.play(stream.playback_url, { live: true });
+    else player.play(source, { live: true });
   };
 }
 
@@ -117,9 +120,12 @@ async function startRecording(recording) {
 function route() {
   shown += 1;
   leave();
-  const [, name, id] = location.hash.match(/^#\/(\w*)(?:\/([0-9a-f-]{36}))?$/) ?? [];
-  if (name === "watch" && id) watch(`/api/streams/${id}`, startStream);
-  else if (name === "recording" && id) watch(`/api/archives/${id}`, startRecording);
+  // Behind a stream's id there may be an invitation: after #, so that it is sent to nobody but with a request's body.
+  const [, name, id, invitation] = location.hash.match(/^#\/(\w*)(?:\/([0-9a-f-]{36})(?:\/([\w.~-]+))?)?$/) ?? [];
+  if (name === "watch" && invitation) {
+    watch(async () => (await open(id, invitation)).stream, (stream) => startStream(stream, invitation));
+  } else if (name === "watch" && id) watch(() => ask("GET", `/api/streams/${id}`), startStream);
+  else if (name === "recording" && id) watch(() => ask("GET", `/api/archives/${id}`), startRecording);
   else list(name === "recordings" ? "recordings" : "live");
 }
 

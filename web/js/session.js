@@ -97,9 +97,13 @@ export async function call(method, path, body) {
 }
 
 /** Ask as whoever is there: logged in or not. */
-export async function ask(method, path) {
-  if (session) return call(method, path);
-  const answer = await fetch(path, { method });
+export async function ask(method, path, body) {
+  if (session) return call(method, path, body);
+  const answer = await fetch(path, {
+    method,
+    headers: body && { "Content-Type": "application/json" },
+    body: body && JSON.stringify(body),
+  });
   if (!answer.ok) throw Object.assign(await problemOf(answer), { status: answer.status });
   return answer.json();
 }

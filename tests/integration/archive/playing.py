@@ -51,6 +51,7 @@ def parts(house: House, **settings: object) -> ArchiveParts:
         "postgres_dsn": "postgresql://127.0.0.1:1/nowhere",
         "bus_backend": "postgres",
         "jwks_url": "http://127.0.0.1:1/jwks.json",
+        "redis_url": "redis://127.0.0.1:1/0",
         "archive_object_store": "disk",
         "archive_worker_nice": 0,
         **settings,
