@@ -25,7 +25,6 @@ from tests.unit.solo.test_solo_settings import NEEDED
 
 Start = Callable[..., AbstractAsyncContextManager[Solo]]
 
-NOT_DOCUMENTED = (("GET", "/chat"), ("POST", "/hooks/ingest/nginx-rtmp/{secret}"))
 STOP_SECONDS_MAX = 4.0
 """Half of the grace: nobody is connected."""
 
@@ -42,6 +41,8 @@ def settings(empty_database: Database, redis_url: str, tmp_path: Path) -> dict[s
         "LIVESTREAM_CHAT_EMOTE_DIRECTORY": str(tmp_path / "emotes"),
         "LIVESTREAM_ARCHIVE_WORK_DIRECTORY": str(tmp_path / "work"),
         "LIVESTREAM_ARCHIVE_HLS_DIRECTORY": str(_made(tmp_path / "hls")),
+        "LIVESTREAM_ARCHIVE_SEGMENT_HOOK_SECRET": "h" * 32,
+        "LIVESTREAM_ARCHIVE_SEGMENT_HOOK_ROOT": str(_made(tmp_path / "hooked")),
     }
 
 
@@ -64,17 +65,17 @@ async def test_it_migrates_serves_every_route_and_stops_in_time(start: Start, se
         documented = json.loads((CHECKOUT / "web/openapi.json").read_text())["paths"]
         routes = [(method.upper(), path) for path, methods in documented.items() for method in methods]
         async with aiohttp.ClientSession() as session:
-            for method, path in (*routes, *NOT_DOCUMENTED):
+            for method, path in routes:
                 await _is_served(session, solo, method, path)
             metrics = await (await session.get(f"{solo.url}/metrics")).text()
         # the template that answered: of two routes that fit a path, only one is meant
-        for method, path in (*routes, *NOT_DOCUMENTED):
+        for method, path in routes:
             assert f'livestream_http_request_seconds_count{{method="{method}",route="{path}"' in metrics
         began = asyncio.get_running_loop().time()
         assert await solo.stop() == 0
         assert asyncio.get_running_loop().time() - began < STOP_SECONDS_MAX
-        # not every machine lets encoders be started without a network
-        expected = {"children_keep_the_network"}
+        # not every machine lets encoders be started without a network, and a busy one is slow
+        expected = {"children_keep_the_network", "query_slow"}
         complaints = [line for line in solo.lines() if line["level"] in ("warning", "error")]
         assert [one for one in complaints if "request" not in one["event"] and one["event"] not in expected] == []
 
@@ -85,11 +86,8 @@ async def test_it_migrates_serves_every_route_and_stops_in_time(start: Start, se
 
 
 async def _is_served(session: aiohttp.ClientSession, solo: Solo, method: str, path: str) -> None:
-    address = re.sub(
-        r"\{\w+_id\}",
-        str(uuid4()),
-        path.replace("{secret}", "wrong").replace("{language}", "en").replace("{name}", "Wave"),
-    )
+    address = re.sub(r"\{\w+_id\}", str(uuid4()), path.replace("{language}", "en").replace("{name}", "Wave"))
+    address = re.sub(r"\{\w+\}", "whatever", address)
     async with session.request(method, solo.url + address) as answer:
         body = await answer.text()
         assert answer.status < 500, (method, path, body)
