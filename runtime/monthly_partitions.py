@@ -21,7 +21,10 @@ LOCK_TIMEOUT_MS = 200
 MakePartitions = Callable[[Connection, int], Awaitable[int]]
 """Makes what is missing of this month and the months ahead, and answers how many were."""
 
-POSTPONED: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.InterfaceError, asyncpg.LockNotAvailableError)
+# By the last one Postgres says that the default partition has rows of that month already: an operator moves them, and
+# until then more go there, which is no reason to stop serving.
+UNMAKEABLE: tuple[type[Exception], ...] = (asyncpg.LockNotAvailableError, asyncpg.CheckViolationError)
+POSTPONED: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.InterfaceError, *UNMAKEABLE)
 
 
 class MonthlyPartitions:
@@ -46,7 +49,7 @@ class MonthlyPartitions:
                 await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_MS}ms'")
                 made = await self._make_partitions(connection, MONTHS_AHEAD)
         except POSTPONED as error:
-            if not is_unavailable(error) and not isinstance(error, asyncpg.LockNotAvailableError):
+            if not is_unavailable(error) and not isinstance(error, UNMAKEABLE):
                 raise
             metrics.partitions_postponed.inc()
             log.warning("partitions_postponed", reason=str(error) or type(error).__name__)

@@ -85,6 +85,8 @@ async def assemble(
     """Put the service together; ``stack`` closes what it opens."""
     pool = await stack.enter_async_context(open_pool(settings, schema=SCHEMA))
     await wait_until_migrated(pool, schema=SCHEMA)
+    partitions = MonthlyPartitions(pool, make_partitions)
+    await partitions.make()  # before the first stream and its figures: rows in the default one are in its way
     outbox = Outbox(pool, source=SCHEMA)
     reads = await stack.enter_async_context(open_read_pool(settings, pool, schema=SCHEMA))
     viewer_counts = ViewerCounts(RedisBatches(redis), viewers_of_address_max=settings.streaming_viewers_of_address_max)
@@ -118,7 +120,7 @@ async def assemble(
         viewer_counts=viewer_counts,
         audience=audience,
     )
-    parts = [_core(common), *(assemble_part(common) for assemble_part in PARTS)]
+    parts = [_core(common, partitions), *(assemble_part(common) for assemble_part in PARTS)]
     return Assembly(
         apis=[api for part in parts for api in part.apis],
         services=[service for part in parts for service in part.services],
@@ -126,7 +128,7 @@ async def assemble(
     )
 
 
-def _core(parts: StreamingParts) -> Assembly:
+def _core(parts: StreamingParts, partitions: MonthlyPartitions) -> Assembly:
     """The life of streams: hooks, the reaper, what is said and what is heard."""
     settings = parts.settings
     reaper = Reaper(
@@ -140,7 +142,7 @@ def _core(parts: StreamingParts) -> Assembly:
     recordings = ConsumeLoop(parts.bus, parts.outbox, recordings_subscription(), health=parts.health)
     return Assembly(
         apis=[IngestHooks(parts.publishing, hook_rules(settings))],
-        services=[relay, recordings, reaper, MonthlyPartitions(parts.pool, make_partitions)],
+        services=[relay, recordings, reaper, partitions],
     )
 
 

@@ -27,11 +27,13 @@ class Maker:
 
 
 async def test_an_outage_or_a_lock_postpones_and_a_mistake_does_not(database: Database) -> None:
-    maker = Maker(asyncpg.LockNotAvailableError("busy"), ConnectionResetError(), 3, 0, asyncpg.UndefinedFunctionError())
+    full_default = asyncpg.CheckViolationError("the default partition has rows of the month")
+    postponing = (asyncpg.LockNotAvailableError("busy"), ConnectionResetError(), full_default)
+    maker = Maker(*postponing, 3, 0, asyncpg.UndefinedFunctionError())
     async with open_pool(PostgresSettings(postgres_dsn=database.dsn), schema="notify") as pool:
         partitions = MonthlyPartitions(pool, maker)
-        assert [await partitions.make() for _ in range(4)] == [False, False, True, True]
-        assert maker.months_ahead == [2, 2, 2, 2]
+        assert [await partitions.make() for _ in range(5)] == [False, False, False, True, True]
+        assert maker.months_ahead == [2, 2, 2, 2, 2]
         with pytest.raises(asyncpg.UndefinedFunctionError):
             await partitions.make()
 
