@@ -1,4 +1,4 @@
-"""Clears away what has ended by itself: sessions with their tokens, attempts, known addresses, names that are free."""
+"""Clears away what has ended by itself: sessions, old tokens, attempts, known addresses, names that are free."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -25,8 +25,9 @@ class Expiry:
 
     name = "expiry"
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, session_idle_days: int) -> None:
         self._pool = pool
+        self._session_idle_days = session_idle_days
 
     async def run(self) -> None:
         """Clear every ten minutes until cancelled."""
@@ -43,6 +44,9 @@ class Expiry:
         """Delete all that has ended; how many there were of each kind."""
         cleared = {
             "sessions": await _all(lambda: QUERIES.delete_expired_sessions(self._pool, sessions_max=ROWS_MAX)),
+            "tokens": await _all(
+                lambda: QUERIES.delete_old_tokens(self._pool, idle_days=self._session_idle_days, tokens_max=ROWS_MAX)
+            ),
             "attempts": await _all(
                 lambda: QUERIES.delete_old_attempts(self._pool, window_seconds=WINDOW_SECONDS, attempts_max=ROWS_MAX)
             ),

@@ -84,5 +84,5 @@ async def make_parts(
         confirmation=Confirmation(store, passwords, throttle, factor),
         profiles=Profiles(pool, cache),
         addresses=ClientAddresses(settings.http_trusted_proxies),
-        services=[ring, cache, Expiry(pool)],
+        services=[ring, cache, Expiry(pool, session_idle_days=settings.accounts_session_idle_days)],
     )

@@ -40,7 +40,7 @@ class AccountsSettings(HttpSettings, RedisSettings, IssuerSettings, BusSettings,
     """Settings of `python -m accounts`."""
 
     accounts_access_token_seconds: int = Field(
-        default=600, ge=30, le=3600, description="How long an access token is valid; it cannot be taken back earlier."
+        default=600, ge=30, le=840, description="How long an access token is valid; it cannot be taken back earlier."
     )
     accounts_session_idle_days: int = Field(
         default=30, ge=1, le=365, description="A login ends when it was not refreshed for so long."

@@ -1,4 +1,4 @@
-"""How many logins a core does in a second of its time, while the streaming service beside it goes on answering the live list.
+"""How many logins a core does in a second of its time, while streaming beside it goes on answering the live list.
 
 Real processes of accounts and streaming with Postgres and Redis. People log in over a few connections, each with the
 right password of an account of their own; all the while the live list is asked for at a steady pace, and its answers

@@ -6,61 +6,87 @@ found differs from what is wanted (only the verbs whose help says so). ``solo`` 
 
 import os
 import sys
+from collections.abc import Collection, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console import (
-    backup,
-    capacity,
-    dead_letters,
-    deliveries,
-    follows,
-    generate,
-    groups,
-    init,
-    init_secrets,
-    keys,
-    migrate,
-    objects,
-    operators,
-    push_key,
-    restore,
-    seed_followers,
-    solo,
-    topics,
-)
-from console.db import verb as db
-from console.demo import verb as demo
-from console.doctor import verb as doctor
 from console.endings import CODES, DEBUG_VARIABLE, fail, tell_unexpected
 from console.installation import EnvFileInvalid, load_env_file
-from console.retention import verb as retention
 from runtime.logs import configure_logging
 
-app = typer.Typer(
-    help="LiveStream: the backend for live streaming that you run yourself.",
-    epilog=CODES,
-    no_args_is_help=True,
-    add_completion=False,
-)
-for verb in (init, solo, doctor, backup, restore, generate, init_secrets, push_key, seed_followers, demo, capacity):
-    app.add_typer(verb.app)
-app.add_typer(migrate.app, name="migrate")
-app.add_typer(topics.app, name="topics")
-app.add_typer(db.app, name="db")
-app.add_typer(dead_letters.app, name="dead-letters")
-app.add_typer(deliveries.app, name="deliveries")
-app.add_typer(follows.app, name="follows")
-app.add_typer(groups.app, name="groups")
-app.add_typer(keys.app, name="keys")
-app.add_typer(objects.app, name="objects")
-app.add_typer(operators.app, name="operators")
-app.add_typer(retention.app, name="retention")
+if TYPE_CHECKING:
+    app: typer.Typer
+
+# Verbs in the order of the help, with the modules whose `app` they are.
+SINGLE = {
+    "init": "console.init",
+    "solo": "console.solo",
+    "doctor": "console.doctor.verb",
+    "backup": "console.backup",
+    "restore": "console.restore",
+    "generate": "console.generate",
+    "init-secrets": "console.init_secrets",
+    "push-key": "console.push_key",
+    "seed-followers": "console.seed_followers",
+    "demo": "console.demo.verb",
+    "capacity": "console.capacity",
+}
+GROUPS = {
+    "migrate": "console.migrate",
+    "topics": "console.topics",
+    "db": "console.db.verb",
+    "dead-letters": "console.dead_letters",
+    "deliveries": "console.deliveries",
+    "follows": "console.follows",
+    "groups": "console.groups",
+    "keys": "console.keys",
+    "objects": "console.objects",
+    "operators": "console.operators",
+    "retention": "console.retention.verb",
+}
+VALUED_OPTIONS = frozenset({"--env-file"})
 
 
-@app.callback()
+def application(verbs: Collection[str]) -> typer.Typer:
+    """The command with some of its verbs. What others need is not imported: all of it would take two seconds."""
+    made = typer.Typer(
+        help="LiveStream: the backend for live streaming that you run yourself.",
+        epilog=CODES,
+        no_args_is_help=True,
+        add_completion=False,
+    )
+    made.callback()(livestream)
+    for verb, module in SINGLE.items():
+        if verb in verbs:
+            made.add_typer(import_module(module).app)
+    for verb, module in GROUPS.items():
+        if verb in verbs:
+            made.add_typer(import_module(module).app, name=verb)
+    return made
+
+
+def wanted_verbs(arguments: Sequence[str]) -> Collection[str]:
+    """The verb that a command line names; all of them, for the help or an error, where it names none that there is."""
+    words = iter(arguments)
+    for word in words:
+        if word in VALUED_OPTIONS:
+            next(words, None)
+        elif not word.startswith("-"):
+            return {word} if word in SINGLE or word in GROUPS else {*SINGLE, *GROUPS}
+    return {*SINGLE, *GROUPS}
+
+
+def __getattr__(name: str) -> typer.Typer:
+    """`app`: the whole command, made when somebody asks for it."""
+    if name != "app":
+        raise AttributeError(name)
+    globals()["app"] = made = application({*SINGLE, *GROUPS})
+    return made
+
+
 def livestream(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and every log line.")] = False,
     env_file: Annotated[
@@ -85,7 +111,7 @@ def main() -> None:
     """Run the command line."""
     sys.excepthook = tell_unexpected
     # Not `app()`, which would put a hook of its own in front of ours.
-    typer.main.get_command(app)(prog_name="livestream")
+    typer.main.get_command(application(wanted_verbs(sys.argv[1:])))(prog_name="livestream")
 
 
 if __name__ == "__main__":

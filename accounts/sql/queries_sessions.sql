@@ -75,3 +75,13 @@ WITH ended AS (
     DELETE FROM sessions USING ended WHERE sessions.session_id = ended.session_id RETURNING 1
 )
 SELECT count(*) FROM deleted;
+
+-- name: delete_old_tokens(idle_days, tokens_max)$
+-- Delete refresh tokens from so long ago that nobody holds one of them: a session that goes on has had others since.
+WITH old AS (
+    SELECT token_hash FROM refresh_tokens WHERE issued_at <= now() - make_interval(days => :idle_days)
+    ORDER BY issued_at LIMIT :tokens_max FOR UPDATE SKIP LOCKED
+), deleted AS (
+    DELETE FROM refresh_tokens USING old WHERE refresh_tokens.token_hash = old.token_hash RETURNING 1
+)
+SELECT count(*) FROM deleted;

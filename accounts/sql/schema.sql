@@ -297,6 +297,8 @@ CREATE INDEX outbox_order ON ONLY outbox USING btree (id);
 
 CREATE INDEX outbox_default_id_idx ON outbox_default USING btree (id);
 
+CREATE INDEX refresh_tokens_issued_at ON refresh_tokens USING btree (issued_at);
+
 CREATE INDEX refresh_tokens_session_id ON refresh_tokens USING btree (session_id);
 
 CREATE INDEX resting_names_free_at ON resting_names USING btree (free_at);

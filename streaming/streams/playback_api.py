@@ -114,7 +114,8 @@ class Playback:
     def _invited_until(self, asked_for: UUID, stream: StreamView, body: PlaybackRequest | None) -> datetime:
         invitation = body.invitation if body is not None else None
         ids = (asked_for, stream.stream_id)
-        until = self._signer.invited_until(ids, invitation) if invitation is not None else None
+        signer = self._own_signer  # without one, a stranger is not told that there is a stream
+        until = signer.invited_until(ids, invitation) if signer is not None and invitation is not None else None
         if until is None:
             raise StreamNotFound("no stream has this id")
         return until

@@ -130,7 +130,7 @@ async def test_an_expired_session_is_refused_and_cleared_away(accounts: Accounts
     await pool.execute(
         "UPDATE sessions SET expires_at = now() WHERE session_id = (SELECT min(session_id::text)::uuid FROM sessions)"
     )
-    assert (await Expiry(pool).clear())["sessions"] == 1
+    assert (await Expiry(pool, session_idle_days=30).clear())["sessions"] == 1
     tokens = [login["refresh_token"], other["refresh_token"]]
     answers = [await accounts.client.post("/api/auth/refresh", json={"refresh_token": token}) for token in tokens]
     assert sorted(answer.status for answer in answers) == [200, 401]
@@ -138,6 +138,16 @@ async def test_an_expired_session_is_refused_and_cleared_away(accounts: Accounts
     successor = next(answer for answer in answers if answer.status == 200).body["refresh_token"]
     late = await accounts.client.post("/api/auth/refresh", json={"refresh_token": successor})
     assert late.status == 401, "expired but not yet cleared"
+
+
+async def test_old_tokens_of_a_session_that_goes_on_are_cleared_away(accounts: Accounts, pool: Pool) -> None:
+    await accounts.register()
+    login = await accounts.login()
+    await pool.execute("UPDATE refresh_tokens SET issued_at = now() - interval '31 days'")
+    newer = await accounts.client.post("/api/auth/refresh", json={"refresh_token": login["refresh_token"]})
+    assert (await Expiry(pool, session_idle_days=30).clear())["tokens"] == 1
+    again = await accounts.client.post("/api/auth/refresh", json={"refresh_token": newer.body["refresh_token"]})
+    assert again.status == 200
 
 
 async def test_logout_ends_the_session(accounts: Accounts) -> None:
