@@ -110,7 +110,7 @@ class MediaMtxTwin(Twin):
 
     def _list(self, request: web.Request) -> web.Response:
         size, page = int(request.query.get("itemsPerPage", 100)), int(request.query.get("page", 0))
-        items = [
+        items: list[dict[str, object]] = [
             {
                 "name": f"{one.application}/{one.name}",
                 "available": True,

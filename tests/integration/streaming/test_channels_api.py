@@ -31,7 +31,7 @@ async def test_a_profile_is_set_changed_and_seen_by_others(ask: Asking) -> None:
     _, seen = await ask("GET", f"/api/channels/{ADA.user_id}", BOB)
     assert seen.keys() == own.keys() - {"visibility", "stream_key_made_at", "ban"}
     assert seen["description"] == "I play."
-    untold = {"title": "ada is live", "category": None, "tags": [], "language": None}
+    untold: dict[str, object] = {"title": "ada is live", "category": None, "tags": [], "language": None}
     assert {name: seen[name] for name in untold} == untold, "nobody else hears of what will be hidden"
     for visibility, told in (("unlisted", untold), ("public", {name: own[name] for name in untold})):
         await ask("PATCH", "/api/channels/me", ADA, body={"visibility": visibility})
