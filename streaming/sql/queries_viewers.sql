@@ -1,6 +1,6 @@
 -- name: list_open_stream_ids
--- The streams that somebody may watch now.
-select stream_id from open_streams;
+-- The streams that somebody may watch now, and whether only those who are let in.
+select stream_id, visibility = 'private' as private from open_streams join streams using (stream_id);
 
 -- name: list_watched_streams
 -- Streams whose viewers are to be written: those that are open, and those that are over and whose last row says that

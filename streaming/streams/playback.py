@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from streaming.streams.views import live_url
 
+_SIGNATURE: Final = re.compile(r"~(?P<expires>[0-9]{10})\.[A-Za-z0-9_-]{22}", re.ASCII)
 _INVITATION: Final = re.compile(r"(?P<expires>[0-9]{10})\.(?P<digest>[A-Za-z0-9_-]{43})", re.ASCII)
 
 
@@ -43,6 +44,15 @@ class PlaybackSigner:
         digest = hashlib.md5(said.encode(), usedforsecurity=False).digest()
         folder, name = live_url(stream_id).rsplit("/", 2)[1:]
         return SignedUrl(f"/live/~{expires}.{_text(digest)}/{folder}/{name}", datetime.fromtimestamp(expires, tz=UTC))
+
+    def opens(self, stream_id: UUID, signature: str) -> bool:
+        """Whether this is what stands in an address of the stream, as `sign` made it, and has not expired."""
+        found = _SIGNATURE.fullmatch(signature)
+        if found is None:
+            return False
+        until = datetime.fromtimestamp(int(found["expires"]), tz=UTC)
+        signed = self.sign(stream_id, until).url.split("/")[2]
+        return hmac.compare_digest(signed, signature) and until > datetime.now(UTC)
 
     def invite(self, stream_id: UUID, until: datetime) -> str:
         """What lets whoever has it have addresses of this stream until a moment."""

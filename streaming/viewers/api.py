@@ -16,6 +16,7 @@ from runtime.redis_batches import RedisAway
 from runtime.tokens import Caller
 from streaming import metrics, store
 from streaming.errors import StreamNotFound
+from streaming.streams.playback import PlaybackSigner
 from streaming.streams.views import StreamPath
 from streaming.viewers.audience import Audience
 from streaming.viewers.counts import ViewerCounts
@@ -24,6 +25,7 @@ from streaming.viewers.watching import INTERVAL, LIFETIME, POSITION_SECONDS_MAX,
 
 COOKIE = "livestream_viewer"
 POINTS_MAX = 500
+SIGNATURE_CHARACTERS_MAX = 40
 MINUTE = timedelta(minutes=1)
 
 
@@ -34,6 +36,11 @@ class Heartbeat(BaseModel):
 
     position_seconds: float = Field(
         ge=0, le=POSITION_SECONDS_MAX, allow_inf_nan=False, description="How far the player is, by its own timeline."
+    )
+    signature: str | None = Field(
+        default=None,
+        max_length=SIGNATURE_CHARACTERS_MAX,
+        description="Of a private stream: what stands behind `/live/` in the address that it plays at, `~` and all.",
     )
 
 
@@ -78,6 +85,7 @@ class Viewers:
         audience: Audience,
         cookies: ViewerCookies,
         addresses: ClientAddresses,
+        signer: PlaybackSigner | None,
     ) -> None:
         self._reads = reads
         self._open_streams = open_streams
@@ -85,6 +93,7 @@ class Viewers:
         self._audience = audience
         self._cookies = cookies
         self._addresses = addresses
+        self._signer = signer
 
     @endpoint("POST", "/api/streams/{stream_id}/heartbeat", problems=(StreamNotFound,), raw=True, limit=None)
     async def heartbeat(self, path: StreamPath, body: Heartbeat, request: web.Request) -> web.Response:
@@ -93,7 +102,8 @@ class Viewers:
         Without Redis nobody is counted, and players go on.
         """
         stream_id = path.stream_id
-        if not await self._open_streams.has(stream_id):
+        private = await self._open_streams.is_private(stream_id)
+        if private is None or (private and not self._may_watch(stream_id, body)):
             raise StreamNotFound("no stream that is on has this id")
         said = beat(self._cookies.read(stream_id, _cookie(request)), body.position_seconds, time.time())
         outcome, viewers = "not-counted", None
@@ -112,6 +122,9 @@ class Viewers:
         )
         headers = {"Cache-Control": "no-store", "Set-Cookie": cookie}
         return web.Response(body=view.model_dump_json().encode(), content_type="application/json", headers=headers)
+
+    def _may_watch(self, stream_id: UUID, body: Heartbeat) -> bool:
+        return self._signer is not None and body.signature is not None and self._signer.opens(stream_id, body.signature)
 
     @endpoint("GET", "/api/streams/{stream_id}/stats", problems=(StreamNotFound,))
     async def get_stats(self, caller: Caller | None, path: StreamPath) -> StreamStatsView:

@@ -1,6 +1,7 @@
-"""Knows which streams can be watched, without asking the database for every heartbeat."""
+"""Knows which streams can be watched and by whom, without asking the database for every heartbeat."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 from uuid import UUID
 
@@ -21,17 +22,17 @@ class OpenStreams:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._ids: frozenset[UUID] = frozenset()
+        self._private: Mapping[UUID, bool] = {}
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
 
-    async def has(self, stream_id: UUID) -> bool:
-        """Whether a stream is on, as far as is known here."""
+    async def is_private(self, stream_id: UUID) -> bool | None:
+        """Whether a stream that is on is private; None: none with this id is on, as far as is known here."""
         if self._is_old():
             async with self._reading:
                 if self._is_old():
                     await self._read()
-        return stream_id in self._ids
+        return self._private.get(stream_id)
 
     def _is_old(self) -> bool:
         return asyncio.get_running_loop().time() - self._read_at > FRESH_SECONDS
@@ -45,4 +46,4 @@ class OpenStreams:
                 raise
             log.warning("open_streams_not_read", reason=str(error) or type(error).__name__)
             return
-        self._ids = frozenset(row["stream_id"] for row in rows)
+        self._private = {row["stream_id"]: row["private"] for row in rows}

@@ -72,13 +72,18 @@ function startStream(stream, invitation) {
   about(stream.title, stream.channel_name, over ? "Ended" : stream.status === "live" ? "LIVE" : "Interrupted", !over);
   follow.show(stream.channel_id);
   // A private one has an address for minutes: it is asked for again when that is over.
-  const address = async () => (await open(stream.stream_id, invitation)).playback_url;
+  let signature = null;
+  const address = async () => {
+    const url = (await open(stream.stream_id, invitation)).playback_url;
+    signature = url.startsWith("/live/~") ? url.split("/")[2] : null;
+    return url;
+  };
   const live = stream.visibility === "private" ? address : stream.playback_url;
   const source = over ? stream.recording?.playback_url : live;
   if (source) player.play(source, { live: !over });
   if (!over) {
     offerRewind(stream, live);
-    heartbeat.start(stream.stream_id, showViewers);
+    heartbeat.start(stream.stream_id, showViewers, () => signature);
   }
   const at = location.hash;
   chat.open(stream.channel_id, (liveStreamId) => {

@@ -10,8 +10,11 @@ export function stop() {
   clearTimeout(timer);
 }
 
-/** Count whoever is here as a viewer of a stream, while the video plays; `show` is told how many there are. */
-export function start(streamId, show) {
+/**
+ * Count whoever is here as a viewer of a stream, while the video plays; `show` is told how many there are, `signature`
+ * gives what a private stream asks for.
+ */
+export function start(streamId, show, signature) {
   stop();
   const mine = watching;
   const again = (milliseconds) => {
@@ -23,7 +26,7 @@ export function start(streamId, show) {
     const answer = await fetch(`/api/streams/${streamId}/heartbeat`, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ position_seconds: video.currentTime }),
+      body: JSON.stringify({ position_seconds: video.currentTime, signature: signature() }),
     }).catch(() => null);
     if (answer?.status === 404 || mine !== watching) return undefined; // over, or elsewhere by now
     const said = answer?.ok ? await answer.json() : {};

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from events import Visibility
@@ -19,6 +20,7 @@ from runtime.postgres import Pool, open_pool
 from runtime.read_pool import ReadPool
 from runtime.redis_batches import RedisBatches
 from runtime.settings import HttpSettings, PostgresSettings
+from streaming.streams.playback import PlaybackSigner
 from streaming.streams.views import LiveStreamView, StreamStatus
 from streaming.viewers.api import COOKIE, Viewers
 from streaming.viewers.audience import Audience
@@ -31,6 +33,7 @@ from tests.contract.held_client import Answer, HeldClient, held_client
 from tests.integration.streaming.studio import Tokens, User
 
 COOKIES = ViewerCookies(b"a secret of the tests")
+SIGNER = PlaybackSigner(SecretStr("a secret of the tests"))
 OF_ADDRESS_MAX = 5
 PLAYED = {"position_seconds": 40.0}
 
@@ -115,7 +118,7 @@ async def open_cinema(database: engines.Database, redis_url: str) -> AsyncIterat
     ):
         counts = ViewerCounts(RedisBatches(redis), viewers_of_address_max=OF_ADDRESS_MAX)
         api = Viewers(
-            ReadPool(pool), OpenStreams(pool), counts, Audience(counts), COOKIES, ClientAddresses("127.0.0.1")
+            ReadPool(pool), OpenStreams(pool), counts, Audience(counts), COOKIES, ClientAddresses("127.0.0.1"), SIGNER
         )
         server = HttpServer([api], settings=HttpSettings(), verifier=Tokens())
         async with held_client(server, [api], keeps_cookies=False) as client:
@@ -194,6 +197,21 @@ async def test_a_heartbeat_that_makes_no_sense_names_the_field(cinema: Cinema, b
 async def test_a_stream_that_is_not_on_takes_no_heartbeats(cinema: Cinema) -> None:
     for stream_id in (uuid4(), await cinema.stream(open_=False)):
         assert (await cinema.beat(stream_id)).problem == "stream-not-found"
+
+
+async def test_who_watches_a_private_stream_shows_that_they_may(cinema: Cinema) -> None:
+    stream_id, other = await cinema.stream(visibility="private"), uuid7()
+    soon, now = datetime.now(UTC) + timedelta(minutes=1), datetime.now(UTC) - timedelta(seconds=1)
+    mine, others, expired = (
+        SIGNER.sign(one, until).url.split("/")[2] for one, until in ((stream_id, soon), (other, soon), (stream_id, now))
+    )
+    for signature in (None, "", "~", others, expired, mine[1:], f"{mine[:12]}A{mine[13:]}"):
+        answer = await cinema.client.post(
+            f"/api/streams/{stream_id}/heartbeat", json={**PLAYED, "signature": signature}
+        )
+        assert answer.problem == "stream-not-found", signature
+    answer = await cinema.client.post(f"/api/streams/{stream_id}/heartbeat", json={**PLAYED, "signature": mine})
+    assert answer.status == 200
 
 
 async def test_processes_count_together_and_a_viewer_who_left_is_gone(cinema: Cinema, redis_url: str) -> None:
