@@ -36,7 +36,8 @@ function liveCard(stream) {
   const live = stream.status === "live";
   const badge = element("span", live ? "badge live" : "badge", live ? "LIVE" : "Interrupted");
   const since = new Date(stream.started_at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  return card(`#/watch/${stream.stream_id}`, badge, stream.title, `${stream.channel_name} · since ${since}`);
+  const watched = stream.viewers ? ` · ${stream.viewers.toLocaleString()} watching` : "";
+  return card(`#/watch/${stream.stream_id}`, badge, stream.title, `${stream.channel_name} · since ${since}${watched}`);
 }
 
 function recordingCard(recording) {
