@@ -100,7 +100,7 @@ class SharedEngines:
     """
 
     def __init__(self) -> None:
-        self.stack = Stack(SHARED_DIRECTORY, port_base=SHARED_PORT_BASE)
+        self.stack = Stack(SHARED_DIRECTORY, port_base=SHARED_PORT_BASE, durable=False)
         self._started_by_tests = SHARED_DIRECTORY / "run/.started-by-tests"
         self._sessions = (SHARED_DIRECTORY / "run/.sessions").open("w")
         fcntl.flock(self._sessions, fcntl.LOCK_SH)

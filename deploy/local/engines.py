@@ -30,7 +30,7 @@ POSTGRES_SETTINGS: Mapping[str, str] = {
     "max_connections": "200",
     "shared_buffers": "128MB",
     "max_wal_size": "1GB",
-    # On, as in real use: what the tests prove about crashes must not rest on a luckier disk.
+    # On, as in real use: what the fault tests prove about crashes must not rest on a luckier disk.
     "fsync": "on",
     "synchronous_commit": "on",
     # One idle transaction holds back every outbox cursor.
@@ -40,6 +40,10 @@ POSTGRES_SETTINGS: Mapping[str, str] = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
+
+# For tests that make and drop a thousand databases and kill processes at most, never the machine: what a process has
+# written survives it in either case. Commits still wait until they are written.
+FORGETFUL_POSTGRES_SETTINGS: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off"}
 
 # A machine of one streamer is small, and so is what it keeps. Nothing here trades away what survives a crash.
 SOLO_POSTGRES_SETTINGS: Mapping[str, str] = {
@@ -64,7 +68,8 @@ def postgres_settings(place: Place) -> dict[str, str]:
     # A server that is told to load what is not there does not start, and some packages leave it out.
     counts = places.postgres_programs().parent.joinpath(STATEMENT_COUNTS).exists()
     counting = {"shared_preload_libraries": "pg_stat_statements"} if counts else {}
-    return {**POSTGRES_SETTINGS, **small, **counting, "port": str(place.ports["postgres"])}
+    forgetful = {} if place.durable else FORGETFUL_POSTGRES_SETTINGS
+    return {**POSTGRES_SETTINGS, **small, **counting, **forgetful, "port": str(place.ports["postgres"])}
 
 
 def _traversable_by_others(directory: Path) -> bool:

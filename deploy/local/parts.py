@@ -101,6 +101,8 @@ class Place:
     listen: Listen | None = None
     # Where a server's settings say that they are; else where the profile keeps them.
     kept_recordings: Recordings | None = None
+    durable: bool = True
+    """Whether what is committed is to survive the machine, and not only the process."""
 
     @property
     def recordings(self) -> Recordings:

@@ -62,12 +62,14 @@ class Stack:
         port_base: int | None = None,
         listen: Listen | None = None,
         recordings: Recordings | None = None,
+        durable: bool = True,
     ) -> None:
         self.directory = (directory or places.stack_directory(profile)).resolve()
         self.profile = PROFILES[profile]
         self._port_base = port_base or ports.BASE
         self._listen = listen
         self._recordings = recordings
+        self._durable = durable
         for path in (self.directory, self.directory / "run", self.directory / "log"):
             path.mkdir(parents=True, exist_ok=True)
 
@@ -167,7 +169,9 @@ class Stack:
 
     @property
     def _place(self) -> Place:
-        return Place(self.directory, self.ports, self._credentials, self.profile, self._listen, self._recordings)
+        return Place(
+            self.directory, self.ports, self._credentials, self.profile, self._listen, self._recordings, self._durable
+        )
 
     @cached_property
     def _credentials(self) -> Credentials:
