@@ -187,7 +187,8 @@ def test_the_edge_logs_no_query_string() -> None:
     """The token of List-Unsubscribe stands in one, as RFC 8058 wants."""
     config = (Path(__file__).parents[3] / "deploy/nginx.conf").read_text()
     formats = config[config.index("log_format edge") :].split(";")[0]
-    assert "$uri" in formats
+    assert "$logged_uri" in formats
+    assert "map $uri $logged_uri" in config
     assert not {"$request", "$request_uri", "$args", "$query_string"} & set(re.findall(r"\$\w+", formats))
     block = config[config.index("location = /api/notifications/email/unsubscribe") :].split("}")[0]
     assert "error_log stderr crit;" in block, "a failed connection would be logged with the whole request line"

@@ -30,7 +30,11 @@ def _key_ring(pool: Any) -> Service:  # noqa: ANN401  a pool as far as these go
     return KeyRing(pool, b"secret", lead_seconds=60, rotation_days=90)
 
 
-@pytest.mark.parametrize("make", [_key_ring, Expiry])
+def _expiry(pool: Any) -> Service:  # noqa: ANN401  a pool as far as these go
+    return Expiry(pool, session_idle_days=30)
+
+
+@pytest.mark.parametrize("make", [_key_ring, _expiry])
 async def test_a_connection_that_breaks_ends_nothing(make: Callable[[Any], Service]) -> None:
     pool = BrokenPool()
     running = asyncio.create_task(make(pool).run())
