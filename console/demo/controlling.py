@@ -84,8 +84,14 @@ class Controlling:
             await self._beat(stream_id, watcher, 12.0)
         counted = max(watcher.counted or 0 for watcher in self._watchers)
         check(counted == WATCHERS, f"{WATCHERS} viewers", counted)
-        stats = await self._origin.call("GET", f"/api/streams/{stream_id}/stats")
-        check(stats["viewers"] == WATCHERS, f"{WATCHERS} viewers in the statistics", stats)
+
+        async def shown() -> list[int]:
+            stats = await self._origin.call("GET", f"/api/streams/{stream_id}/stats")
+            return [stats["viewers"]]
+
+        await eventually(
+            f"{WATCHERS} viewers shown", shown, lambda seen: seen == [WATCHERS], within_seconds=SHOWN_SECONDS_MAX
+        )
         return counted
 
     async def hide(self, stream_id: UUID, stranger: Person) -> int:

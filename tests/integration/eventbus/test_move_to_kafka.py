@@ -149,17 +149,26 @@ async def test_nothing_moves_while_a_process_runs(both: BusSettings, effects: Po
     assert await effects.fetchval("SELECT backend FROM bus.carrier") == "postgres"
 
 
+# Asks for a lock again and again, and has none.
+WAITS_TO_LEAD = """
+    SELECT EXISTS (
+        SELECT FROM pg_stat_activity AS a
+        WHERE datname = current_database() AND query LIKE '%pg_try_advisory_lock%' AND pid <> pg_backend_pid()
+          AND query_start < now() AND NOT EXISTS (SELECT FROM pg_locks WHERE pid = a.pid AND locktype = 'advisory'))
+"""
+
+
 async def test_who_missed_the_move_can_neither_lead_nor_join(both: BusSettings, pool: Pool, outbox: Outbox) -> None:
     """A process that is frozen over the move loses its sessions, and finds the world changed when it wakes."""
     async with bus_postgres.open_bus(both) as stale, bus_postgres.open_bus(both) as woken:
         await pool.execute("INSERT INTO bus.carrier (backend) VALUES ('postgres')")
         moving = asyncio.create_task(move_to_kafka(both))
 
-        async def begun() -> bool:
-            return bool(await pool.fetchval("SELECT backend = 'moving' FROM bus.carrier"))
+        async def waiting() -> bool:
+            return bool(await pool.fetchval(WAITS_TO_LEAD))
 
-        await eventually(begun, what="the move has begun")
-        assert not moving.done()  # one of the two still leads the relay of the schema `bus`
+        await eventually(waiting, what="the move has come to the schema `bus`, whose relay one of the two still leads")
+        assert not moving.done()
         await pool.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)"
             " WHERE locktype = 'advisory' AND datname = current_database() AND query NOT LIKE '%pg_try_advisory_lock%'"
