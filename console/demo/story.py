@@ -335,7 +335,8 @@ class Story:
         return round((at_seconds - self._started_at_seconds) * 1000)
 
     async def _live(self) -> list[dict[str, Any]]:
-        answer = await self._origin.call("GET", "/api/streams")
+        # As somebody: what everybody gets, the edge keeps for a second or two, which are not the stream's.
+        answer = await self._origin.call("GET", "/api/streams", person=self._cast.streamer)
         channel_id = str(self._cast.streamer.user_id)
         return [stream for stream in answer["items"] if stream["channel_id"] == channel_id]
 

@@ -228,6 +228,7 @@ async def test_processes_count_together_and_a_viewer_who_left_is_gone(cinema: Ci
     gone = {number.to_bytes(10, "big"): now_ms - HELD_MS - 1_000 for number in range(200)}
     await cinema.redis.zadd(f"viewers:{{{stream_id}}}:now", gone)
     assert await cinema.counts.count(stream_id) == Count(300, 500, 500)
+    assert await cinema.counts.watch(stream_id, b"another's.", "b", is_new=True) == 301, "of whom it is told"
     # Everything has an end.
     async for key in cinema.redis.scan_iter(match=f"viewers:{{{stream_id}}}:*"):
         assert await cinema.redis.ttl(key) > 0

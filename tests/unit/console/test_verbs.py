@@ -14,7 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from console.__main__ import app
+from console.__main__ import GROUPS, SINGLE, app, wanted_verbs
 from deploy.local import places
 
 # Verbs without --json, with the reason.
@@ -40,6 +40,7 @@ def verbs() -> Iterator[tuple[str, typer.core.TyperCommand]]:
 
 
 VERBS = dict(verbs())
+EVERY_VERB = {*SINGLE, *GROUPS}
 
 
 def test_the_tree_is_walked() -> None:
@@ -147,3 +148,18 @@ def test_json_is_all_that_is_on_standard_output(tmp_path: Path) -> None:
     done = livestream("init-secrets", str(tmp_path / "secrets"), "--json")
     assert json.loads(done.stdout)["made"]
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["migrate", "--help"], {"migrate"}),
+        (["--debug", "solo"], {"solo"}),
+        (["--env-file", "migrate", "topics", "list"], {"topics"}),
+        (["nothing-of-ours"], EVERY_VERB),
+        (["--help"], EVERY_VERB),
+        ([], EVERY_VERB),
+    ],
+)
+def test_only_the_verb_that_is_named_is_imported(arguments: list[str], wanted: set[str]) -> None:
+    assert set(wanted_verbs(arguments)) == wanted
