@@ -194,6 +194,11 @@ async def test_a_heartbeat_that_makes_no_sense_names_the_field(cinema: Cinema, b
     assert field in answer.body["errors"][0]["field"]
 
 
+async def test_the_first_heartbeats_of_a_process_wait_until_it_knows_which_streams_are_on(cinema: Cinema) -> None:
+    stream_id, streams = await cinema.stream(), OpenStreams(cinema.pool)
+    assert set(await asyncio.gather(*(streams.is_private(stream_id) for _ in range(20)))) == {False}
+
+
 async def test_a_stream_that_is_not_on_takes_no_heartbeats(cinema: Cinema) -> None:
     for stream_id in (uuid4(), await cinema.stream(open_=False)):
         assert (await cinema.beat(stream_id)).problem == "stream-not-found"
