@@ -24,6 +24,7 @@ import asyncpg
 import psutil
 from pydantic import SecretStr
 
+from bench.cores import cpu_seconds
 from bench.report import Bar, Bench, Outcome, Say
 from deploy.local import Stack
 from notify.deliveries.delivery import ChannelName, Delivered, Delivery, Lane, RetrySchedule, Sending
@@ -83,7 +84,7 @@ class Scene:
     def engines_cpu_seconds(self) -> float:
         """What Postgres has used so far, all its processes together."""
         process = psutil.Process(self.stack.pid("postgres"))
-        return sum(_cpu_seconds(one) for one in [process, *process.children(recursive=True)])
+        return sum(cpu_seconds(one) for one in [process, *process.children(recursive=True)])
 
 
 async def measure(directory: Path, say: Say) -> Outcome:
@@ -95,9 +96,9 @@ async def measure(directory: Path, say: Say) -> Outcome:
         has_peer = await _install_peer(say)
         for number in range(1, ROUNDS + 1):
             await _fill(scene.pool)
-            before = _cpu_seconds(psutil.Process()), scene.engines_cpu_seconds()
+            before = cpu_seconds(psutil.Process()), scene.engines_cpu_seconds()
             ours.append(await _drain(scene.pool))
-            own += _cpu_seconds(psutil.Process()) - before[0]
+            own += cpu_seconds(psutil.Process()) - before[0]
             engines += scene.engines_cpu_seconds() - before[1]
             say(f"round {number}: ours {ours[-1]:,.0f} recipients/s")
             if has_peer:
@@ -227,11 +228,6 @@ async def _fresh_database(url: str) -> str:
     finally:
         await connection.close()
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    used = process.cpu_times()
-    return used.user + used.system
 
 
 BENCH = Bench(

@@ -7,7 +7,6 @@ core.
 
 import asyncio
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ import psutil
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from bench.cores import cores, cpu_seconds, pin
 from bench.report import Bar, Bench, Outcome, Say
 from deploy.local import Stack
 from runtime.ids import uuid7
@@ -100,13 +100,13 @@ async def measure(directory: Path, say: Say) -> Outcome:
         crowd = Crowd([uuid7() for _ in range(STREAMS)])
         await _fill(stack, crowd)
         streaming = psutil.Process(stack.pid("streaming"))
-        _pin(streaming.pid, SERVER_CORE)
-        _pin(stack.pid("redis"), CLIENT_CORE)
+        pin(streaming.pid, SERVER_CORE)
+        pin(stack.pid("redis"), CLIENT_CORE)
         cookies = ViewerCookies(stack.environment()["LIVESTREAM_STREAMING_INGEST_SECRET"].encode())
         say(f"{VIEWERS:,} viewers of {STREAMS} streams, {ROUNDS} heartbeats each")
-        before = _cpu_seconds(streaming)
+        before = cpu_seconds(streaming)
         answered = await _send(stack, directory, crowd, cookies)
-        used = _cpu_seconds(streaming) - before
+        used = cpu_seconds(streaming) - before
         figures = answered | await _count(stack, crowd)
         figures["cpu_micros_a_heartbeat"] = round(used / (VIEWERS * ROUNDS) * 1e6)
         figures["core_share"] = round(used / (ROUNDS * ROUND_SECONDS), 3)
@@ -136,7 +136,7 @@ async def _send(stack: Stack, directory: Path, crowd: Crowd, cookies: ViewerCook
     file = directory / "heartbeats"
     await asyncio.to_thread(file.write_bytes, b"".join(prepared))
     process = await asyncio.create_subprocess_exec(
-        *("taskset", "-c", str(CLIENT_CORE % _cores()), sys.executable, "-m", "bench.heartbeats_sender"),
+        *("taskset", "-c", str(CLIENT_CORE % cores()), sys.executable, "-m", "bench.heartbeats_sender"),
         *(str(stack.ports["streaming"]), str(file), str(sizes.pop()), str(VIEWERS / ROUND_SECONDS), str(begin_at)),
         stdout=asyncio.subprocess.PIPE,
     )
@@ -159,21 +159,6 @@ async def _count(stack: Stack, crowd: Crowd) -> dict[str, float]:
         "count_error_percent": round(abs(viewers - VIEWERS) / VIEWERS * 100, 3),
         "unique_error_percent": round(abs(unique - VIEWERS) / VIEWERS * 100, 3),
     }
-
-
-def _pin(pid: int, core: int) -> None:
-    """Have all threads of a process run on one core."""
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), {core % _cores()})
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    used = process.cpu_times()
-    return used.user + used.system
 
 
 BENCH: Final = Bench(

@@ -6,7 +6,6 @@ nginx can do at most on this machine.
 """
 
 import asyncio
-import os
 import re
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ import aiohttp
 import psutil
 from pydantic import SecretStr
 
+from bench.cores import cores, cpu_seconds, pin
 from bench.report import Bar, Bench, Outcome, Say
 from deploy.local import Stack
 from deploy.local.places import CHECKOUT
@@ -97,9 +97,9 @@ async def measure(directory: Path, say: Say) -> Outcome:
         await _fill(stack, say)
         (directory / "wrk.lua").write_text(_SCRIPT)
         service = psutil.Process(stack.pid("streaming"))
-        before = _cpu_seconds(service)
+        before = cpu_seconds(service)
         figures, body = await _measure_service(stack, directory, say)
-        used = _cpu_seconds(service) - before
+        used = cpu_seconds(service) - before
         figures |= await _measure_edge(stack, directory, body, say)
         return Outcome(figures, 1, round(used, 2))
     finally:
@@ -123,7 +123,7 @@ async def _fill(stack: Stack, say: Say) -> None:
 
 
 async def _measure_service(stack: Stack, directory: Path, say: Say) -> tuple[dict[str, float], bytes]:
-    _pin(stack.pid("streaming"), SERVER_CORE)
+    pin(stack.pid("streaming"), SERVER_CORE)
     url = f"http://127.0.0.1:{stack.ports['streaming']}{PATH}"
     async with aiohttp.ClientSession(headers={"Accept-Encoding": "identity"}) as session, session.get(url) as answer:
         answer.raise_for_status()
@@ -143,7 +143,7 @@ async def _measure_service(stack: Stack, directory: Path, say: Say) -> tuple[dic
 async def _measure_edge(stack: Stack, directory: Path, body: bytes, say: Say) -> dict[str, float]:
     nginx = psutil.Process(stack.pid("nginx"))
     for process in (nginx, *nginx.children(recursive=True)):
-        _pin(process.pid, SERVER_CORE)
+        pin(process.pid, SERVER_CORE)
     # Among what the page loads: the plainest way that this nginx serves a file, with nobody to be asked first.
     file = CHECKOUT / f"web/vendor/bench-{uuid4()}.json"
     file.write_bytes(body)
@@ -165,7 +165,7 @@ async def _measure_edge(stack: Stack, directory: Path, body: bytes, say: Say) ->
 
 async def _load(url: str, directory: Path, seconds: int) -> Load:
     """Ask for `seconds` from the client's core; raises RuntimeError when an answer is not the list."""
-    argv = ["taskset", "-c", str(CLIENT_CORE % _cores()), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
+    argv = ["taskset", "-c", str(CLIENT_CORE % cores()), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
     done = await asyncio.to_thread(_run, [*argv, "-s", str(directory / "wrk.lua"), url], seconds + 30)
     found = re.search(r"^RESULT (\d+) (\d+) (\d+) (\d+) (\d+)$", done, re.MULTILINE)
     if found is None or int(found[5]):
@@ -176,21 +176,6 @@ async def _load(url: str, directory: Path, seconds: int) -> Load:
 
 def _run(argv: Sequence[str], seconds_max: float) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=seconds_max).stdout
-
-
-def _pin(pid: int, core: int) -> None:
-    """Have all threads of a process run on one core."""
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), {core % _cores()})
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    used = process.cpu_times()
-    return used.user + used.system
 
 
 BENCH: Final = Bench(

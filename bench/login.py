@@ -22,6 +22,7 @@ from argon2 import PasswordHasher
 from pydantic import SecretStr
 
 from accounts.passwords import ITERATIONS, LANES, MEMORY_KIBIBYTES
+from bench.cores import cores, cpu_seconds, pin
 from bench.report import Bar, Bench, Outcome, Say
 from deploy.local import Stack
 from runtime.ids import uuid7
@@ -50,9 +51,9 @@ async def measure(directory: Path, say: Say) -> Outcome:
         password = secrets.token_urlsafe(12)
         names = await _register(stack, password, say)
         service = psutil.Process(stack.pid("accounts"))
-        _pin(service.pid, ACCOUNTS_CORE)
-        _pin(stack.pid("streaming"), OTHERS_CORE)
-        os.sched_setaffinity(0, {OTHERS_CORE % _cores()})
+        pin(service.pid, ACCOUNTS_CORE)
+        pin(stack.pid("streaming"), OTHERS_CORE)
+        os.sched_setaffinity(0, {OTHERS_CORE % cores()})
         quiet = await _lists_alone(stack)
         logins, lists, used = await _logins_beside_lists(stack, service, names, password)
     finally:
@@ -100,10 +101,10 @@ async def _logins_beside_lists(
     """Seconds of each login and of each list, and the CPU seconds of accounts."""
     async with _session(stack, "accounts") as accounts, _session(stack, "streaming") as streaming:
         await _log_in_all_the_time(accounts, names, password, WARM_UP_SECONDS)
-        before = _cpu_seconds(service)
+        before = cpu_seconds(service)
         logins = asyncio.create_task(_log_in_all_the_time(accounts, names, password, SECONDS))
         lists = await _ask_lists(streaming, SECONDS)
-        return await logins, lists, _cpu_seconds(service) - before
+        return await logins, lists, cpu_seconds(service) - before
 
 
 async def _log_in_all_the_time(
@@ -157,21 +158,6 @@ def _session(stack: Stack, part: str) -> contextlib.AbstractAsyncContextManager[
 
 def _ms(seconds: Sequence[float], percentile: int) -> float:
     return round(quantiles(seconds, n=100)[percentile - 1] * 1_000, 1)
-
-
-def _pin(pid: int, core: int) -> None:
-    """Have all threads of a process run on one core."""
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), {core % _cores()})
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    used = process.cpu_times()
-    return used.user + used.system
 
 
 BENCH: Final = Bench(
