@@ -23,7 +23,7 @@ from console.demo.overheard import Overheard
 from console.demo.people import Origin
 from console.demo.receivers import Receivers
 from console.demo.report import DemoReport
-from console.demo.steps import Steps, check, eventually
+from console.demo.steps import StepFailed, Steps, check, eventually
 from eventbus.bus_configured import open_bus
 from eventbus.settings import BusSettings
 
@@ -152,20 +152,18 @@ class Story:
             remarks.append(f"after {self._report.publish_to_playlist_ms} ms")
 
     async def _rename(self) -> None:
-        assert self.told.stream_id is not None  # noqa: S101 -- it went live
-        await self._controlling.sit_down(self.told.stream_id)
+        await self._controlling.sit_down(self._stream_id)
         async with self._steps.step("the streamer gives it another title; the live list has it") as remarks:
-            self._report.rename_to_live_list_ms = await self._controlling.rename(self.told.stream_id)
+            self._report.rename_to_live_list_ms = await self._controlling.rename(self._stream_id)
             remarks.append(f"after {self._report.rename_to_live_list_ms} ms")
 
     async def _control(self) -> None:
-        assert self.told.stream_id is not None  # noqa: S101 -- it went live
         async with self._steps.step("3 players play, a script pretends to: 3 viewers") as remarks:
-            self._report.viewers = await self._controlling.count(self.told.stream_id)
+            self._report.viewers = await self._controlling.count(self._stream_id)
             remarks.append(f"{self._report.viewers} viewers")
         async with self._steps.step("the streamer hides it for a moment: a stranger's address closes") as remarks:
             stranger = self._cast.audience[-1]
-            self._report.hidden_to_closed_ms = await self._controlling.hide(self.told.stream_id, stranger)
+            self._report.hidden_to_closed_ms = await self._controlling.hide(self._stream_id, stranger)
             remarks.append(f"after {self._report.hidden_to_closed_ms} ms; the streamer's signed one plays")
 
     async def _notice(self, stream: Mapping[str, Any]) -> None:
@@ -255,8 +253,7 @@ class Story:
             check(set(heard) == {1}, "one live notice each", heard)
             remarks.append(f"{streams} stream, {self._report.notices_per_follower_max} notice each")
         async with self._steps.step("a latecomer rewinds to the first second of the running stream") as remarks:
-            assert self.told.stream_id is not None  # noqa: S101 -- it went live
-            gone_back = await self._keeping.rewind(self.told.stream_id, behind_seconds=DROP_AT_CLIP_SECONDS)
+            gone_back = await self._keeping.rewind(self._stream_id, behind_seconds=DROP_AT_CLIP_SECONDS)
             self._report.rewind_seconds = round(gone_back, 3)
             remarks.append(f"{gone_back:.1f} s")
 
@@ -303,13 +300,11 @@ class Story:
             await eventually("a notice of the recording", kinds, lambda seen: seen == wanted, within_seconds=10)
             check(await self._outside.kinds_of(others[0]) == ["stream.started"], "one notice", others[0].username)
             await self._outside.read_everything(wishful, unread=2)
-            assert self.told.stream_id is not None  # noqa: S101 -- it went live
-            self._report.webhooks = await self._outside.hooked(self.told.stream_id)
+            self._report.webhooks = await self._outside.hooked(self._stream_id)
             remarks.append(f"{self._report.webhooks} webhooks")
 
     async def _keep(self) -> None:
-        keeping, stream_id = self._keeping, self.told.stream_id
-        assert stream_id is not None  # noqa: S101 -- it went live
+        keeping, stream_id = self._keeping, self._stream_id
         async with self._steps.step("the recording has a poster and a storyboard; captions are added") as remarks:
             remarks.append(f"poster of {await keeping.pictures(stream_id)} bytes")
             await keeping.captions(stream_id)
@@ -328,6 +323,13 @@ class Story:
             self._report.forgotten_ms = await self._controlling.forget()
             remarks.append(f"after {self._report.forgotten_ms} ms")
         self.told.secrets += keeping.secrets + self._controlling.secrets
+
+    @property
+    def _stream_id(self) -> UUID:
+        """The stream of the story; there is none before it goes live."""
+        if self.told.stream_id is None:
+            raise StepFailed("a stream", "none yet")
+        return self.told.stream_id
 
     # --- what is looked at --------------------------------------------------------------------------------------------
 
