@@ -36,7 +36,8 @@ def hold(
 
     That is recordings and their objects, what was said in chat, and streams. Owners may still delete recordings of
     theirs, which hides them; their objects stay until the hold is released. Streams under a hold may move to the cold
-    table, where they are found as before, unless everything is held. Waits for what is being deleted at this moment.
+    table, where they are found as before, unless everything is held. Waits for what is being deleted at this moment,
+    and says so if the stream is gone then, or the channel's account was deleted: the hold keeps what is left.
     Exit 0: it stands; 1: not; 2: used wrongly.
 
     Examples:
@@ -51,7 +52,7 @@ def hold(
     subject_id = uuid_of(f"--{scope}", channel or recording)
     placed_by = whoever(by)
 
-    async def work(pools: HoldingPools) -> UUID:
+    async def work(pools: HoldingPools) -> tuple[UUID, bool]:
         placed = await retention_store.place_hold(
             pools.recordings, scope=scope, subject_id=subject_id, reason=reason.strip(), placed_by=placed_by
         )
@@ -61,13 +62,16 @@ def hold(
             )
         # a recording has the id of its stream
         of_streams: HoldScope = "stream" if scope == "recording" else scope
-        await stream_holds.place_hold(
+        in_time = await stream_holds.place_hold(
             pools.streams, placed, of_streams, subject_id, reason=reason.strip(), placed_by=placed_by
         )
-        return placed
+        return placed, in_time
 
-    hold_id = with_holding_pools(work, what="placing the hold", quiet=as_json)
-    typer.echo(json.dumps({"hold_id": str(hold_id)}) if as_json else f"hold {hold_id} stands")
+    hold_id, in_time = with_holding_pools(work, what="placing the hold", quiet=as_json)
+    typer.echo(json.dumps({"hold_id": str(hold_id), "in_time": in_time}) if as_json else f"hold {hold_id} stands")
+    if not in_time and not as_json:
+        what = "stream" if scope == "recording" else scope
+        typer.echo(f"but streaming does not have that {what}, or no more: the hold keeps what is left", err=True)
 
 
 def release(

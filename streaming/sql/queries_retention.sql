@@ -82,6 +82,15 @@ insert into retention_holds (hold_id, scope, subject_id, reason, placed_by)
 values (:hold_id, :scope, :subject_id, :reason, :placed_by)
 on conflict (hold_id) do nothing;
 
+-- name: is_subject_there$
+-- Whether what a hold is to keep is there: the stream; the channel, whose account was not deleted; or everything.
+select case :scope::text
+    when 'stream' then exists (select from streams where stream_id = :subject_id::uuid)
+                    or exists (select from streams_cold where stream_id = :subject_id::uuid)
+    when 'channel' then exists (select from channels where channel_id = :subject_id::uuid)
+                    and not exists (select from erasures where user_id = :subject_id::uuid)
+    else true end;
+
 -- name: release_stream_hold!
 -- Let go; the row stays.
 update retention_holds set released_by = :released_by, released_at = now()

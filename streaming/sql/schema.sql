@@ -131,6 +131,7 @@ declare
     last_id uuid;
     gone uuid[];
 begin
+    lock table retention_holds in share mode;
     select stream_id into last_id from (
         select stream_id from streams_cold where stream_id > after_id order by stream_id limit rows_max
     ) as seen order by stream_id desc limit 1;
@@ -152,6 +153,8 @@ CREATE FUNCTION erase_streams(erased_channel_id uuid, rows_max integer) RETURNS 
 declare
     gone uuid[];
 begin
+    -- From here to the end no hold is placed; one that is being placed is waited for, and seen by what follows.
+    lock table retention_holds in share mode;
     with due as (
         select stream_id from streams
         where channel_id = erased_channel_id and status = 'ended' and not is_held(stream_id, channel_id)

@@ -7,13 +7,17 @@ import time
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import pytest
+
 from events import DeleteReason, Envelope, RecordingDeleted
 from runtime.erasure import Erasures
 from runtime.ids import uuid7
+from streaming import store
 from streaming.lifecycle.publishing import Publishing
-from streaming.people.erasing import ChannelErasing
+from streaming.people.erasing import FIRST_ID, ChannelErasing
 from streaming.people.events import PeopleEvents
 from streaming.recordings import on_deleted
+from streaming.retention import holds
 from streaming.servers.media_server import MediaServers
 from tests import engines
 from tests.integration.remains import deleted, erase_all, renamed, tables_of_people, tables_that_say
@@ -158,6 +162,54 @@ async def test_a_held_stream_waits_where_nobody_finds_it(studio: Studio) -> None
     assert row["erased_at"] is None
     assert await tables_that_say(studio.pool, "streaming", user.user_id, NAME) == {"streams"}
     assert (await studio.client.get(f"/api/streams/{live}")).status == 404
+
+
+async def lock_waited_for(studio: Studio) -> None:
+    """Return when a transaction waits for the holds' table."""
+    async with asyncio.timeout(10):
+        while not await studio.rows(
+            "SELECT FROM pg_locks WHERE relation = 'retention_holds'::regclass AND NOT granted"
+        ):
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("table", ["streams", "streams_cold"])
+async def test_a_hold_and_an_erasing_at_the_same_time_take_turns(studio: Studio, table: str) -> None:
+    """The hold comes first and is seen by the erasing; or comes second, and whoever places it hears that it is late."""
+    user, _, _ = await lived_in(studio)
+    await studio.pool.execute("DELETE FROM open_streams")
+    await studio.pool.execute("UPDATE streams SET status = 'ended', ended_at = now(), end_reason = 'silent'")
+    [stream] = await studio.rows(f"SELECT stream_id FROM {table} LIMIT 1")
+    stream_id, first, second = stream["stream_id"], uuid7(), uuid7()
+    erase = f"SELECT erase_{table.replace('streams_cold', 'cold_streams')}($1, {{}}100)".format(
+        "" if table == "streams" else f"'{FIRST_ID}', "
+    )
+    async with asyncio.TaskGroup() as tasks, studio.pool.acquire() as connection:
+        async with connection.transaction():
+            await store.queries.place_stream_hold(
+                connection, hold_id=first, scope="stream", subject_id=stream_id, reason="r", placed_by="p"
+            )
+            erasing = tasks.create_task(studio.pool.execute(erase, user.user_id))
+            await lock_waited_for(studio)
+        await erasing
+        assert await studio.rows(f"SELECT FROM {table} WHERE stream_id = $1", stream_id), "the hold was seen"
+        assert await holds.place_hold(studio.pool, first, "stream", stream_id, reason="r", placed_by="p")
+        await holds.release_hold(studio.pool, first, released_by="p")
+        async with connection.transaction():
+            await connection.execute(erase, user.user_id)
+            placing = tasks.create_task(
+                holds.place_hold(studio.pool, second, "stream", stream_id, reason="r", placed_by="p")
+            )
+            await lock_waited_for(studio)
+        assert await placing is False, "the stream is gone"
+
+
+async def test_whoever_holds_a_deleted_channel_hears_so(studio: Studio) -> None:
+    user = User(NAME)
+    await make_key(studio, user)
+    assert await holds.place_hold(studio.pool, uuid7(), "channel", user.user_id, reason="r", placed_by="p")
+    await hear_deleted(studio, user.user_id)
+    assert not await holds.place_hold(studio.pool, uuid7(), "channel", user.user_id, reason="r", placed_by="p")
 
 
 async def test_a_held_cold_stream_is_waited_for_as_well(studio: Studio) -> None:
