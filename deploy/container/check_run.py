@@ -131,6 +131,7 @@ def edge_environment(stack: Stack) -> dict[str, str]:
     return {
         "LIVESTREAM_SECRETS_DIR": SECRETS,
         "LIVESTREAM_EDGE_RTMP_LISTEN": address("rtmp"),
+        "LIVESTREAM_EDGE_PUSH_LISTEN": address("rtmp-push"),
         "LIVESTREAM_EDGE_HTTP_LISTEN": address("edge"),
         "LIVESTREAM_EDGE_CONTROL_LISTEN": address("control"),
         **{f"LIVESTREAM_EDGE_{part.upper()}": address(part) for part in ("accounts", "streaming", "notify", "archive")},

@@ -22,6 +22,7 @@ NGINX = "/usr/sbin/nginx"
 # Settings become lines of a configuration file: nothing that nginx would read as more than a name gets in.
 HOST_PORT = r"^[A-Za-z0-9._-]+:[0-9]{1,5}$"
 HOST_PORTS = r"^[A-Za-z0-9._-]+:[0-9]{1,5}(,[A-Za-z0-9._-]+:[0-9]{1,5})*$"
+LOOPBACK_PORT = r"^127\.0\.0\.1:[0-9]{1,5}$"
 ADDRESSES = r"^[0-9A-Fa-f.:/]+(,[0-9A-Fa-f.:/]+)*$"
 DIRECTORY = r"^/[A-Za-z0-9._/-]+$"
 PLAIN = r"[A-Za-z0-9_-]+"
@@ -39,6 +40,11 @@ class EdgeSettings(ProcessSettings):
         description="The streaming service's playback secret; without it private streams cannot be watched.",
     )
     edge_rtmp_listen: str = Field(default="0.0.0.0:1935", pattern=HOST_PORT, description="Address of RTMP ingest.")
+    edge_push_listen: str = Field(
+        default="127.0.0.1:1936",
+        pattern=LOOPBACK_PORT,
+        description="Address where nginx pushes accepted video to itself, without a question: 127.0.0.1 and a port.",
+    )
     edge_http_listen: str = Field(default="0.0.0.0:8080", pattern=HOST_PORT, description="Address of the edge.")
     edge_control_listen: str = Field(
         default="0.0.0.0:8081",
@@ -92,7 +98,8 @@ def nginx_configuration(settings: EdgeSettings) -> str:
             "USER_DIRECTIVE": "",
             "MODULES_DIRECTORY": "/usr/lib/nginx/modules",
             "RUN_DIRECTORY": settings.edge_run_directory,
-            "RTMP_LISTEN": f"listen {settings.edge_rtmp_listen};",
+            "RTMP_LISTEN": settings.edge_rtmp_listen,
+            "PUSH_LISTEN": settings.edge_push_listen,
             "HTTP_LISTEN": settings.edge_http_listen,
             "CONTROL_LISTEN": settings.edge_control_listen,
             "CONTROL_ALLOW": " ".join(f"allow {address};" for address in settings.edge_control_allow.split(",")),

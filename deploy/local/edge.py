@@ -24,6 +24,7 @@ PLAIN_PATH = re.compile(r"[\w./+@=~-]+")
 
 UPDATE_SECONDS = 5
 LOOPBACK = "127.0.0.1"
+NGINX_PORTS = ("edge", "rtmp", "control", "rtmp-push")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 CERTIFICATE_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"  # Debian's ca-certificates
 
@@ -54,19 +55,10 @@ def unknown_secret() -> str:
     return secrets.token_urlsafe(32)
 
 
-def push_address(place: Place) -> Address:
-    """Where nginx pushes accepted video to itself: it takes that from 127.0.0.1 only."""
-    public = place.address("rtmp")
-    return public if public.host == LOOPBACK else Address(LOOPBACK, place.ports["rtmp"])
-
-
-def listeners(place: Place) -> dict[str, list[Address]]:
-    """What nginx listens on, by the name of the port; RTMP has a second address when people get it at another one."""
+def listeners(place: Place) -> dict[str, Address]:
+    """What nginx listens on, by the name of the port; people reach the first two."""
     public = place.listen.addresses if place.listen else {}
-    found = {port: [public.get(port, Address(LOOPBACK, place.ports[port]))] for port in ("edge", "rtmp", "control")}
-    if push_address(place) != place.address("rtmp"):
-        found["rtmp"].append(push_address(place))
-    return found
+    return {port: public.get(port, Address(LOOPBACK, place.ports[port])) for port in NGINX_PORTS}
 
 
 def nginx_configuration(place: Place) -> str:
@@ -77,9 +69,10 @@ def nginx_configuration(place: Place) -> str:
         "USER_DIRECTIVE": "user root;" if os.geteuid() == 0 else "",
         "MODULES_DIRECTORY": "/usr/lib/nginx/modules",
         "RUN_DIRECTORY": str(place.state("nginx")),
-        "RTMP_LISTEN": " ".join(f"listen {address};" for address in listen["rtmp"]),
-        "HTTP_LISTEN": str(listen["edge"][0]),
-        "CONTROL_LISTEN": str(listen["control"][0]),
+        "RTMP_LISTEN": str(listen["rtmp"]),
+        "PUSH_LISTEN": str(listen["rtmp-push"]),
+        "HTTP_LISTEN": str(listen["edge"]),
+        "CONTROL_LISTEN": str(listen["control"]),
         "CONTROL_ALLOW": f"allow {LOOPBACK};",
         "HOOK_URL": hook_url(place),
         "UPDATE_SECONDS": str(UPDATE_SECONDS),

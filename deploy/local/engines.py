@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deploy.local import places, probes
 from deploy.local.credentials import write_private
-from deploy.local.edge import nginx_configuration
+from deploy.local.edge import NGINX_PORTS, nginx_configuration
 from deploy.local.parts import Launch, Part, Place
 from deploy.local.processes import run_to_end
 
@@ -294,5 +294,5 @@ ENGINE_PARTS = (
     Part("redis", ("redis",), _prepare_redis, _launch_redis),
     Part("kafka", ("kafka", "kafka-controller"), _prepare_kafka, _launch_kafka),
     Part("minio", ("minio",), _prepare_minio, _launch_minio),
-    Part("nginx", ("edge", "rtmp", "control"), _prepare_nginx, _launch_nginx),
+    Part("nginx", NGINX_PORTS, _prepare_nginx, _launch_nginx),
 )

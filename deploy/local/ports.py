@@ -21,6 +21,7 @@ OFFSETS: Mapping[str, int] = {
     "edge": 0,
     "rtmp": 1,
     "control": 2,
+    "rtmp-push": 3,
     "postgres": 10,
     "redis": 11,
     "kafka": 12,

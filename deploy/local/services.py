@@ -8,7 +8,7 @@ import os
 import sys
 from urllib.parse import quote
 
-from deploy.local import edge, places, probes
+from deploy.local import places, probes
 from deploy.local.engines import POSTGRES_ROLE
 from deploy.local.parts import S3_BUCKET, Launch, Part, Place
 from deploy.local.processes import run_to_end
@@ -59,7 +59,7 @@ def settings(place: Place) -> dict[str, str]:
         "LIVESTREAM_NOTIFY_OUTBOUND_ALLOW": '["127.0.0.0/8"]',
         "LIVESTREAM_STREAMING_INGEST_CONTROL_URL": f"{control}/control",
         "LIVESTREAM_STREAMING_INGEST_STAT_URL": f"{control}/stat",
-        "LIVESTREAM_STREAMING_INGEST_PUSH_URL": f"rtmp://{edge.push_address(place)}/hls",
+        "LIVESTREAM_STREAMING_INGEST_PUSH_URL": f"rtmp://{place.address('rtmp-push')}/hls",
         "LIVESTREAM_STREAMING_PUBLIC_INGEST_URL": f"rtmp://{place.address('rtmp')}/live",
         "LIVESTREAM_ARCHIVE_HLS_DIRECTORY": str(place.hls_directory),
         "LIVESTREAM_ARCHIVE_WORK_DIRECTORY": str(place.work_directory),

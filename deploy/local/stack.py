@@ -304,7 +304,7 @@ class Stack:
     def _addresses(self, name: str) -> tuple[Address, ...]:
         place = self._place
         if name == "nginx":
-            return tuple(address for found in edge.listeners(place).values() for address in found)
+            return tuple(edge.listeners(place).values())
         return tuple(place.address(port) for port in PARTS[name].ports)
 
     def _known(self, parts: Iterable[str]) -> list[str]:

@@ -15,6 +15,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import jsonschema
 import pytest
@@ -37,7 +38,8 @@ SCHEMA = files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json"
 SECRETS = "/etc/livestream/secrets"
 
 PUBLISHED = {8080, 1935}
-LISTENS = {"postgres": {5432}, "redis": {6379}, "kafka": {9092, 9093}, "minio": {9000}, "edge": {8080, 1935, 8081}}
+EDGE_LISTENS = {8080, 1935, 8081, 1936}
+LISTENS = {"postgres": {5432}, "redis": {6379}, "kafka": {9092, 9093}, "minio": {9000}, "edge": EDGE_LISTENS}
 # What a setting of a verb is called, where the command is no process of its own.
 VERB_SETTINGS: Mapping[str, type[ProcessSettings]] = {"migrate": PostgresSettings, "topics": KafkaSettings}
 
@@ -161,6 +163,12 @@ def test_every_address_in_a_variable_is_a_part_that_listens_there() -> None:
                 assert int(port) in LISTENS.get(target, {8080}), f"{name}: {variable}={value}"
                 found += 1
     assert found > 20
+
+
+def test_the_edge_pushes_to_itself_where_it_listens_for_itself_alone() -> None:
+    pushed_to = urlsplit(environment(parts()["streaming"])["LIVESTREAM_STREAMING_INGEST_PUSH_URL"])
+    assert pushed_to.netloc == EdgeSettings.model_fields["edge_push_listen"].default
+    assert pushed_to.port not in PUBLISHED
 
 
 def test_only_http_and_rtmp_of_the_edge_are_published() -> None:

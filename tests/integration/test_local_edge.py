@@ -114,6 +114,24 @@ def test_a_published_stream_plays_under_its_id_and_the_key_is_nowhere(
         )
 
 
+def test_the_port_of_streamers_does_not_know_the_internal_application_not_even_from_this_machine(
+    edge: Stack, clip: Path
+) -> None:
+    """A proxy on this machine that ends TLS in front of ingest brings everybody from 127.0.0.1."""
+    internal = edge.environment()["LIVESTREAM_STREAMING_INGEST_PUSH_URL"]
+    public = internal.replace(f":{edge.ports['rtmp-push']}/", f":{edge.ports['rtmp']}/")
+    assert public != internal
+    assert _push(clip, f"{public}/{STREAM}") != 0
+    assert list((edge.directory / "hls").iterdir()) == []
+    assert _push(clip, f"{internal}/{STREAM}") == 0
+    assert (edge.directory / "hls" / STREAM / "0.ts").exists()
+
+
+def _push(clip: Path, target: str) -> int:
+    command = ["ffmpeg", "-v", "error", "-i", str(clip), "-c", "copy", "-f", "flv", target]
+    return subprocess.run(command, check=False, stdin=subprocess.DEVNULL, timeout=DEADLINE_SECONDS).returncode
+
+
 def test_without_the_hook_nobody_can_publish_and_no_secret_is_logged(
     edge: Stack, publisher: subprocess.Popen[bytes]
 ) -> None:

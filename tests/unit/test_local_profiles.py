@@ -78,20 +78,26 @@ def test_a_crash_costs_no_committed_work_in_either_profile(tmp_path: Path, profi
 def test_the_edge_listens_where_it_is_asked_to_and_pushes_to_itself_over_loopback(tmp_path: Path) -> None:
     listen = Listen(http="0.0.0.0:28980", rtmp="192.0.2.7:28935")
     solo = stack(tmp_path, "solo", listen)
-    edge, environment, inner = nginx_configuration(solo._place), solo.environment(), solo.ports["rtmp"]
+    edge, environment, inner = nginx_configuration(solo._place), solo.environment(), solo.ports["rtmp-push"]
     assert "listen 0.0.0.0:28980;" in edge
-    assert f"listen 192.0.2.7:28935; listen 127.0.0.1:{inner};" in edge
+    assert "listen 192.0.2.7:28935;" in edge
+    assert f"listen 127.0.0.1:{inner};" in edge
     assert f"listen 127.0.0.1:{solo.ports['control']};" in edge
     assert environment["LIVESTREAM_PUBLIC_URL"] == "http://127.0.0.1:28980"
     assert environment["LIVESTREAM_STREAMING_PUBLIC_INGEST_URL"] == "rtmp://192.0.2.7:28935/live"
     assert environment["LIVESTREAM_STREAMING_INGEST_PUSH_URL"] == f"rtmp://127.0.0.1:{inner}/hls"
 
 
-def test_ingest_that_loopback_reaches_anyway_is_listened_for_once(tmp_path: Path) -> None:
-    solo = stack(tmp_path, "solo", Listen(http="0.0.0.0:28980", rtmp="0.0.0.0:28935"))
-    assert "listen 0.0.0.0:28935;" in nginx_configuration(solo._place)
-    assert solo.environment()["LIVESTREAM_STREAMING_INGEST_PUSH_URL"] == "rtmp://127.0.0.1:28935/hls"
-    assert str(solo.ports["rtmp"]) not in nginx_configuration(solo._place)
+@pytest.mark.parametrize("rtmp", [None, "0.0.0.0:28935", "127.0.0.1:28935"])
+def test_the_server_that_streamers_reach_has_no_internal_application(tmp_path: Path, rtmp: str | None) -> None:
+    listen = None if rtmp is None else Listen(http="0.0.0.0:28980", rtmp=rtmp)
+    solo = stack(tmp_path, "solo", listen)
+    rtmp_servers = nginx_configuration(solo._place).split("http {")[0].split("server {")[1:]
+    public, internal = rtmp_servers
+    assert f"listen {rtmp or solo._place.address('rtmp')};" in public
+    assert re.findall(r"application (\w+)", public) == ["live"]
+    assert re.findall(r"listen (\S+);", internal) == [f"127.0.0.1:{solo.ports['rtmp-push']}"]
+    assert re.findall(r"application (\w+)", internal) == ["hls"]
 
 
 def test_the_profiles_of_a_checkout_live_apart() -> None:

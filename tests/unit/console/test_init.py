@@ -93,7 +93,7 @@ def test_an_engine_elsewhere_is_not_our_own(tmp_path: Path, monkeypatch: pytest.
     [
         ("LIVESTREAM_HTTP_PORT", "18123", 1),
         ("LIVESTREAM_STREAMING_INGEST_PUSH_URL", "rtmp://127.0.0.1:1/hls", 1),
-        ("LIVESTREAM_EDGE_RTMP_LISTEN", "127.0.0.1:11935", 1),
+        ("LIVESTREAM_EDGE_RTMP_LISTEN", "127.0.0.1:11935", 0),
         ("LIVESTREAM_ARCHIVE_DISK_DIRECTORY", "/srv/recordings", 0),
     ],
 )

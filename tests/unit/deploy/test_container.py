@@ -73,6 +73,7 @@ def test_the_hooks_address_ends_in_the_secret(hook_secret: str) -> None:
         ("LIVESTREAM_EDGE_CONTROL_ALLOW", "all"),
         ("LIVESTREAM_EDGE_HLS_DIRECTORY", "relative/hls"),
         ("LIVESTREAM_EDGE_BUCKET", "a bucket"),
+        ("LIVESTREAM_EDGE_PUSH_LISTEN", "0.0.0.0:1936"),
         ("LIVESTREAM_EDGE_PLAYBACK_SECRET", 'sixteen-or-more"; return 200;'),
         ("LIVESTREAM_EDGE_ACCOUNT", "accounts:8080"),
     ],
