@@ -143,7 +143,7 @@ class Sessions:
         if outcome == "reused":
             await QUERIES.revoke_session(connection, session_id=session_id)
         if outcome == "rotated":
-            await QUERIES.use_refresh_token(connection, token_hash=presented)
+            await QUERIES.use_refresh_token(connection, token_hash=presented, generation=generation)
             await QUERIES.begin_generation(connection, session_id=session_id, expires_at=self._expires_at())
             generation += 1
         elif outcome == "again":
@@ -162,7 +162,9 @@ def judge(generation: int, present: int, *, rotated_seconds_ago: float | None, a
     """What a token of a session that goes on is worth, by its generation and the session's present one."""
     if generation == present:
         return "rotated"
-    just_spent = generation == present - 1 and (rotated_seconds_ago or 0.0) <= GRACE_SECONDS
+    # A session that never rotated has spent none of its own: before its first generation there is nothing to forgive.
+    rotated_lately = rotated_seconds_ago is not None and rotated_seconds_ago <= GRACE_SECONDS
+    just_spent = generation == present - 1 and rotated_lately
     return "again" if just_spent and again < ANSWERS_AGAIN_MAX else "reused"
 
 

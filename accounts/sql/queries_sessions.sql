@@ -24,9 +24,11 @@ FOR UPDATE OF sessions;
 SELECT coalesce(generation, CASE WHEN used_at IS NULL THEN :session_generation::integer ELSE -1 END)
 FROM refresh_tokens WHERE token_hash = :token_hash;
 
--- name: use_refresh_token(token_hash)!
--- Note that a refresh token was used, for processes from before there were generations.
-UPDATE refresh_tokens SET used_at = coalesce(used_at, now()) WHERE token_hash = :token_hash;
+-- name: use_refresh_token(token_hash, generation)!
+-- Note that a refresh token was used, for processes from before there were generations; and of which generation it was,
+-- if it has none from before, so that its answer may be lost like any other.
+UPDATE refresh_tokens SET used_at = coalesce(used_at, now()), generation = coalesce(generation, :generation::integer)
+WHERE token_hash = :token_hash;
 
 -- name: begin_generation(session_id, expires_at)!
 -- Let a session that is used live on with the next generation of tokens; those before it are spent.

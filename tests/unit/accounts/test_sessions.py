@@ -23,3 +23,7 @@ def test_a_token_is_worth_what_its_generation_says(
     generation: int, seconds_ago: float | None, again: int, outcome: str
 ) -> None:
     assert judge(generation, 3, rotated_seconds_ago=seconds_ago, again=again) == outcome
+
+
+def test_what_an_older_process_spent_is_theft_also_in_a_session_that_has_no_generations_yet() -> None:
+    assert judge(-1, 0, rotated_seconds_ago=None, again=0) == "reused"
