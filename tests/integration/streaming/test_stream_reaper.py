@@ -4,7 +4,9 @@ import asyncio
 from datetime import timedelta
 
 from streaming.lifecycle.reaper import Reaper
-from tests.integration.streaming.studio import Studio
+from streaming.lifecycle.reconciler import TOUCH_SECONDS, Reconciler
+from streaming.servers.media_server import MediaServers, Publisher
+from tests.integration.streaming.studio import SERVER, MediaServerTwin, Studio
 
 
 class Clock:
@@ -93,6 +95,26 @@ async def test_who_has_just_begun_to_listen_takes_nobodys_silence_for_absence(st
     assert (await studio.stream(stream_id))["status"] == "interrupted"
 
 
+async def test_a_publisher_that_no_hook_tells_of_lives_by_its_media_servers_answers(studio: Studio) -> None:
+    """SRS, MediaMTX and Ant Media send nothing between a publish and its end."""
+    keys = [(await studio.channel(name))[1] for name in ("ada", "bob")]
+    told, left_out = [(await studio.publish(key, client))[1] for client, key in enumerate(keys, start=1)]
+    media_server = studio.media_server
+    assert isinstance(media_server, MediaServerTwin)
+    media_server.publishing = [Publisher("1", publishing_seconds=None)]
+    reconciler = Reconciler(
+        studio.outbox, studio.pool, MediaServers({SERVER: media_server}), absence_seconds=3_600, on_change=_nothing
+    )
+    clock = Clock()
+    reaper = studio.reaper(grace_seconds=30, silence_seconds=20, clock=clock)
+    await listen(reaper, clock, 20)
+    await pretend_seen(studio, 20 + TOUCH_SECONDS)
+    await reconciler.reconcile(SERVER)
+    await reaper.reap()
+    assert (await studio.stream(told))["status"] == "live"
+    assert (await studio.stream(left_out))["status"] == "interrupted"
+
+
 async def test_who_was_stopped_for_a_while_begins_to_listen_anew(studio: Studio) -> None:
     _, key = await studio.channel()
     _, stream_id = await studio.publish(key)
@@ -132,3 +154,7 @@ async def test_a_publisher_and_a_reaper_that_race_agree(studio: Studio) -> None:
     started = await studio.said("stream.started")
     ended = await studio.said("stream.ended")
     assert len(started) == len(ended) + 1
+
+
+def _nothing() -> None:
+    pass
