@@ -109,6 +109,16 @@ class JoinedRooms:
         self._vacate(joined)
         self._client.own_line("PART", joined.channel)
 
+    def _leave_gone(self, joined: Joined) -> None:
+        """The channel was deleted: nothing of it stays on the screen, and the client is out of it."""
+        if self._joined.pop(joined.name, None) is None:
+            return
+        self._vacate(joined)
+        if self._client.knows_commands:
+            self._client.tell(line("CLEARCHAT", joined.channel))
+        self._client.notice(joined.channel, "This channel was deleted.", "msg_channel_suspended")
+        self._client.own_line("PART", joined.channel)
+
     def leave_all(self) -> None:
         """The client is gone."""
         for joined in self._joined.values():
@@ -152,7 +162,7 @@ class JoinedRooms:
         # No await from here to the end: the room's messages begin where these lines end.
         seat = Seat(self._client.wire.member, self._take_encoding(room))
         joined = Joined(name, room, seat, speaker)
-        seat.touched = lambda: self._standing_touched(joined)
+        seat.touched = lambda: self._touched(joined)
         if caller is not None:
             seat.user_id, seat.username = caller.user_id, caller.name
         seat.moderates = _moderates(speaker)
@@ -188,9 +198,14 @@ class JoinedRooms:
 
     # ------------------------------------------------------------------------------------- standing
 
-    def _standing_touched(self, joined: Joined) -> None:
-        """Look again what this person may do. A change during a look-up is found by the next message."""
-        if joined.looking_up is None or joined.looking_up.done():
+    def _touched(self, joined: Joined) -> None:
+        """Leave a room that has ended, or look again what this person may do.
+
+        A change during a look-up is found by the next message.
+        """
+        if joined.room.ended:
+            self._leave_gone(joined)
+        elif joined.looking_up is None or joined.looking_up.done():
             joined.looking_up = asyncio.create_task(self._look_up(joined))
 
     async def _look_up(self, joined: Joined) -> None:

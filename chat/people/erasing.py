@@ -52,7 +52,7 @@ class PersonErasing:
         )
 
     async def empty_room(self, user_id: UUID) -> AsyncGenerator[None, None]:
-        """Whoever is in the room sees it empty; then Redis keeps nothing of it."""
+        """A gateway that has not sent everybody away yet shows the room empty; then Redis keeps nothing of it."""
         async with self._outbox.transaction() as transaction:
             cleared = Cleared(cleared_at=datetime.now(UTC))
             untold = await self._telling.note(transaction.connection, user_id, to_body(cleared))

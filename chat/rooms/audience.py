@@ -51,7 +51,7 @@ class Seat:
     moderates: bool = False
     """Sees what moderators see, and without the room's delay."""
     touched: Callable[[], None] = field(default=lambda: None)
-    """Told when what this person may do has changed."""
+    """Told when what this person may do has changed, or the room has ended."""
     _said: set[UUID] | None = field(default=None, init=False)
 
     @property

@@ -102,6 +102,8 @@ class Room:
         self.resyncs = 0
         """How often signals may have been missed: what was looked up before the last time may be out of date."""
         self.chatters = 0
+        self.ended = False
+        """Nobody finds the room any more: its members have to leave."""
 
     # ---------------------------------------------------------------------------------------- members
 
@@ -156,6 +158,8 @@ class Room:
         self._lane(moderates=seat.moderates).add(seat)
         if seat.user_id is not None:
             self._seats_of.setdefault(seat.user_id, set()).add(seat)
+        if self.ended:
+            seat.touched()
 
     def leave(self, seat: Seat) -> None:
         """Send it nothing more; nothing happens if it had left."""
@@ -168,6 +172,13 @@ class Room:
                 del self._seats_of[seat.user_id]
         if not self.members_count:
             self.empty_since = self._clock()
+
+    def end(self) -> None:
+        """The room is no more: have everybody leave who is here, or was on their way."""
+        self.ended = True
+        for lane in self._lanes:
+            for seat in lane.seats():
+                seat.touched()
 
     def promote(self, seat: Seat, *, moderates: bool) -> bool:
         """Have a member see what moderators see, or no more; False: not possible without a hole or a double, so it must

@@ -82,7 +82,7 @@ class Rooms:
         except RoomsUnavailable:
             return
         for room in self.open_rooms():
-            if versions.get(room.room_id, room.facts.version) != room.facts.version:
+            if not room.ended and versions.get(room.room_id) != room.facts.version:
                 room.look_up_again = True
                 self._touched.set()
 
@@ -122,4 +122,5 @@ class Rooms:
         except RoomsUnavailable:
             log.info("chat_room_not_looked_up", room=str(room.room_id))  # its version will differ at the next sweep
         except RoomNotFound:
-            log.warning("chat_room_gone", room=str(room.room_id))
+            log.info("chat_room_ended", room=str(room.room_id), members=room.members_count)
+            room.end()

@@ -29,6 +29,7 @@ class CloseCode(IntEnum):
     TOO_MANY_BAD_FRAMES = 4501, "too many frames were refused"
     TOO_MANY_FRAMES = 4502, "too many frames in too short a time"
     TOO_MANY_OF_USER = 4503, "this account has as many connections as it may"
+    ROOM_GONE = 4504, "this channel was deleted"
     PROTOCOL_ERROR = 1002, "a frame breaks RFC 6455"
     MESSAGE_TOO_BIG = 1009, "a message is larger than 4 KiB"
 

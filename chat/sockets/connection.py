@@ -81,7 +81,7 @@ class Connection:
         self._verifier = verifier
         self._limits = limits
         self._room: Room | None = None
-        self._seat = Seat(member, frames.CHAT_FRAMES, touched=self._standing_touched)
+        self._seat = Seat(member, frames.CHAT_FRAMES, touched=self._touched)
         self._speaker: Speaker | None = None
         self._looking_up: asyncio.Task[None] | None = None
         self._bad_frames = 0
@@ -243,16 +243,21 @@ class Connection:
             self.member.write(frames.to_bytes(frames.Status(chat="unavailable")))
         if caller is not None:
             seat.user_id, seat.username = caller.user_id, caller.name
-        room.join(seat)
         self._room, self._speaker = room, speaker
+        room.join(seat)
         outcome = "recovered" if start.recovered else "fresh" if since is None else "not-recovered"
         metrics.joins.labels(outcome).inc()
 
     # ------------------------------------------------------------------------------------- standing
 
-    def _standing_touched(self) -> None:
-        """Look again what this person may do. A change during a look-up is found by the next message."""
-        if self._looking_up is None or self._looking_up.done():
+    def _touched(self) -> None:
+        """Leave a room that has ended, or look again what this person may do.
+
+        A change during a look-up is found by the next message.
+        """
+        if self._room is not None and self._room.ended:
+            self.end(CloseCode.ROOM_GONE)
+        elif self._looking_up is None or self._looking_up.done():
             self._looking_up = asyncio.create_task(self._look_up_standing())
 
     async def _look_up_standing(self) -> None:

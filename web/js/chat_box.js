@@ -94,6 +94,7 @@ export function open(channelId, liveStream) {
     gap: () => note("Some messages may be missing here."),
     status: (text) => (byId("chat-status").textContent = text),
     ended: (text) => (byId("chat-status").textContent = text),
+    gone: () => byId("chat-log").replaceChildren(),
     room: (streamId) => onLiveStream(streamId),
     count: (count) => (byId("chat-count").textContent = count === 1 ? "1 here" : `${count} here`),
     rules: (rules) => {

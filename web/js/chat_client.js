@@ -2,12 +2,13 @@
  * One chat room over WebSocket (docs/chat-protocol.md): joins, keeps the position, comes back after a loss with it.
  *
  * Handlers: messages(entries), gap(), status(text), room(liveStreamId), count(n), rules(rules), pinned(message), poll(poll),
- * standing(standing), held(), refused(error, text), ended(reason).
+ * standing(standing), held(), refused(error, text), ended(reason), gone().
  */
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
 const NOT_AGAIN = new Set([1002, 1007, 1009]);
+const ROOM_GONE = 4504;
 
 export class ChatClient {
   #handlers;
@@ -71,6 +72,7 @@ export class ChatClient {
   #closed(event) {
     this.#joined = false;
     if (this.#stopped) return;
+    if (event.code === ROOM_GONE) this.#handlers.gone();
     if (event.code >= 4500 || NOT_AGAIN.has(event.code)) {
       this.#handlers.ended(event.reason || "Chat is closed.");
       return;

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import SecretStr
 
+from chat.rooms.rooms import SWEEP_SECONDS
 from chat.sockets.closecodes import CloseCode
 from eventbus.bus import Record
 from eventbus.bus_kafka import open_bus
 from eventbus.settings import KafkaSettings
-from events import AccountRegistered, Envelope, Event, StreamEnded, StreamStarted, encode, topic_of
+from events import AccountDeleted, AccountRegistered, Envelope, Event, StreamEnded, StreamStarted, encode, topic_of
 from events.streams import EndReason
 from runtime.ids import uuid7
 from tests.integration.chat.gateways import Client, Gateway, Person, Site, eventually
@@ -122,6 +123,11 @@ async def test_rooms_follow_accounts_and_streams_in_any_order(
         await _told(watchers, [str(first), None, str(third)])
         await say(ended(first, 1), ended(third, 9))
         await _told(watchers, [str(first), None, str(third), None])
+        await say(AccountDeleted(user_id=ann.user_id, deleted_at=now))
+        # Sooner than gateways compare the versions of their rooms, which finds what a lost signal would have said.
+        await eventually(lambda: all(client.gone for client in watchers), SWEEP_SECONDS / 2)
+        assert [client.close_code for client in watchers] == [CloseCode.ROOM_GONE] * 2
+        assert not CloseCode.ROOM_GONE.reconnect
 
 
 async def _joined_when_there(site: Site, ann: Person, gateways: list[Gateway]) -> list[Client]:

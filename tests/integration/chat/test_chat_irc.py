@@ -92,6 +92,7 @@ async def test_plain_clients_over_tcp(irc: IrcSite) -> None:
     ann, bob, cid = [await irc.person(name) for name in ("ann", "bob", "cid")]
     await _people_talk(irc, ann, bob)
     await _what_is_wrong_is_answered(irc)
+    await _a_deleted_channel_is_left_by_everybody(irc, bob, ann)
     await _passwords_are_their_owners_and_end_what_came_in_by_them(irc, cid, bob)
     await _whoever_guesses_has_to_wait(irc, ann)
 
@@ -126,6 +127,26 @@ async def _people_talk(irc: IrcSite, ann: Person, bob: Person) -> None:
     one.send("PART #ann", "QUIT")
     await one.sees("PART #ann")
     await one.ends()
+
+
+async def _a_deleted_channel_is_left_by_everybody(irc: IrcSite, gone: Person, other: Person) -> None:
+    client = await irc.plain(other)
+    client.send(f"JOIN #{gone.name},#{other.name}")
+    await client.sees(f" ROOMSTATE #{other.name}")
+    connection = await connect(irc.database.dsn, schema="chat")
+    # No signal, and no version that differs: the row is gone when the gateway compares.
+    await connection.execute("DELETE FROM rooms WHERE channel_id = $1", gone.user_id)
+    await connection.close()
+    await client.sees(f"PART #{gone.name}")
+    assert [line for line in client.lines if f"#{gone.name}" in line][-3:] == [
+        f":tmi.twitch.tv CLEARCHAT #{gone.name}",
+        f"@msg-id=msg_channel_suspended :tmi.twitch.tv NOTICE #{gone.name} :This channel was deleted.",
+        f":{other.name}!{other.name}@{other.name}.tmi.twitch.tv PART #{gone.name}",
+    ]
+    client.send(f"PRIVMSG #{gone.name} :anybody here?")
+    await client.sees("Join the channel first.")
+    client.send(f"PART #{other.name}")
+    await client.sees(f"PART #{other.name}")
 
 
 async def _what_is_wrong_is_answered(irc: IrcSite) -> None:

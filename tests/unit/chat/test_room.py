@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from chat.brokers.broker import Position
+from chat.rooms.audience import Seat
 from chat.rooms.facts import RoomFacts
 from chat.rooms.room import RoomLimits
 from chat.rooms.signals import RoomTouched
@@ -242,6 +243,25 @@ async def test_a_signal_has_the_room_looked_up_and_an_unknown_one_has_not(world:
     assert not room.look_up_again
     room.signalled(RoomTouched().model_dump_json().encode())
     assert room.look_up_again
+
+
+async def test_who_is_in_a_room_that_ends_or_on_the_way_there_is_told(world: World) -> None:
+    room = world.rooms[0]
+    told: list[int] = []
+    await room.ready()
+    seats = [
+        Seat(Client(), frames.CHAT_FRAMES, user_id=user_id, moderates=moderates)
+        for user_id, moderates in ((None, False), (uuid4(), False), (uuid4(), True))
+    ]
+    for number, seat in enumerate(seats):
+        seat.touched = partial(told.append, number)
+        room.join(seat)
+    assert told == []
+    room.end()
+    assert sorted(told) == [0, 1, 2]
+    late = Seat(Client(), frames.CHAT_FRAMES, touched=partial(told.append, 3))
+    room.join(late)
+    assert told[3:] == [3]
 
 
 async def test_a_leaver_gets_nothing_more(world: World) -> None:
