@@ -1,13 +1,17 @@
 """Reads a request as its endpoint declares it; what cannot be read is refused with a problem that says why."""
 
+import json
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from itertools import islice
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from runtime.endpoints import Endpoint
 from runtime.problems import (
+    FIELD_ERRORS_MAX,
     InvalidRequest,
     NotAuthenticated,
     Unavailable,
@@ -17,6 +21,11 @@ from runtime.problems import (
 from runtime.tokens import Caller, InvalidToken, KeysUnavailable, Verifier
 
 M = TypeVar("M", bound=BaseModel)
+
+NUL: Final = re.compile("\x00")
+SURROGATE: Final = re.compile("[\ud800-\udfff]")
+FIELD_CHARACTERS_MAX: Final = 200
+"""Of a field's name in a refusal: names in a body can be anything."""
 
 
 async def read_arguments(endpoint: Endpoint, request: web.Request, caller: Caller | None) -> dict[str, Any]:
@@ -69,7 +78,7 @@ def _query(request: web.Request) -> dict[str, str | list[str]]:
 
 def _validated(where: str, model: type[M], values: Mapping[str, str | list[str]]) -> M:
     for name, value in values.items():
-        if "\x00" in "".join(value):
+        if NUL.search("".join(value)):
             raise _no_nul(f"{where}.{name}")
     try:
         return model.model_validate(dict(values))
@@ -91,31 +100,51 @@ async def _body(model: type[M], request: web.Request, *, optional: bool) -> M | 
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         if first["type"] == "json_invalid":
-            raise InvalidRequest(f"the body is not JSON: {first['msg'].removeprefix('Invalid JSON: ')}") from error
+            raise _not_json(content, first["msg"].removeprefix("Invalid JSON: ")) from error
         raise ValidationFailed.from_errors("body", error) from error
     if b"\\u0000" in content:  # what the model leaves out does no harm
-        for field in _with_nul(read.model_dump(by_alias=True), "body"):
+        for field in _fields_with(NUL, read.model_dump(by_alias=True), "body"):
             raise _no_nul(field)
     return read
 
 
-def _with_nul(value: object, field: str) -> Iterator[str]:
-    """The fields with a NUL in them, secrets aside, which are never stored as text."""
-    # Recursion is bounded: the parser refuses documents nested deeper than about 200.
+def _not_json(content: bytes, why: str) -> InvalidRequest:
+    """What is wrong with a body that cannot be parsed: the fields' texts, if that is all of it."""
+    if rb"\ud" in content.lower():
+        try:
+            fields = list(islice(_fields_with(SURROGATE, json.loads(content.decode()), "body"), FIELD_ERRORS_MAX))
+        except (ValueError, RecursionError):
+            fields = []  # there is more that is wrong
+        if fields:
+            return _no_surrogate(fields)
+    return InvalidRequest(f"the body is not JSON: {why}")
+
+
+def _fields_with(pattern: re.Pattern[str], value: object, field: str) -> Iterator[str]:
+    """The fields in whose text, or in the names within, something is found; secrets aside, which are never stored."""
+    # Recursion is bounded: the model's parser refuses documents nested deeper than about 200, Python's those that its
+    # stack has no room for.
     if isinstance(value, str):
-        if "\x00" in value:
+        if pattern.search(value):
             yield field
     elif isinstance(value, dict):
         for name, part in value.items():
-            if isinstance(name, str) and "\x00" in name:
-                yield field
-            yield from _with_nul(part, f"{field}.{name}")
+            if isinstance(name, str) and pattern.search(name):
+                yield field  # such a name cannot be said
+            else:
+                yield from _fields_with(pattern, part, f"{field}.{name}"[:FIELD_CHARACTERS_MAX])
     elif isinstance(value, list | tuple | set | frozenset):
         for number, part in enumerate(value):
-            yield from _with_nul(part, f"{field}.{number}")
+            yield from _fields_with(pattern, part, f"{field}.{number}")
 
 
 def _no_nul(field: str) -> ValidationFailed:
     # Postgres cannot store U+0000 in text; refused at the door, for all alike.
     message = "must not contain the character U+0000"
     return ValidationFailed(f"{field} {message}", errors=[{"field": field, "message": message}])
+
+
+def _no_surrogate(fields: list[str]) -> ValidationFailed:
+    # RFC 8259 §8.2: the escape can be written, but there is no such text, and no parser need take it.
+    message = "must not contain half of a surrogate pair (U+D800 to U+DFFF)"
+    return ValidationFailed(f"{fields[0]} {message}", errors=[{"field": one, "message": message} for one in fields])

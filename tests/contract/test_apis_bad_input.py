@@ -12,15 +12,15 @@ from uuid import uuid4
 import pytest
 from yarl import URL
 
-from deploy.local.places import CHECKOUT
 from runtime.idempotency import KEY_CHARACTERS_MAX, REPLAYED_HEADER
 from tests.contract.bad_values import Bad, Document, Field, bad_values, with_value
+from tests.contract.documents import whole_document
 from tests.contract.held_client import Answer, hold
 from tests.contract.world import World, push_subscription
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-DOCUMENT = Document(json.loads((CHECKOUT / "web/openapi.json").read_text()))
+DOCUMENT = Document(whole_document())
 OPERATIONS = {
     f"{method.upper()} {path}": operation
     for path, methods in DOCUMENT.content["paths"].items()
@@ -85,7 +85,7 @@ NO_BODIES: Mapping[bytes, set[int]] = {
     b'{"a":' * 5_000: {400},
     b'{"a": "' + b"a" * 70_000 + b'"}': {413},
 }
-WITHOUT_NAMES = {400: "not text, so no field was read; or a cursor, which names itself", 413: "not read to its end"}
+WITHOUT_NAMES = {400: "a cursor, which names itself, or a query that is no text", 413: "not read to its end"}
 """Refusals that name no field, and why."""
 
 KNOWN: Mapping[str, object] = {
@@ -179,6 +179,8 @@ def _complaint(field: Field, bad: Bad, answer: Answer) -> str:
         named = [one["field"] for one in answer.body["errors"]]
         about_it = any(_is_about(field.name, one) for one in named)
         return "" if about_it else f"refused for {named}"
+    if field.place == "body" and answer.status == 400:
+        return f"the refusal names no field: {answer.body['detail']}"
     if bad.refused and answer.status not in WITHOUT_NAMES:
         return f"{answer.status}, not refused: {str(answer.body)[:100]}"
     return ""

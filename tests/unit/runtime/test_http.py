@@ -157,7 +157,10 @@ async def test_a_good_request_is_answered_by_its_model(client: HeldClient) -> No
         (b"", "application/json", 400, "invalid-request"),
         (b"\xff\xfe", "application/json", 400, "invalid-request"),
         (b"[" * 1900, "application/json", 400, "invalid-request"),
-        (b'{"name":"\\ud800"}', "application/json", 400, "invalid-request"),
+        (b'{"name":"\\ud800', "application/json", 400, "invalid-request"),
+        (b'{"name":"\xed\xa0\x80"}', "application/json", 400, "invalid-request"),  # no UTF-8
+        (b'{"name":"\\ud800","tags":' + b"[" * 1800, "application/json", 400, "invalid-request"),
+        (b'{"name":"\\ud83d\\ude00"}', "application/json", 422, "validation-failed"),  # one character, and too short
         (b"[]", "application/json", 422, "validation-failed"),
         (b'{"name":"x"}', "application/json", 422, "validation-failed"),
         (b'{"name":"x\\u0000y"}', "application/json", 422, "validation-failed"),
@@ -187,6 +190,25 @@ async def test_a_wrong_field_is_named_with_its_limit(client: HeldClient) -> None
     assert (nul.status, nul.body["errors"][0]["field"]) == (422, "query.cursor")
     twice = await client.get(f"{THING}?limit=3&limit=4")
     assert twice.status == 422
+
+
+@pytest.mark.parametrize(
+    ("content", "fields"),
+    [
+        (rb'{"name":"\ud800"}', ["body.name"]),
+        (rb'{"name":"a\uDFFFb","tags":["x","\ud800\u0041"]}', ["body.name", "body.tags.1"]),
+        (rb'{"\udc00":1,"name":"chair"}', ["body"]),
+        (rb'{"unheard":{"' + b"x" * 900 + rb'":"\ud800"}}', [f"body.unheard.{'x' * 187}"]),
+        (rb'["\ud800"]', ["body.0"]),
+        (rb'{"tags":[' + rb'"\ud800",' * 99 + rb'""]}', [f"body.tags.{number}" for number in range(20)]),
+    ],
+)
+async def test_half_a_character_is_refused_by_the_name_of_its_field(
+    client: HeldClient, content: bytes, fields: list[str]
+) -> None:
+    answer = await client.put(THING, token="good", data=content, headers={"Content-Type": "application/json"})
+    assert (answer.status, answer.problem) == (422, "validation-failed")
+    assert [one["field"] for one in answer.body["errors"]] == fields
 
 
 async def test_an_optional_body(client: HeldClient) -> None:
