@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
+# Whoever forbids compiled modules would have every process of every target compile them all again: seconds each.
+unexport PYTHONDONTWRITEBYTECODE
 
 python := .venv/bin/python
 ARGS ?=

@@ -75,6 +75,7 @@ class PlainClient:
         except ConnectionError:
             pass
         self.ended = True
+        self._writer.close()  # as clients do: the door waits a little for that
 
 
 def node_and_library() -> tuple[str, Path]:
