@@ -102,7 +102,7 @@ async def measure(directory: Path, say: Say) -> Outcome:
         streaming = psutil.Process(stack.pid("streaming"))
         pin(streaming.pid, SERVER_CORE)
         pin(stack.pid("redis"), CLIENT_CORE)
-        cookies = ViewerCookies(stack.environment()["LIVESTREAM_STREAMING_INGEST_SECRET"].encode())
+        cookies = ViewerCookies(stack.environment()["LIVESTREAM_STREAMING_VIEWER_SECRET"].encode())
         say(f"{VIEWERS:,} viewers of {STREAMS} streams, {ROUNDS} heartbeats each")
         before = cpu_seconds(streaming)
         answered = await _send(stack, directory, crowd, cookies)

@@ -37,6 +37,7 @@ RANDOM: Mapping[str, Callable[[], str]] = {
     "livestream_accounts_key_secret": _key,
     "livestream_streaming_ingest_secret": _token,
     "livestream_streaming_playback_secret": _token,
+    "livestream_streaming_viewer_secret": _token,
     "livestream_notify_vapid_private_key": p256_private_key,
     "livestream_notify_sealing_secret": _key,
     "livestream_archive_s3_access_key_id": lambda: secrets.token_hex(10),  # MinIO takes 3 to 20 characters

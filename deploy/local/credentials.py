@@ -28,6 +28,7 @@ class Credentials:
     vapid_private_key: str
     sealing_secret: str
     playback_secret: str
+    viewer_secret: str
 
 
 def make() -> Credentials:
@@ -42,6 +43,7 @@ def make() -> Credentials:
         vapid_private_key=p256_private_key(),
         sealing_secret=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("="),
         playback_secret=secrets.token_urlsafe(32),
+        viewer_secret=secrets.token_urlsafe(32),
     )
 
 
@@ -67,6 +69,7 @@ def of_settings(settings: Mapping[str, str]) -> Credentials:
         vapid_private_key=settings.get("LIVESTREAM_NOTIFY_VAPID_PRIVATE_KEY", ""),
         sealing_secret=settings.get("LIVESTREAM_NOTIFY_SEALING_SECRET", ""),
         playback_secret=settings.get("LIVESTREAM_STREAMING_PLAYBACK_SECRET", ""),
+        viewer_secret=settings.get("LIVESTREAM_STREAMING_VIEWER_SECRET", ""),
     )
 
 

@@ -53,6 +53,7 @@ def settings(place: Place) -> dict[str, str]:
         "LIVESTREAM_LIMIT_STREAM_CREATIONS_PER_HOUR": "1000",
         "LIVESTREAM_STREAMING_INGEST_SECRET": credentials.ingest_secret,
         "LIVESTREAM_STREAMING_PLAYBACK_SECRET": credentials.playback_secret,
+        "LIVESTREAM_STREAMING_VIEWER_SECRET": credentials.viewer_secret,
         "LIVESTREAM_NOTIFY_VAPID_PRIVATE_KEY": credentials.vapid_private_key,
         "LIVESTREAM_NOTIFY_SEALING_SECRET": credentials.sealing_secret,
         # Whoever tries this stack out has their push service and webhook endpoint on the same machine.

@@ -82,17 +82,18 @@ def _is_over(watching: Watching, now: float) -> bool:
 
 
 class ViewerCookies:
-    """Writes and reads cookies. The key is made of a secret of the service by RFC 5869's extract, for nothing else."""
+    """Writes and reads cookies. Keys are made of secrets of the service by RFC 5869's extract, for nothing else."""
 
-    def __init__(self, secret: bytes) -> None:
-        self._key = hmac.digest(_KEY_LABEL, secret, hashlib.sha256)
+    def __init__(self, secret: bytes, *further: bytes) -> None:
+        """``secret`` signs; what the ``further`` ones have signed is read as well."""
+        self._keys = [hmac.digest(_KEY_LABEL, one, hashlib.sha256) for one in (secret, *further)]
 
     def write(self, stream_id: UUID, watching: Watching) -> str:
         """The cookie's value: `COOKIE_CHARACTERS` characters of base64url."""
         fields = _FIELDS.pack(
             watching.viewer_id, watching.made_at, watching.beat_at, watching.position_ms, watching.counted
         )
-        return base64.urlsafe_b64encode(fields + self._mac(stream_id, fields)).decode()
+        return base64.urlsafe_b64encode(fields + _mac(self._keys[0], stream_id, fields)).decode()
 
     def read(self, stream_id: UUID, cookie: str | None) -> Watching | None:
         """What a cookie of this stream says; None for one that is not ours, or is another stream's."""
@@ -103,14 +104,15 @@ class ViewerCookies:
         except (binascii.Error, ValueError):
             return None
         fields, mac = signed[: _FIELDS.size], signed[_FIELDS.size :]
-        if not hmac.compare_digest(mac, self._mac(stream_id, fields)):
+        if not any(hmac.compare_digest(mac, _mac(key, stream_id, fields)) for key in self._keys):
             return None
         viewer_id, made_at, beat_at, position_ms, counted = _FIELDS.unpack(fields)
         return Watching(viewer_id, made_at, beat_at, position_ms, bool(counted))
 
     def address(self, stream_id: UUID, address: str) -> str:
         """A name for an address that tells nobody the address, and another one for every stream."""
-        return hmac.digest(self._key, stream_id.bytes + b"address" + address.encode(), hashlib.sha256)[:9].hex()
+        return hmac.digest(self._keys[0], stream_id.bytes + b"address" + address.encode(), hashlib.sha256)[:9].hex()
 
-    def _mac(self, stream_id: UUID, fields: bytes) -> bytes:
-        return hmac.digest(self._key, stream_id.bytes + fields, hashlib.sha256)[:_MAC_BYTES]
+
+def _mac(key: bytes, stream_id: UUID, fields: bytes) -> bytes:
+    return hmac.digest(key, stream_id.bytes + fields, hashlib.sha256)[:_MAC_BYTES]

@@ -62,6 +62,7 @@ def test_only_the_owner_may_read_it_and_the_secrets_are_nowhere_else(tmp_path: P
         secrets.vapid_private_key,
         secrets.sealing_secret,
         secrets.playback_secret,
+        secrets.viewer_secret,
     ):
         assert len(secret) > 30
         assert secret not in result.output
@@ -120,6 +121,7 @@ def test_two_servers_share_neither_secrets_nor_ports(tmp_path: Path) -> None:
         "NOTIFY_SEALING_SECRET",
         "STREAMING_INGEST_SECRET",
         "STREAMING_PLAYBACK_SECRET",
+        "STREAMING_VIEWER_SECRET",
         "HTTP_PORT",
     ):
         assert one[f"LIVESTREAM_{variable}"] != other[f"LIVESTREAM_{variable}"]
@@ -250,7 +252,7 @@ def test_credentials_are_read_out_of_addresses() -> None:
     found = of_settings(
         {"LIVESTREAM_POSTGRES_DSN": "postgresql://u:a%2Fb@h/d", "LIVESTREAM_REDIS_URL": "redis://:r@h/0"}
     )
-    assert found == Credentials("a/b", "r", "", "", "", "", "", "", "")
+    assert found == Credentials("a/b", "r", *[""] * 8)
 
 
 def test_the_directory_is_the_named_one_or_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

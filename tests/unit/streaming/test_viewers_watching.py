@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
+from streaming.settings import StreamingSettings
+from streaming.viewers.part import viewer_cookies
 from streaming.viewers.watching import (
     BEGINNING_MAX,
     COOKIE_CHARACTERS,
@@ -123,6 +127,35 @@ def test_a_cookie_is_of_its_stream_and_of_its_secret_alone() -> None:
     assert COOKIES.read(uuid4(), cookie) is None
     assert ViewerCookies(b"another secret of the tests").read(STREAM, cookie) is None
     assert COOKIES.read(STREAM, None) is None
+
+
+def told(secrets: dict[str, str]) -> ViewerCookies:
+    """Cookies of a process with these secrets."""
+    given: dict[str, Any] = {f"streaming_{name}": SecretStr(one) for name, one in secrets.items()}
+    return viewer_cookies(StreamingSettings.model_construct(**given))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "known"),
+    [
+        ({"ingest_secret": "i", "viewer_secret": "v"}, {"ingest_secret": "other", "viewer_secret": "v"}, True),
+        ({"ingest_secret": "i", "viewer_secret": "v"}, {"ingest_secret": "i", "viewer_secret": "other"}, False),
+        (
+            {"ingest_secret": "i", "viewer_secret": "v"},
+            {"ingest_secret": "i", "viewer_secret": "other", "viewer_secret_second": "v"},
+            True,
+        ),
+        # a server that has not had a secret of viewers gets one
+        ({"ingest_secret": "i"}, {"ingest_secret": "i"}, True),
+        ({"ingest_secret": "i"}, {"ingest_secret": "i", "viewer_secret": "v", "viewer_secret_second": "i"}, True),
+        ({"ingest_secret": "i"}, {"ingest_secret": "i", "viewer_secret": "v"}, False),
+    ],
+)
+def test_viewers_stay_who_they_are_while_secrets_are_replaced(
+    before: dict[str, str], after: dict[str, str], known: bool
+) -> None:
+    watching = Watching(b"0123456789", 1, 2, 3)
+    assert (told(after).read(STREAM, told(before).write(STREAM, watching)) == watching) is known
 
 
 def test_an_address_has_another_name_for_every_stream() -> None:
