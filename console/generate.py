@@ -20,7 +20,7 @@ from events.envelope import Event
 from events.topics import EVENT_MODELS
 from notify.settings import NotifySettings
 from runtime.migrations import SCHEMAS
-from runtime.openapi import find_apis, openapi_document
+from runtime.openapi import find_apis, is_public, openapi_document
 from runtime.schema_dump import dump_schemas, schema_file
 from runtime.settings import ProcessSettings
 from runtime.settings_docs import configuration_page, env_example
@@ -48,7 +48,11 @@ def documents() -> Mapping[Path, Callable[[], str]]:
         Path("events/asyncapi.json"): lambda: to_json(asyncapi_document()),
         Path("docs/events.md"): events_page,
         Path("docs/chat-asyncapi.json"): lambda: to_json(socket_document()),
-        Path("web/openapi.json"): _openapi_text,
+        # What everybody may read at the edge, and what is for whoever works on the services.
+        Path("web/openapi.json"): lambda: _openapi_text("LiveStream", is_public),
+        Path("docs/openapi-internal.json"): lambda: _openapi_text(
+            "LiveStream, between its parts", lambda path: not is_public(path)
+        ),
         Path("docs/configuration.md"): lambda: configuration_page(PROCESSES, SOLO),
         Path("deploy/env.example"): lambda: env_example(PROCESSES, SOLO),
     }
@@ -106,8 +110,9 @@ def _differs(path: Path, text: str) -> bool:
     return not path.exists() or path.read_text() != text
 
 
-def _openapi_text() -> str:
-    return to_json(openapi_document("LiveStream", [api for service in SCHEMAS for api in find_apis(service)]))
+def _openapi_text(title: str, having: Callable[[str], bool]) -> str:
+    apis = [api for service in SCHEMAS for api in find_apis(service)]
+    return to_json(openapi_document(title, apis, having=having))
 
 
 def _schema_text(model: type[Event]) -> str:

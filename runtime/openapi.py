@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 document of APIs, generated from what their handlers declare."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pkgutil import walk_packages
@@ -12,6 +12,9 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from runtime.endpoints import Endpoint, endpoints_of
 from runtime.idempotency import HEADER, KEPT_SECONDS, KEY_CHARACTERS_MAX, REPLAYED_HEADER
 from runtime.problems import CONTENT_TYPE, InternalError, Problem, ProblemView, TooManyRequests
+
+INTERNAL_PATHS = ("/hooks/", "/internal/")
+"""What begins so is between the services and media servers; the edge answers 404 to it."""
 
 _REFERENCE = "#/components/schemas/{model}"
 _IDEMPOTENCY_KEY = {
@@ -34,9 +37,16 @@ _RETRY_AFTER = {"schema": {"type": "integer", "minimum": 1}, "description": "Sec
 _Schemas = dict[tuple[type[BaseModel], JsonSchemaMode], dict[str, Any]]
 
 
-def openapi_document(title: str, apis: Sequence[type], *, version: str = "1") -> dict[str, JsonValue]:
-    """The document for the classes in `apis`; the same classes always give the same document."""
-    endpoints = [endpoint for api in apis for endpoint in endpoints_of(api)]
+def is_public(path: str) -> bool:
+    """Whether clients may call what has this path, and so should read of it."""
+    return not path.startswith(INTERNAL_PATHS)
+
+
+def openapi_document(
+    title: str, apis: Sequence[type], *, version: str = "1", having: Callable[[str], bool] = lambda _: True
+) -> dict[str, JsonValue]:
+    """The document for those endpoints of `apis` whose paths it is for; the same classes always give the same one."""
+    endpoints = [endpoint for api in apis for endpoint in endpoints_of(api) if having(endpoint.path)]
     schemas, definitions = _schemas(endpoints)
     paths: dict[str, Any] = {}
     for endpoint in sorted(endpoints, key=lambda one: (one.path, one.method)):

@@ -1,10 +1,10 @@
 """Generated requests against the APIs of all services: whatever is sent, the answer is one that the document declares.
 
 The system is one process with everything in it, whose limits are out of the way; the requests come from the owner of
-all that paths name, from somebody else, and from nobody. The document is the one that clients read.
+all that paths name, from somebody else, and from nobody. The documents are the committed ones: what clients
+read, and what is between the services.
 """
 
-import json
 from typing import Any
 
 import pytest
@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from deploy.local.places import CHECKOUT
+from tests.contract.documents import whole_document
 from tests.contract.world import World
 
 EXAMPLES = 5
@@ -45,7 +45,7 @@ ENDLESS = {
 }
 """Endpoints that are not tried, and why."""
 
-SCHEMA = schemathesis.openapi.from_dict(json.loads((CHECKOUT / "web/openapi.json").read_text()))
+SCHEMA = schemathesis.openapi.from_dict(whole_document())
 OPERATIONS = {result.ok().label: result.ok() for result in SCHEMA.get_all_operations() if isinstance(result, Ok)}
 TRIED = sorted(OPERATIONS.keys() - ENDLESS.keys())
 

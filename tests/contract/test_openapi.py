@@ -10,7 +10,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from deploy.local.places import CHECKOUT
 from runtime.endpoints import endpoints_of
 from runtime.migrations import SCHEMAS
-from runtime.openapi import find_apis, openapi_document
+from runtime.openapi import INTERNAL_PATHS, find_apis, openapi_document
+from tests.contract.documents import INTERNAL, PUBLIC, whole_document
 
 APIS = [api for service in SCHEMAS for api in find_apis(service)]
 
@@ -34,6 +35,26 @@ def test_the_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
     OpenAPIV31SpecValidator(document).validate()
 
 
+def test_what_is_committed_has_every_endpoint_in_one_of_two_documents(document: dict[str, Any]) -> None:
+    whole = whole_document()
+    assert whole["paths"] == document["paths"]
+    assert whole["components"] == document["components"]
+    for path in (PUBLIC, INTERNAL):
+        OpenAPIV31SpecValidator(json.loads(path.read_text())).validate()
+
+
+def test_what_clients_read_names_nothing_that_is_between_the_services() -> None:
+    public, internal = (json.loads(path.read_text())["paths"] for path in (PUBLIC, INTERNAL))
+    assert not [path for path in public if path.startswith(INTERNAL_PATHS)]
+    assert internal
+    assert not [path for path in internal if not path.startswith(INTERNAL_PATHS)]
+    assert not _tags(public) & {"ingest hooks", "segment hooks", "between the services"}
+
+
+def _tags(paths: dict[str, Any]) -> set[str]:
+    return {tag for operations in paths.values() for one in operations.values() for tag in one["tags"]}
+
+
 def test_the_validator_can_fail(document: dict[str, Any]) -> None:
     broken = json.loads(json.dumps(document))
     del broken["paths"]["/api/auth/me"]["get"]["responses"]["200"]["description"]
@@ -41,9 +62,8 @@ def test_the_validator_can_fail(document: dict[str, Any]) -> None:
 
 
 def test_every_service_with_an_api_is_in_it(document: dict[str, Any]) -> None:
-    tags = {tag for operations in document["paths"].values() for one in operations.values() for tag in one["tags"]}
     assert len(APIS) >= 5
-    assert "accounts" in tags
+    assert "accounts" in _tags(document["paths"])
 
 
 def test_operations_have_names_of_their_own_and_say_what_they_do(document: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pytest
 
 from deploy.local import Stack
 from tests.chromium import PROGRAM, open_page
+from tests.contract.documents import INTERNAL, PUBLIC
 from tests.integration.edge import ask
 
 WEB = Path(__file__).parents[2] / "web"
+ID = "01922222-2222-7222-8222-222222222222"
 
 # Swagger UI draws what is in sight: how many operations were, from the top to the bottom.
 SCROLLED_THROUGH = """
@@ -40,6 +43,15 @@ def test_the_document_is_served_as_it_was_generated(port: int) -> None:
     assert answer.headers["content-type"].startswith("application/json")
     assert answer.headers["access-control-allow-origin"] == "*"
     assert answer.body == (WEB / "openapi.json").read_bytes()
+
+
+def test_the_edge_passes_on_what_it_documents_and_nothing_that_is_between_the_services(port: int) -> None:
+    """With no service behind it: 502 is what was passed on, and 404 what was not."""
+    public, internal = (json.loads(path.read_text())["paths"] for path in (PUBLIC, INTERNAL))
+    statuses = {path: ask(port, re.sub(r"{\w+}", ID, path)).status for path in {*public, *internal}}
+    assert {path: statuses[path] for path in internal} == dict.fromkeys(internal, 404)
+    # the page itself; whoever wants IRC over a WebSocket is passed on
+    assert {path: statuses[path] for path in public} == dict.fromkeys(public, 502) | {"/": 200}
 
 
 @pytest.mark.parametrize(("path", "location"), [("/docs", "/docs/")])

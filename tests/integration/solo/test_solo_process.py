@@ -1,7 +1,6 @@
 """The one process as its owner meets it: it migrates, serves every route, stops in time, and says what is wrong."""
 
 import asyncio
-import json
 import re
 import socket
 import sys
@@ -19,6 +18,7 @@ from deploy.local.places import CHECKOUT
 from runtime.migrations import SCHEMAS
 from runtime.postgres import connect
 from tests.conftest import StackMaker
+from tests.contract.documents import whole_document
 from tests.engines import Database
 from tests.integration.solo.running import Solo, running_solo
 from tests.unit.solo.test_solo_settings import NEEDED
@@ -62,7 +62,7 @@ async def test_it_migrates_serves_every_route_and_stops_in_time(start: Start, se
     async with start() as solo:
         await solo.ready()
         assert {line["schema"] for line in solo.said("migration_applied")} == set(SCHEMAS)
-        documented = json.loads((CHECKOUT / "web/openapi.json").read_text())["paths"]
+        documented = whole_document()["paths"]
         routes = [(method.upper(), path) for path, methods in documented.items() for method in methods]
         async with aiohttp.ClientSession() as session:
             for method, path in routes:
