@@ -3,21 +3,18 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import asyncpg
 import structlog
 
 from accounts import metrics
 from accounts.throttle import KNOWN_ADDRESS_DAYS, WINDOW_SECONDS
 from runtime.postgres import Pool, load_queries
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 QUERIES = load_queries("accounts")
 
 INTERVAL_SECONDS = 600.0
 ROWS_MAX = 500  # per statement, so that none holds locks for long
-# asyncpg reports mistakes by the last one, too.
-PERHAPS_AWAY: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.InterfaceError)
 
 
 class Expiry:

@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import asyncpg
 import structlog
 from joserfc.jwk import OKPKey
 
 from accounts import metrics
 from accounts.keys import RETIRED_SECONDS_MAX, SigningKey, SigningKeys, load_signing_keys, rotate_keys
 from runtime.postgres import Pool, load_queries
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 QUERIES = load_queries("accounts")
@@ -21,8 +20,6 @@ POLL_SECONDS = 20.0
 ASKED_FOR_SECONDS_MIN = 2.0
 """However many unknown key ids arrive, the database is asked this often at most."""
 DAY_SECONDS = 86_400.0
-# asyncpg reports mistakes by the last one, too.
-PERHAPS_AWAY: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.InterfaceError)
 
 
 class KeyRing:

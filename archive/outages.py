@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncpg
-
 from runtime.objects import StoreUnavailable
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 # To be caught, and then judged by `is_outage`: asyncpg says "connection is closed" like its usage errors.
-SUSPECTS: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.InterfaceError, StoreUnavailable)
+SUSPECTS: tuple[type[Exception], ...] = (*PERHAPS_AWAY, StoreUnavailable)
 
 
 def is_outage(error: BaseException) -> bool:

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from notify import metrics, preferences_store
 from notify.preferences_store import Inactive
 from runtime.postgres import Connection, Pool
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +23,6 @@ LOOK_SECONDS = 24 * 3_600.0
 RETRY_SECONDS = 60.0
 BATCH_PEOPLE_MAX = 50
 """With as many follows as one person may have each, still a statement of a few seconds."""
-POSTPONED: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.InterfaceError)
 
 TellAway = Callable[[Connection, Sequence[UUID]], Awaitable[None]]
 """Tells people, within the transaction that silences them, that they are told nothing any more and how to undo it."""
@@ -95,7 +93,7 @@ class AwayWatch:
         """Look now; False: it has to be tried again soon."""
         try:
             done = await silence_the_away(self._pool, after=self._after, dry_run=self._hold, tell=self._tell)
-        except POSTPONED as error:
+        except PERHAPS_AWAY as error:
             if not is_unavailable(error):
                 raise
             log.warning("away_postponed", reason=str(error) or type(error).__name__)

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import structlog
 from pydantic import ValidationError
 from redis.asyncio import Redis
@@ -26,7 +25,7 @@ from notify.notices import Notice, least_notice_id
 from runtime.backoff import Backoff
 from runtime.cancellation import raise_if_cancelled
 from runtime.postgres import Pool
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +35,6 @@ CATCH_UP_MARGIN = timedelta(seconds=60)
 """How far ahead of the loss of Redis the stored notices are looked at; what was told before is not told again."""
 HELD_NOTICES_MAX = 1_000
 """Notices that come after Redis was lost wait for what people want by then; beyond these the oldest are looked up."""
-AWAY: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.InterfaceError)
 
 RETRY_FIRST_SECONDS = 0.1
 RETRY_CEILING_SECONDS = 2.0
@@ -187,7 +185,7 @@ class LiveGateway:
             try:
                 await self._catch_up(since)
                 backoff.reset()
-            except AWAY as error:
+            except PERHAPS_AWAY as error:
                 if not is_unavailable(error):
                     raise
                 log.warning("live_catch_up_failed", reason=str(error) or type(error).__name__)
@@ -239,7 +237,7 @@ class LiveGateway:
                         await client.ready.wait()  # else what it reads on connecting could come in behind
                     await self._read_follows(clients)
                 backoff.reset()
-            except AWAY as error:
+            except PERHAPS_AWAY as error:
                 if not is_unavailable(error):
                     raise
                 log.warning("live_reading_failed", reason=str(error) or type(error).__name__)

@@ -9,7 +9,6 @@ import socket
 import struct
 from typing import Final
 
-import asyncpg
 import structlog
 from aiohttp import WSMessage, WSMsgType, web
 
@@ -21,7 +20,7 @@ from notify.live_frames import FRAME_BYTES_MAX, BadFrame, CloseCode, Hello, Read
 from notify.live_outlet import TransportOutlet, bound_send_buffer, pump
 from notify.settings import NotifySettings
 from runtime.tokens import InvalidToken, KeysUnavailable, Verifier
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 from runtime.websockets import AllowedOrigins, OriginNotAllowed
 
 log = structlog.get_logger(__name__)
@@ -31,7 +30,7 @@ GOODBYE_SECONDS: Final = 2.0
 RETRY_AFTER_SECONDS: Final = 5
 CODES: Final = {"stopping": CloseCode.DRAINING, "slow": CloseCode.TOO_SLOW, "age": CloseCode.OLD}
 """Of the reasons for which clients are cut; one that is gone is told nothing."""
-AWAY: Final[tuple[type[Exception], ...]] = (*UNAVAILABLE, asyncpg.InterfaceError, KeysUnavailable)
+AWAY: Final[tuple[type[Exception], ...]] = (*PERHAPS_AWAY, KeysUnavailable)
 _LINGER_RESET = struct.pack("ii", 1, 0)  # close sends RST at once and drops what the kernel still holds
 
 

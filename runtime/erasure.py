@@ -25,7 +25,7 @@ import structlog
 from runtime import metrics
 from runtime.backoff import Backoff
 from runtime.postgres import Connection, Pool, load_queries
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,6 @@ KEPT_SECONDS: Final = 90 * 86_400.0
 FORGOTTEN_AT_ONCE_MAX: Final = 1_000
 POLL_SECONDS: Final = 2.0
 COLLISION_WAIT_SECONDS: Final = 1.0
-AWAY: Final[tuple[type[Exception], ...]] = (*UNAVAILABLE, asyncpg.InterfaceError)
 
 
 class NotYet(Exception):
@@ -98,7 +97,7 @@ class Erasures:
                 worked = await self.round()
                 if not worked:
                     await self._look_around()
-            except AWAY as error:
+            except PERHAPS_AWAY as error:
                 if not is_unavailable(error):
                     raise
                 log.warning("erasures_wait", service=self._service, reason=str(error) or type(error).__name__)

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from runtime.backoff import Backoff
 from runtime.postgres import CONNECT_TIMEOUT_SECONDS, Pool
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 from runtime.waiting import wait_for
 
 log = structlog.get_logger(__name__)
@@ -180,7 +180,7 @@ async def wait_until_migrated(pool: Pool, *, schema: str) -> None:
             return
         except StaleSchema as stale:
             log.warning("waiting_for_migrations", schema=schema, missing=len(stale.missing), reason=str(stale))
-        except UNAVAILABLE as error:
+        except PERHAPS_AWAY as error:
             if not is_unavailable(error):
                 raise
             log.warning("waiting_for_migrations", schema=schema, reason=str(error) or type(error).__name__)

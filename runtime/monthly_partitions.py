@@ -8,7 +8,7 @@ import structlog
 
 from runtime import metrics
 from runtime.postgres import Connection, Pool
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +24,7 @@ MakePartitions = Callable[[Connection, int], Awaitable[int]]
 # By the last one Postgres says that the default partition has rows of that month already: an operator moves them, and
 # until then more go there, which is no reason to stop serving.
 UNMAKEABLE: tuple[type[Exception], ...] = (asyncpg.LockNotAvailableError, asyncpg.CheckViolationError)
-POSTPONED: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.InterfaceError, *UNMAKEABLE)
+POSTPONED: tuple[type[Exception], ...] = (*PERHAPS_AWAY, *UNMAKEABLE)
 
 
 class MonthlyPartitions:

@@ -4,7 +4,7 @@ import asyncpg
 import redis.exceptions
 
 # OSError covers refused and reset connections and, since Python 3.11, TimeoutError (asyncio's included).
-UNAVAILABLE: tuple[type[Exception], ...] = (
+_AWAY: tuple[type[Exception], ...] = (
     OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
@@ -21,10 +21,16 @@ UNAVAILABLE: tuple[type[Exception], ...] = (
     redis.exceptions.BusyLoadingError,
 )
 
+PERHAPS_AWAY: tuple[type[Exception], ...] = (*_AWAY, asyncpg.InterfaceError)
+"""What a loop catches that waits for its dependency; then it asks `is_unavailable`, and raises what is a mistake.
+
+A connection of a pool that was closed under its user is an InterfaceError, and so is a wrong number of arguments.
+"""
+
 
 def is_unavailable(error: BaseException) -> bool:
     """Whether trying again later can help, because Postgres, Redis or a peer did not answer."""
-    if isinstance(error, UNAVAILABLE):
+    if isinstance(error, _AWAY):
         return True
     # asyncpg says "connection is closed" and "pool is closing" as a bare InterfaceError, like its usage errors
     return isinstance(error, asyncpg.InterfaceError) and "clos" in str(error)

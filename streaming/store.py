@@ -10,7 +10,6 @@ import asyncpg
 
 from events import Visibility
 from runtime.postgres import Connection, Pool, load_queries
-from runtime.unavailable import UNAVAILABLE
 from streaming.ingest.commands import Session
 from streaming.lifecycle.lifecycle import OpenStream, Status
 from streaming.lifecycle.looks import Listened
@@ -19,9 +18,6 @@ queries = load_queries("streaming")
 
 SESSIONS_PER_PAGE_MAX: Final = 1_000
 FIRST_STREAM_ID: Final = UUID(int=0)
-
-# What may mean that the database is away; ask `is_unavailable`, since asyncpg reports usage errors by the last one too.
-PERHAPS_AWAY: Final[tuple[type[Exception], ...]] = (*UNAVAILABLE, asyncpg.InterfaceError)
 
 
 @dataclass(frozen=True, slots=True)

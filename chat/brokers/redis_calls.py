@@ -19,12 +19,12 @@ from redis.exceptions import (
     TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from chat.errors import BrokerUnavailable
 from runtime.cancellation import raise_if_cancelled
 from runtime.redis_address import Server
 from runtime.redis_cluster import ClusterNodes, ClusterRedis
-from runtime.unavailable import UNAVAILABLE
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ COMMAND_SECONDS_MAX = 3.0
 ROUTES_MAX = 5
 MOVING_SECONDS = 0.2
 
-_LOST: tuple[type[Exception], ...] = (*UNAVAILABLE, ReadOnlyError)
+_LOST: tuple[type[Exception], ...] = (OSError, RedisConnectionError, RedisTimeoutError, ReadOnlyError)
 _AWAY: tuple[type[Exception], ...] = (*_LOST, OutOfMemoryError)
 # Answers of a server that is there and takes no writes now: its disk fails, its replicas are gone, a script is stuck.
 _REFUSALS = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "BUSY")

@@ -12,7 +12,7 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
-from asyncpg import InterfaceError, UniqueViolationError
+from asyncpg import UniqueViolationError
 
 from chat import metrics
 from chat.emotes.image import EmoteImage
@@ -26,11 +26,11 @@ from runtime.ids import uuid7
 from runtime.objects import ObjectKind, ObjectStore, ObjectStoreError, StoreUnavailable
 from runtime.postgres import Pool
 from runtime.tokens import Caller
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
-_AWAY: tuple[type[Exception], ...] = (*UNAVAILABLE, InterfaceError, ObjectStoreError)
+_AWAY: tuple[type[Exception], ...] = (*PERHAPS_AWAY, ObjectStoreError)
 
 STORING_SECONDS_MAX = 600
 LEFTOVERS_PER_ROUND_MAX = 100

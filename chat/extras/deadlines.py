@@ -8,17 +8,15 @@ import asyncio
 import random
 
 import structlog
-from asyncpg import InterfaceError
 
 from chat.rooms.signals import RoomTouched, Signals
 from chat.store import QUERIES
 from runtime.backoff import Backoff
 from runtime.postgres import Pool
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
-_AWAY: tuple[type[Exception], ...] = (*UNAVAILABLE, InterfaceError)
 
 LOOK_SECONDS = 0.5
 POLL_SHOWN_SECONDS = 15.0
@@ -43,7 +41,7 @@ class Deadlines:
             try:
                 await self.look()
                 backoff.reset()
-            except _AWAY as error:
+            except PERHAPS_AWAY as error:
                 if not is_unavailable(error):
                     raise
                 log.warning("chat_deadlines_wait", reason=str(error) or type(error).__name__)

@@ -7,10 +7,9 @@ from uuid import UUID
 import structlog
 
 from chat.errors import RoomsUnavailable
-from chat.irc.login import AWAY
 from chat.store import QUERIES
 from runtime.postgres import Pool
-from runtime.unavailable import is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +31,7 @@ def find_by_name(pool: Pool) -> FindRoom:
     async def find(name: str) -> UUID | None:
         try:
             row = await QUERIES.find_room_by_name(pool, channel_name=name)
-        except AWAY as error:
+        except PERHAPS_AWAY as error:
             if not is_unavailable(error):
                 raise
             log.warning("chat_rooms_unavailable", reason=str(error) or type(error).__name__)

@@ -16,7 +16,6 @@ from chat.irc import tags
 from chat.irc.client import Client
 from chat.irc.joined import Joined
 from chat.irc.lines import line
-from chat.irc.login import AWAY
 from chat.moderation.actions import MODERATORS_MAX, REASON_CHARACTERS_MAX, TIMEOUT_SECONDS_MAX, Moderation
 from chat.problems import AlreadyModerates, NotAModerator, NotTheStreamer, NotToBeModerated, TooManyModerators
 from chat.rooms.roompath import RoomMissing
@@ -24,7 +23,7 @@ from chat.speaking.rules import FOLLOW_MINUTES_MAX, SLOW_SECONDS_MAX, Rules
 from chat.store import QUERIES
 from runtime.postgres import Pool
 from runtime.tokens import Caller
-from runtime.unavailable import is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -102,7 +101,7 @@ class ModeratorCommands:
             client.notice(joined.channel, str(refused), refused.msg_id)
         except (NotAModerator, NotTheStreamer, RoomMissing):
             client.notice(joined.channel, "You don't have permission to perform that action.", "no_permission")
-        except AWAY as error:
+        except PERHAPS_AWAY as error:
             if not is_unavailable(error):
                 raise
             log.warning("irc_command_unavailable", command=name, reason=str(error) or type(error).__name__)

@@ -8,17 +8,15 @@ from typing import Final, Protocol
 from uuid import UUID
 
 import structlog
-from asyncpg import InterfaceError
 
 from chat import metrics
 from chat.errors import RoomsUnavailable
 from chat.irc.passwords import PASSWORD_CHARACTERS, PasswordOwner
 from runtime.tokens import Caller, InvalidToken, KeysUnavailable, Verifier
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
-AWAY: Final[tuple[type[Exception], ...]] = (*UNAVAILABLE, InterfaceError)
 
 FAILURES_MAX: Final = 20
 FAILURES_SECONDS: Final = 60.0
@@ -106,7 +104,7 @@ class Doorkeeper:
             return await self._by_token(secret)
         try:
             owner = await self._passwords.owner_of(secret)
-        except AWAY as error:
+        except PERHAPS_AWAY as error:
             if not is_unavailable(error):
                 raise
             log.warning("irc_passwords_unavailable", reason=str(error) or type(error).__name__)

@@ -9,8 +9,7 @@ import structlog
 
 from chat.irc import endings
 from chat.irc.door import IrcDoor
-from chat.irc.login import AWAY
-from runtime.unavailable import is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +39,7 @@ class Revocation:
             await asyncio.sleep(CHECKED_EVERY_SECONDS)
             try:
                 await self._look()
-            except AWAY as error:
+            except PERHAPS_AWAY as error:
                 if not is_unavailable(error):
                     raise
                 log.warning("irc_passwords_not_checked", reason=str(error) or type(error).__name__)

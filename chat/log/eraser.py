@@ -7,13 +7,12 @@ been writing messages down without having seen it; and in bounded steps, since a
 import asyncio
 import random
 
-import asyncpg
 import structlog
 
 from chat.log import metrics
 from chat.log.store import QUERIES
 from runtime.postgres import Pool
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -26,8 +25,6 @@ STEPS_MAX = 100
 DELETION_KEPT_SECONDS = 2 * 86_400.0
 TAIL_KEPT_SECONDS = 30 * 86_400.0
 FORGOTTEN_AT_ONCE_MAX = 5_000
-
-AWAY: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.InterfaceError)
 
 
 class Eraser:
@@ -47,7 +44,7 @@ class Eraser:
                     if not await self.erase():
                         break
                 await self.forget()
-            except AWAY as error:
+            except PERHAPS_AWAY as error:
                 if not is_unavailable(error):
                     raise
                 log.warning("chat_log_eraser_waits", reason=str(error) or type(error).__name__)

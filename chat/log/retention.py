@@ -17,7 +17,7 @@ from chat.log import metrics
 from chat.log.store import FIRST_ID, QUERIES
 from runtime.monthly_partitions import LOCK_TIMEOUT_MS
 from runtime.postgres import Pool
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ ROOMS_PER_PAGE_MAX = 500
 COUNTED_MAX = 100_000
 DELETED_AT_ONCE_MAX = 2_000
 
-POSTPONED: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.InterfaceError, asyncpg.LockNotAvailableError)
+POSTPONED: tuple[type[Exception], ...] = (*PERHAPS_AWAY, asyncpg.LockNotAvailableError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-import asyncpg
 import structlog
 from pydantic import ValidationError
 
@@ -29,7 +28,7 @@ from chat.rooms.entries import Said, is_deletion, read_body
 from eventbus.outbox import Outbox
 from events import ChatMessageSent, SaidAs
 from runtime.backoff import Backoff
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +42,7 @@ ENTRIES_PER_BATCH_MAX = 500
 RETRY_FIRST_SECONDS = 0.2
 RETRY_CEILING_SECONDS = 5.0
 
-AWAY: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.InterfaceError, BrokerUnavailable)
+AWAY: tuple[type[Exception], ...] = (*PERHAPS_AWAY, BrokerUnavailable)
 
 Tails = Mapping[tuple[UUID, str], int]
 

@@ -11,7 +11,7 @@ from chat import metrics
 from chat.errors import RoomNotFound, RoomsUnavailable
 from chat.moderation import access, audit
 from chat.moderation.audit import Target
-from chat.moderation.telling import AWAY, Telling
+from chat.moderation.telling import Telling
 from chat.problems import HeldMessageNotFound
 from chat.rooms.roompath import RoomMissing
 from chat.rooms.rooms import Rooms
@@ -23,7 +23,7 @@ from runtime.ids import uuid7
 from runtime.postgres import Connection, Pool, load_queries
 from runtime.problems import Unavailable
 from runtime.tokens import Caller
-from runtime.unavailable import is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +71,7 @@ class HeldMessages:
                 if await self._hold(transaction.connection, room, speaker, saying, term):
                     transaction.after_commit(lambda: self._signals.touch(room, HeldTouched()))
                     metrics.held.labels("held").inc()
-        except AWAY as error:
+        except PERHAPS_AWAY as error:
             if not is_unavailable(error):
                 raise
             raise Refused(

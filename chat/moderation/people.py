@@ -5,11 +5,10 @@ from uuid import UUID
 
 import structlog
 
-from chat.moderation.telling import AWAY
 from chat.store import QUERIES
 from runtime.postgres import Pool
 from runtime.tokens import Caller
-from runtime.unavailable import is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +28,7 @@ class PostgresPeople:
             return
         try:
             await QUERIES.note_person(self._pool, user_id=person.user_id, username=person.name, registered_at=None)
-        except AWAY as error:
+        except PERHAPS_AWAY as error:
             if not is_unavailable(error):
                 raise
             log.info("chat_name_not_kept", user_id=str(person.user_id), reason=str(error) or type(error).__name__)

@@ -10,7 +10,6 @@ import random
 from dataclasses import dataclass
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from chat import metrics
@@ -18,7 +17,7 @@ from chat.brokers.broker import Broker, Conditions
 from chat.errors import BrokerUnavailable
 from runtime.ids import uuid7
 from runtime.postgres import Connection, Pool, load_queries
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -28,8 +27,6 @@ LOOK_SECONDS = 2.0
 LEFT_AFTER_SECONDS = 3.0
 """By then whoever committed has told it, or does not any more."""
 UNTOLD_AT_ONCE_MAX = 200
-
-AWAY: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.InterfaceError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +84,7 @@ class Telling:
             return False
         try:
             await QUERIES.forget_untold(self._pool, entry_id=untold.entry_id)
-        except AWAY as error:
+        except PERHAPS_AWAY as error:
             if not is_unavailable(error):
                 raise
             log.warning("chat_told_entry_kept", room=str(untold.channel_id), reason=str(error) or type(error).__name__)
@@ -106,7 +103,7 @@ class Telling:
             rows = await QUERIES.list_untold(
                 self._pool, older_than_seconds=self._left_after_seconds, items_max=UNTOLD_AT_ONCE_MAX
             )
-        except AWAY as error:
+        except PERHAPS_AWAY as error:
             if not is_unavailable(error):
                 raise
             log.warning("chat_untold_not_read", reason=str(error) or type(error).__name__)

@@ -7,10 +7,9 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from chat import metrics
-from chat.moderation.telling import AWAY
 from chat.rooms.signals import HeldTouched, Signals
 from runtime.postgres import Pool, load_queries
-from runtime.unavailable import is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +39,7 @@ class ModerationUpkeep:
         while True:
             try:
                 await self.look()
-            except AWAY as error:
+            except PERHAPS_AWAY as error:
                 if not is_unavailable(error):
                     raise
                 log.warning("chat_moderation_upkeep_waits", reason=str(error) or type(error).__name__)

@@ -6,18 +6,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from uuid import UUID
 
 import structlog
-from asyncpg import InterfaceError
 
 from chat.errors import RoomNotFound, RoomsUnavailable
 from chat.rooms.facts import RoomFacts
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
 KEPT_SECONDS = 3.0
 KEPT_ROOMS_MAX = 10_000
 
-_AWAY: tuple[type[Exception], ...] = (*UNAVAILABLE, InterfaceError)
 
 FindRoom = Callable[[UUID], Awaitable[RoomFacts | None]]
 FindVersions = Callable[[Sequence[UUID]], Awaitable[Mapping[UUID, int]]]
@@ -41,7 +39,7 @@ class Directory:
         if kept is None or anew or self._clock() - kept[0] > KEPT_SECONDS:
             try:
                 kept = self._keep(room_id, await self._find(room_id))
-            except _AWAY as error:
+            except PERHAPS_AWAY as error:
                 if not is_unavailable(error):
                     raise
                 log.warning("chat_rooms_unavailable", reason=str(error) or type(error).__name__)
@@ -55,7 +53,7 @@ class Directory:
         """The versions that these rooms have now; raises RoomsUnavailable."""
         try:
             return await self._versions(room_ids)
-        except _AWAY as error:
+        except PERHAPS_AWAY as error:
             if not is_unavailable(error):
                 raise
             raise RoomsUnavailable("the rooms cannot be read now") from error

@@ -9,17 +9,15 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from asyncpg import InterfaceError
 
 from chat.rooms.entries import Mention
 from chat.rooms.room import Room
 from chat.store import QUERIES
 from runtime.postgres import Pool
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
-_AWAY: tuple[type[Exception], ...] = (*UNAVAILABLE, InterfaceError)
 
 MENTIONS_MAX: Final = 10
 """Of one message; further ones are plain text."""
@@ -70,7 +68,7 @@ class Mentions:
         try:
             async with asyncio.timeout(LOOK_UP_SECONDS_MAX):
                 rows = await QUERIES.find_people(self._pool, usernames=list(names))
-        except _AWAY as error:
+        except PERHAPS_AWAY as error:
             if not is_unavailable(error):
                 raise
             self._away_until = self._clock() + AWAY_SECONDS

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
-from asyncpg import InterfaceError, Record
+from asyncpg import Record
 
 from chat.errors import RoomsUnavailable
 from chat.rooms.entries import Role
 from runtime.ids import uuid7_time
 from runtime.postgres import Pool, load_queries
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 QUERIES = load_queries("chat")
 
@@ -20,8 +20,6 @@ STANDING_BELIEVED_SECONDS = 60.0
 
 FOR_GOOD = datetime.max.replace(tzinfo=UTC)
 """The end of a ban."""
-
-_AWAY: tuple[type[Exception], ...] = (*UNAVAILABLE, InterfaceError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,7 @@ class PostgresStandings:
         """The standing now; raises RoomsUnavailable when it cannot be read."""
         try:
             row = await QUERIES.find_standing(self._pool, channel_id=room, user_id=user)
-        except _AWAY as error:
+        except PERHAPS_AWAY as error:
             if not is_unavailable(error):
                 raise
             raise RoomsUnavailable("standings cannot be read now") from error

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import asyncpg
 import structlog
 
 from notify.deliveries import attempts, metrics, store
@@ -14,14 +13,13 @@ from notify.deliveries.store import Pause
 from runtime.backoff import Backoff
 from runtime.cancellation import raise_if_cancelled
 from runtime.postgres import Pool
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
 GATHER_SECONDS = 0.005
 """How long results wait for others to be settled with; a statement takes about as long."""
 AWAY_SECONDS_MAX = 5.0
-POSTPONED: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.InterfaceError)
 
 
 @dataclass(slots=True)
@@ -75,7 +73,7 @@ class Settler:
             try:
                 await self.write_all()
                 away.reset()
-            except POSTPONED as error:
+            except PERHAPS_AWAY as error:
                 raise_if_cancelled()
                 if not is_unavailable(error):
                     raise

@@ -8,10 +8,9 @@ import asyncpg
 import structlog
 
 from notify.deliveries import store
-from notify.deliveries.settling import POSTPONED
 from runtime.cancellation import raise_if_cancelled
 from runtime.postgres import Pool
-from runtime.unavailable import is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -21,7 +20,7 @@ QUEUE_IDLE = timedelta(hours=1)
 """How long a queue is empty before it goes; a new delivery makes it again."""
 
 # A foreign key: a queue that was empty got a delivery at that moment, and stays.
-CANNOT_NOW: tuple[type[Exception], ...] = (*POSTPONED, asyncpg.ForeignKeyViolationError)
+CANNOT_NOW: tuple[type[Exception], ...] = (*PERHAPS_AWAY, asyncpg.ForeignKeyViolationError)
 
 
 class DeliveryUpkeep:

@@ -23,12 +23,12 @@ from notify.deliveries.lines import Leased
 from notify.deliveries.results import Result
 from notify.deliveries.sending import Senders
 from notify.deliveries.settings import SETTLE_SECONDS, DeliverySettings
-from notify.deliveries.settling import AWAY_SECONDS_MAX, POSTPONED, Settler
+from notify.deliveries.settling import AWAY_SECONDS_MAX, Settler
 from notify.deliveries.store import Claimed
 from runtime.backoff import Backoff
 from runtime.cancellation import raise_if_cancelled
 from runtime.postgres import Pool
-from runtime.unavailable import is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +101,7 @@ class DeliveryWorker:
         try:
             async with asyncio.timeout(grace_seconds / 2):
                 await settler.write_all()
-        except POSTPONED as error:
+        except PERHAPS_AWAY as error:
             if not is_unavailable(error):
                 raise
             log.warning("deliveries_left_to_their_leases", worker=self.name, reason=type(error).__name__)
@@ -114,7 +114,7 @@ class DeliveryWorker:
             self._wake.clear()
             try:
                 taken = await self._claim(settler, senders)
-            except POSTPONED as error:
+            except PERHAPS_AWAY as error:
                 raise_if_cancelled()
                 if not is_unavailable(error):
                     raise

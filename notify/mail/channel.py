@@ -31,7 +31,7 @@ from notify.mail.store import MailedVerification, queries
 from notify.mail.templates import Template, Templates, typed
 from notify.mail.unsubscribe import UnsubscribeKey
 from runtime.postgres import Pool
-from runtime.unavailable import UNAVAILABLE
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -127,7 +127,9 @@ class MailChannel:
             await queries.insert_verification_token(
                 self._parts.pool, token_hash=token_hash(token), verification_id=verification.verification_id
             )
-        except UNAVAILABLE as error:
+        except PERHAPS_AWAY as error:
+            if not is_unavailable(error):
+                raise
             return Failed(f"its token was not kept: {type(error).__name__}", blames_provider=False)
         values = {
             "username": typed(verification.username or "somebody"),

@@ -13,7 +13,7 @@ from notify.mail import metrics, store
 from notify.mail.contents import DigestContent
 from notify.mail.store import DueDigest, Unread
 from runtime.postgres import Connection, Pool
-from runtime.unavailable import UNAVAILABLE
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +45,9 @@ class Digests:
         while True:
             try:
                 await self.make()
-            except UNAVAILABLE as error:
+            except PERHAPS_AWAY as error:
+                if not is_unavailable(error):
+                    raise
                 log.warning("digests_postponed", reason=str(error) or type(error).__name__)
             await asyncio.sleep(LOOK_SECONDS)
 

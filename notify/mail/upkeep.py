@@ -6,7 +6,7 @@ import structlog
 
 from notify.mail.store import queries
 from runtime.postgres import Pool
-from runtime.unavailable import UNAVAILABLE
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +31,9 @@ class MailUpkeep:
             try:
                 is_corrected = is_corrected or await self.correct()
                 await self.clear()
-            except UNAVAILABLE as error:
+            except PERHAPS_AWAY as error:
+                if not is_unavailable(error):
+                    raise
                 log.warning("mail_upkeep_postponed", reason=str(error) or type(error).__name__)
             await asyncio.sleep(LOOK_SECONDS)
 

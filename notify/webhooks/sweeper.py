@@ -3,17 +3,15 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-import asyncpg
 import structlog
 
 from notify.webhooks import metrics
 from runtime.postgres import Pool, load_queries
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
 QUERIES = load_queries("notify")
 
-POSTPONED: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.InterfaceError)
 SWEEP_SECONDS = 3_600.0
 BATCH_MESSAGES_MAX = 1_000
 BETWEEN_BATCHES_SECONDS = 0.2
@@ -35,7 +33,7 @@ class WebhookLogSweeper:
         while True:
             try:
                 await self.sweep()
-            except POSTPONED as error:
+            except PERHAPS_AWAY as error:
                 if not is_unavailable(error):
                     raise
                 log.warning("webhook_sweep_postponed", reason=str(error) or type(error).__name__)

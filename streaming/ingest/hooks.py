@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 
 from runtime.endpoints import endpoint
 from runtime.problems import PayloadTooLarge, Problem, Unavailable, UnsupportedMediaType
-from runtime.unavailable import is_unavailable
-from streaming import metrics, store
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
+from streaming import metrics
 from streaming.errors import HookRefused, MalformedHook, StreamKeyNeeded, WrongSecret
 from streaming.ingest import ant_media, mediamtx, nginx_rtmp, srs
 from streaming.ingest.commands import Dialect, IngestCommand, IngestEvent, Uninteresting
@@ -172,7 +172,7 @@ class IngestHooks:
         try:
             async with asyncio.timeout(self._rules.seconds_max):
                 return await self._commands.handle(command)
-        except store.PERHAPS_AWAY as error:
+        except PERHAPS_AWAY as error:
             if not is_unavailable(error):
                 raise
             log.warning("hook_not_handled", ingest_event=command.event.value, reason=str(error) or type(error).__name__)

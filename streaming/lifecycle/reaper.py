@@ -17,7 +17,7 @@ import structlog
 
 from eventbus.outbox import Outbox
 from runtime.postgres import Pool
-from runtime.unavailable import is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 from streaming import metrics, store
 from streaming.lifecycle.lifecycle import Status, Step, Tick, step
 from streaming.lifecycle.publishing import keep, log_outcome
@@ -64,7 +64,7 @@ class Reaper:
                 while await self.reap() == STREAMS_PER_PASS_MAX:
                     pass
                 await self._count()
-            except store.PERHAPS_AWAY as error:
+            except PERHAPS_AWAY as error:
                 if not is_unavailable(error):
                     raise
                 log.warning("reaping_postponed", reason=str(error) or type(error).__name__)

@@ -15,7 +15,7 @@ import structlog
 
 from eventbus.outbox import Outbox
 from runtime.postgres import Pool
-from runtime.unavailable import is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 from streaming import metrics, store
 from streaming.errors import MediaServerUnavailable
 from streaming.ingest.commands import Session
@@ -67,7 +67,7 @@ class Reconciler:
         while True:
             try:
                 await asyncio.gather(*(self.reconcile(name) for name in self._looks))
-            except store.PERHAPS_AWAY as error:
+            except PERHAPS_AWAY as error:
                 if not is_unavailable(error):
                     raise
                 log.warning("reconciling_postponed", reason=str(error) or type(error).__name__)

@@ -19,9 +19,8 @@ from runtime.cancellation import raise_if_cancelled
 from runtime.pages import PageQuery
 from runtime.queries import Executor
 from runtime.ready import Ready
-from runtime.unavailable import is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 from streaming import metrics
-from streaming.store import PERHAPS_AWAY
 
 PAGES_MAX: Final = 64
 """Kept at once; those that were not asked for the longest go."""

@@ -17,7 +17,7 @@ import structlog
 
 from runtime.monthly_partitions import LOCK_TIMEOUT_MS
 from runtime.postgres import Connection, Pool
-from runtime.unavailable import UNAVAILABLE, is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 from streaming import metrics
 from streaming.retention.settings import StreamRetentionSettings
 from streaming.store import queries
@@ -38,7 +38,7 @@ LOCK_ATTEMPTS_MAX = 10
 LOCK_REST_SECONDS = 0.3
 
 LOCKED = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
-POSTPONED: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.InterfaceError, *LOCKED)
+POSTPONED: tuple[type[Exception], ...] = (*PERHAPS_AWAY, *LOCKED)
 
 
 @dataclass(frozen=True, slots=True)

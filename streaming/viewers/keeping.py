@@ -15,7 +15,7 @@ import structlog
 
 from runtime.postgres import Connection, Pool
 from runtime.redis_batches import RedisAway
-from runtime.unavailable import is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 from streaming import metrics, store
 from streaming.viewers.counts import Count, ViewerCounts, sums
 
@@ -42,7 +42,7 @@ class StatsKeeper:
             await asyncio.sleep(MINUTE_SECONDS - time.time() % MINUTE_SECONDS)
             try:
                 await self.keep()
-            except store.PERHAPS_AWAY as error:
+            except PERHAPS_AWAY as error:
                 if not is_unavailable(error):
                     raise
                 log.warning("stream_stats_not_kept", reason=str(error) or type(error).__name__)

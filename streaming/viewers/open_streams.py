@@ -9,7 +9,7 @@ import structlog
 
 from runtime.postgres import Pool
 from runtime.problems import Unavailable
-from runtime.unavailable import is_unavailable
+from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 from streaming import store
 
 log = structlog.get_logger(__name__)
@@ -47,7 +47,7 @@ class OpenStreams:
     async def _read(self) -> None:
         try:
             rows = await store.queries.list_open_stream_ids(self._pool)
-        except store.PERHAPS_AWAY as error:
+        except PERHAPS_AWAY as error:
             if not is_unavailable(error):
                 raise
             log.warning("open_streams_not_read", reason=str(error) or type(error).__name__)
