@@ -16,6 +16,7 @@ from runtime.idempotency import KEY_CHARACTERS_MAX, REPLAYED_HEADER
 from tests.contract.bad_values import Bad, Document, Field, bad_values, with_value
 from tests.contract.documents import whole_document
 from tests.contract.held_client import Answer, hold
+from tests.contract.successes import SUCCESSES, Success
 from tests.contract.world import World, push_subscription
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -63,17 +64,6 @@ NEVER_RIGHT: dict[str, str] = {
     "POST /hooks/segments/srs/{secret}": "JSON that the document does not describe",
 }
 """Endpoints that no request of these tests satisfies, and why."""
-REFUSED_ALSO_AT_FIRST: dict[str, str] = {
-    "POST /api/archives/{stream_id}/clips": "the recording has no segments",
-    "POST /api/chat/{channel_id}/held/{held_id}/approve": "no message is held",
-    "POST /api/chat/{channel_id}/held/{held_id}/deny": "no message is held",
-    "POST /api/chat/{channel_id}/polls": "a poll runs in the room",
-    "POST /api/fanouts/{fanout_id}/cancel": "the fan-out is done",
-    "POST /api/fanouts/{fanout_id}/pause": "the fan-out is done",
-    "POST /api/fanouts/{fanout_id}/resume": "the fan-out is done",
-    "POST /api/webhooks/{webhook_id}/messages/{message_id}/replay": "the webhook has no messages",
-}
-"""Endpoints of which these tests cannot have a success, and why."""
 NO_BODIES: Mapping[bytes, set[int]] = {
     b"{": {400},
     b"": {400, 415, 422},
@@ -236,20 +226,44 @@ async def test_a_query_that_says_a_thing_twice_is_refused_or_taken_once(label: s
 
 
 @pytest.mark.parametrize("label", IDEMPOTENT)
-async def test_the_same_key_gets_the_same_answer(label: str, world: World) -> None:
+async def test_a_success_is_said_again_and_not_done_again(label: str, world: World) -> None:
+    success = SUCCESSES[label]
+    ready = await success.prepare(world)
     sender = Sender(world, label)
+    sender.path.update(ready.path)
+    sender.body = ready.body or sender.body
     key = {"Idempotency-Key": f'"{uuid4()}"'}
+    before = await world.execute(success.trace)
     first = await sender.send(headers=key)
+    done = await world.execute(success.trace)
+    assert (first.status, done != before) == (int(min(OPERATIONS[label]["responses"])), True), first.body
     again = await sender.send(headers=key)
-    assert first.status in {200, 201, 202, 204} or label in REFUSED_ALSO_AT_FIRST, first.body
-    assert (again.status, _said(again)) == (first.status, _said(first))
-    if first.status < 300 and OPERATIONS[label]["responses"][str(first.status)].get("headers", {}).get(REPLAYED_HEADER):
+    other = await sender.send(_another(sender.body), headers=key)
+    assert (again.status, _said(again, success)) == (first.status, _said(first, success))
+    assert (other.status, other.problem) == (422, "idempotency-key-reused")
+    assert await world.execute(success.trace) == done
+    if success.said is None:
         assert (REPLAYED_HEADER in first.headers, again.headers.get(REPLAYED_HEADER)) == (False, "true")
+
+
+@pytest.mark.parametrize("label", IDEMPOTENT)
+async def test_keys_that_are_none_are_refused(label: str, world: World) -> None:
+    sender = Sender(world, label)
     for bad in ("", "a" * (KEY_CHARACTERS_MAX + 1), "two, of them", "caf\u00e9", '"'):
         refused = await sender.send(headers={"Idempotency-Key": bad})
         assert (refused.status, refused.problem) == (400, "invalid-idempotency-key"), bad
 
 
-def _said(answer: Answer) -> object:
-    """What was said: the trace is that of each request, where the answer was made anew."""
-    return {**answer.body, "trace_id": ""} if isinstance(answer.body, dict) else answer.body
+def _another(body: object) -> bytes:
+    """Another request, as good as this: another body where it has one, else one where it has none."""
+    changed = {"title": "Another", "text": "another", "term": "another", "question": "Another?", "to_seconds": 2}
+    changed["since"] = "2024-06-01T12:00:00Z"
+    if not isinstance(body, dict):
+        return b"{}"
+    fields = {name: value for name, value in changed.items() if name in body}
+    assert fields, f"which field of {body} may change?"
+    return json.dumps({**body, **fields}).encode()
+
+
+def _said(answer: Answer, success: Success) -> object:
+    return answer.body if success.said is None else answer.body[success.said]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -48,6 +49,7 @@ class World:
     address: dict[str, str]
     """Headers that give the tests an address of their own: limits of an address are counted in a shared Redis."""
     session: aiohttp.ClientSession
+    database: Database
     people: dict[str, Person] = field(default_factory=dict)
     things: dict[str, str] = field(default_factory=dict)
 
@@ -83,6 +85,15 @@ class World:
             assert answer.status < 300, (method, path, answer.status, text)
             found: dict[str, Any] = json.loads(text) if text else {}
             return found
+
+    async def execute(self, statement: str, *values: object) -> str | None:
+        """Behind the process: the first value of a statement's answer, if it has one."""
+        connection = await asyncpg.connect(self.database.url)
+        try:
+            answer: str | None = await connection.fetchval(statement, *values)
+            return answer
+        finally:
+            await connection.close()
 
 
 def solo_settings(database: Database, redis_url: str, directory: Path) -> dict[str, str]:
@@ -123,7 +134,7 @@ async def open_world(database: Database, redis_url: str, directory: Path) -> Asy
     async with running_solo(settings, directory / "solo.log") as solo:
         await solo.ready()
         async with aiohttp.ClientSession(solo.url, headers=address, cookie_jar=aiohttp.DummyCookieJar()) as session:
-            world = World(solo, address, session)
+            world = World(solo, address, session, database)
             for name in ("owner", "stranger"):
                 world.people[name] = await _registered(world, name)
             await _furnish(world)
