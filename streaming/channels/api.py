@@ -44,7 +44,11 @@ class Channels:
         key = keys.make_key()
         async with self._pool.acquire() as connection, connection.transaction():
             await store.queries.save_channel(connection, channel_id=caller.user_id, name=caller.name)
-            await store.queries.set_stream_key(connection, channel_id=caller.user_id, key_hash=keys.digest(key))
+            # A deletion that is being noted locks the channel: wait for it, then look.
+            await store.queries.lock_channel(connection, channel_id=caller.user_id)
+            hashed = keys.digest(key)
+            if await store.queries.set_stream_key(connection, channel_id=caller.user_id, key_hash=hashed) is None:
+                raise NotAuthenticated(DELETED)
             await store.queries.lift_bans(connection, channel_id=caller.user_id, banned_by=[BannedBy.STREAMER.value])
         return StreamKeyView(stream_key=key, ingest_url=self._public_ingest_url)
 

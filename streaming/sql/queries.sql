@@ -5,9 +5,12 @@ insert into channels (channel_id, name)
 values (:channel_id, coalesce((select username from renames where user_id = :channel_id), :name))
 on conflict do nothing;
 
--- name: set_stream_key!
--- Give the channel its (new) stream key; the one before stops working.
-update channels set stream_key_hash = :key_hash, stream_key_made_at = now() where channel_id = :channel_id;
+-- name: set_stream_key$
+-- Give the channel its (new) stream key, and answer its id; the one before stops working. A person whose account was
+-- deleted gets none. Lock the channel first: what another transaction has noted meanwhile is seen from then on.
+update channels set stream_key_hash = :key_hash, stream_key_made_at = now()
+where channel_id = :channel_id and not exists (select from erasures where user_id = :channel_id)
+returning channel_id;
 
 -- name: begin_stream^
 -- Begin a stream for the channel of a stream key, as the due one of those that it has prepared says or else as the channel

@@ -15,9 +15,11 @@ set title = :title, category = :category, description = :description, tags = :ta
 where channel_id = :channel_id;
 
 -- name: lock_channel^
--- What a channel says of itself; no other transaction changes that or prepares a stream for it meanwhile.
+-- What a channel says of itself; no other transaction changes that or prepares a stream for it meanwhile. No row when
+-- the person was deleted, whether the channel has been erased yet or not.
 select title, category, description, tags, language, visibility
-from channels where channel_id = :channel_id for update;
+from channels
+where channel_id = :channel_id and not exists (select from erasures where user_id = :channel_id) for update;
 
 -- name: drop_expired_prepared_streams!
 -- A channel's prepared streams that never began, and announced ids of old streams.

@@ -24,6 +24,7 @@ from tests.integration.remains import deleted, erase_all, renamed, tables_of_peo
 from tests.integration.streaming.studio import SERVER, Studio, User
 
 NAME = "marker_erased_7"
+WAITING = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 def worker(studio: Studio) -> Erasures:
@@ -113,7 +114,7 @@ async def test_what_comes_late_brings_nobody_back(studio: Studio) -> None:
     user, _, live = await lived_in(studio)
     await hear_deleted(studio, user.user_id)
     await erase_all(worker(studio), studio.pool, user.user_id)
-    await make_key(studio, user)  # with a token that is good for minutes yet
+    await assert_refused(studio, user)  # with a token that is good for minutes yet
     await hear_renamed(studio, user.user_id, NAME, datetime.now(UTC))
     now = datetime.now(UTC)
     event = RecordingDeleted(
@@ -242,10 +243,39 @@ async def test_a_held_cold_stream_is_waited_for_as_well(studio: Studio) -> None:
 async def test_a_token_of_a_deleted_person_makes_no_channel(studio: Studio) -> None:
     user = User(NAME)
     await hear_deleted(studio, user.user_id)
+    await assert_refused(studio, user)
+    assert await studio.rows("SELECT FROM channels") == []
+
+
+async def test_a_channel_that_is_not_erased_yet_is_changed_no_more(studio: Studio) -> None:
+    user = User(NAME)
+    await make_key(studio, user)
+    await hear_deleted(studio, user.user_id)
+    await assert_refused(studio, user)
+    [channel] = await studio.rows("SELECT title, stream_key_hash FROM channels")
+    assert (channel["title"], channel["stream_key_hash"]) == (None, None)
+
+
+async def test_a_key_that_is_asked_for_while_the_deletion_is_noted_is_refused(studio: Studio) -> None:
+    user = User(NAME)
+    await make_key(studio, user)
+    async with studio.outbox.transaction() as transaction:
+        await PeopleEvents(studio.live_list.forget).on_deleted(transaction, deleted(user.user_id))
+        asked = asyncio.create_task(studio.client.post("/api/channels/me/stream-key", headers=user.headers))
+        async with asyncio.timeout(10):
+            while not await studio.rows(WAITING):
+                await asyncio.sleep(0.01)
+    assert (await asked).status == 401
+    [channel] = await studio.rows("SELECT stream_key_hash FROM channels")
+    assert channel["stream_key_hash"] is None
+
+
+async def assert_refused(studio: Studio, user: User) -> None:
     for method, path, body in (
         ("POST", "/api/streams", {"title": "late"}),
         ("PUT", "/api/channels/me", {"title": "late"}),
         ("PATCH", "/api/channels/me", {"title": "late"}),
+        ("POST", "/api/channels/me/stream-key", None),
     ):
         answer = await studio.client.request(method, path, headers=user.headers, json=body)
         assert answer.status == 401, (method, path)
