@@ -4,6 +4,7 @@ import asyncio
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from notify.mail.digest import DIGESTS, PEOPLE_MAX, Digests
 from runtime.ids import uuid7
@@ -63,6 +64,24 @@ async def test_who_is_due(pool: Pool, digests: Digests) -> None:
     assert await queued(pool) == dict.fromkeys((now, late, elsewhere, half, nowhere), 1)
     assert nothing not in await queued(pool)
     assert await digests.make() == 0, "once a day"
+
+
+async def test_a_killed_connection_postpones_and_ends_nothing(pool: Pool, digests: Digests) -> None:
+    """Its statement says that the server ended it, the transaction around it that the connection is closed."""
+    await person(pool)
+    waits = "SELECT pid FROM pg_locks WHERE relation = 'mailboxes'::regclass AND NOT granted"
+    async with pool.acquire() as connection:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE mailboxes IN ACCESS EXCLUSIVE MODE")
+            with capture_logs() as told:
+                making = asyncio.create_task(digests.run())
+                await eventually(lambda: pool.fetchval(waits))
+                await connection.execute("SELECT pg_terminate_backend($1)", await pool.fetchval(waits))
+                await eventually(lambda: making.done() or bool(told))
+        assert [one["event"] for one in told] == ["digests_postponed"]
+    making.cancel()
+    await asyncio.wait([making])
+    assert await digests.make() == 1
 
 
 async def test_many_at_once_make_one(pool: Pool, digests: Digests) -> None:
