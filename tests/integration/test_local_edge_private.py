@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from pydantic import SecretStr
@@ -158,5 +158,8 @@ async def test_while_streaming_is_away_known_streams_go_on_and_unknown_ones_are_
         assert await edge.status(f"/live/{known}/0.ts") == 200
         await asyncio.sleep(0.5)
     assert await edge.status(f"/live/{unknown}/0.ts") == 502
+    # of what is not there nobody is asked, so whoever tries ids costs no service anything
+    for path in (f"/live/{uuid4()}/index.m3u8", f"/live/{uuid4()}/0.ts", f"/live/{unknown}/7.ts"):
+        assert await edge.status(path) == 404, path
     # what is signed needs nobody to be asked
     assert await edge.status(edge.signed(unknown, seconds=60)) == 200

@@ -263,7 +263,7 @@ async def test_a_key_that_is_asked_for_while_the_deletion_is_noted_is_refused(st
         await PeopleEvents(studio.live_list.forget).on_deleted(transaction, deleted(user.user_id))
         asked = asyncio.create_task(studio.client.post("/api/channels/me/stream-key", headers=user.headers))
         async with asyncio.timeout(10):
-            while not await studio.rows(WAITING):
+            while not await studio.rows(WAITING):  # noqa: ASYNC110  a session of Postgres waits, not a task of ours
                 await asyncio.sleep(0.01)
     assert (await asked).status == 401
     [channel] = await studio.rows("SELECT stream_key_hash FROM channels")
