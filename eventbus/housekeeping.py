@@ -1,6 +1,5 @@
 """Makes the partitions of outbox and inbox ahead of time and drops old ones; the leading relay does it."""
 
-import random
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ import structlog
 
 from eventbus.outbox import QUERIES
 from events import DEAD_LETTERS, TOPICS
+from runtime.backoff import jittered
 
 if TYPE_CHECKING:
     Session = asyncpg.Connection[asyncpg.Record]
@@ -44,7 +44,7 @@ class Housekeeping:
         """Do the round if it is time. It waits for locks 200 ms at most; a round that cannot get them comes back."""
         if time.monotonic() < self._due_at:
             return
-        self._due_at = time.monotonic() + INTERVAL_SECONDS * random.uniform(0.9, 1.1)  # noqa: S311  spreads load
+        self._due_at = time.monotonic() + jittered(INTERVAL_SECONDS)
         # Asked before anything is dropped; it only ever grows.
         done_id = await self.done_id(connection)
         keep = self._outbox_keep

@@ -3,7 +3,6 @@
 Frames are versioned by the ``v`` of the hello. Within a version only optional fields and new frame types are added.
 """
 
-from enum import IntEnum
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from notify.notices import Notice
 from runtime.tokens import TOKEN_CHARACTERS_MAX
+from runtime.websockets import CloseCodes
 
 VERSION: Final = 1
 FRAME_BYTES_MAX: Final = 4_096
@@ -53,19 +53,8 @@ class Gap(Frame):
     replayed_max: int
 
 
-class CloseCode(IntEnum):
-    """Why the gateway closes a connection. 4000-4499: come back after a random wait; 4500-4999: do not, as you are.
-
-    RFC 6455 section 7.4.2 leaves 4000-4999 to applications.
-    """
-
-    reason: str
-
-    def __new__(cls, code: int, reason: str) -> "CloseCode":
-        member = int.__new__(cls, code)
-        member._value_ = code
-        member.reason = reason
-        return member
+class CloseCode(CloseCodes):
+    """Why the gateway closes a connection."""
 
     DRAINING = 4000, "this gateway is going away"
     TOO_SLOW = 4001, "the client did not read what it was sent"

@@ -1,7 +1,17 @@
-"""Waiting longer after each failure, up to a ceiling, with jitter so that a crowd does not return at once."""
+"""Waits with jitter, so that a crowd does not come at once: pauses, and longer and longer ones after failures."""
 
 import asyncio
 import random
+
+
+def jittered(seconds: float, low: float = 0.9, high: float = 1.1) -> float:
+    """A time by chance, between `low` and `high` times `seconds`."""
+    return seconds * random.uniform(low, high)  # noqa: S311  spreads load, hides nothing
+
+
+async def pause(seconds: float, low: float = 0.9, high: float = 1.1) -> None:
+    """Sleep for a time by chance, between `low` and `high` times `seconds`: processes need not look at once."""
+    await asyncio.sleep(jittered(seconds, low, high))
 
 
 class Backoff:
@@ -23,7 +33,7 @@ class Backoff:
         plain = self._plain_seconds
         self._plain_seconds = min(plain * 2, self._ceiling_seconds)
         self.attempts += 1
-        return plain * (1 - self._jitter * random.random())  # noqa: S311  spreads load, hides nothing
+        return jittered(plain, 1 - self._jitter, 1)
 
     async def wait(self) -> float:
         """Sleep for the next wait; the answer is how many seconds it was."""

@@ -10,8 +10,6 @@ that runs out; the next one begins with the first step and finds little to do. T
 person's tombstone: triggers of the schema ask it, so that an event that comes late brings nobody back.
 """
 
-import asyncio
-import random
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ import asyncpg
 import structlog
 
 from runtime import metrics
-from runtime.backoff import Backoff
+from runtime.backoff import Backoff, pause
 from runtime.postgres import Connection, Pool, load_queries
 from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
@@ -105,7 +103,7 @@ class Erasures:
                 continue
             backoff.reset()
             if not worked:
-                await asyncio.sleep(self._poll_seconds * random.uniform(0.8, 1.2))  # noqa: S311  spreads load
+                await pause(self._poll_seconds, 0.8, 1.2)
 
     async def round(self) -> bool:
         """Erase what is due of one person; False when nothing is."""

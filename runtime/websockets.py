@@ -1,11 +1,36 @@
-"""What services with WebSockets share: whose pages may connect, and a text frame as bytes for any number of clients."""
+"""What services with WebSockets share: whose pages may connect, why connections end, and a text frame as bytes."""
 
 import struct
-from typing import ClassVar
+from enum import IntEnum
+from typing import ClassVar, Self
 
 from runtime.problems import Forbidden
 
 _TEXT_FINAL = 0x81  # FIN set, opcode 1 (RFC 6455 section 5.2); servers do not mask
+
+
+RECONNECT_RANGE = range(4000, 4500)
+
+
+class CloseCodes(IntEnum):
+    """Base of a socket's close codes, `NAME = code, sentence`; the sentence travels as the close reason.
+
+    The range is the answer: 4000-4499 come back after a random wait, 4500-4999 do not: the same client would be refused
+    again. RFC 6455 section 7.4.2 leaves 4000-4999 to applications.
+    """
+
+    reason: str
+
+    def __new__(cls, code: int, reason: str) -> Self:
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.reason = reason
+        return member
+
+    @property
+    def reconnect(self) -> bool:
+        """Whether a client should connect again."""
+        return self in RECONNECT_RANGE
 
 
 class OriginNotAllowed(Forbidden):

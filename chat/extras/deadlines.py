@@ -4,14 +4,11 @@ Every process looks, in one statement for all rooms, and the database says who f
 process is alive. New votes are told of at most once a second and poll, over all processes together, however many vote.
 """
 
-import asyncio
-import random
-
 import structlog
 
 from chat.rooms.signals import RoomTouched, Signals
 from chat.store import QUERIES
-from runtime.backoff import Backoff
+from runtime.backoff import Backoff, pause
 from runtime.postgres import Pool
 from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
@@ -47,7 +44,7 @@ class Deadlines:
                 log.warning("chat_deadlines_wait", reason=str(error) or type(error).__name__)
                 await backoff.wait()
                 continue
-            await asyncio.sleep(LOOK_SECONDS * random.uniform(0.9, 1.1))  # noqa: S311  processes need not look at once
+            await pause(LOOK_SECONDS)
 
     async def look(self) -> int:
         """Do what is due; how many rooms changed."""

@@ -4,13 +4,11 @@ A deletion hides its messages the moment it is committed. Erasing follows when e
 been writing messages down without having seen it; and in bounded steps, since a clear may cover a million of them.
 """
 
-import asyncio
-import random
-
 import structlog
 
 from chat.log import metrics
 from chat.log.store import QUERIES
+from runtime.backoff import pause
 from runtime.postgres import Pool
 from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
@@ -48,7 +46,7 @@ class Eraser:
                 if not is_unavailable(error):
                     raise
                 log.warning("chat_log_eraser_waits", reason=str(error) or type(error).__name__)
-            await asyncio.sleep(LOOK_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311  spreads load
+            await pause(LOOK_SECONDS, 0.8, 1.2)
 
     async def erase(self) -> bool:
         """One step of one deletion; False when there is none to apply."""

@@ -3,8 +3,6 @@
 A room's own `log_days` counts, else the installation's. Months that nobody keeps any more are dropped whole.
 """
 
-import asyncio
-import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +13,7 @@ import structlog
 
 from chat.log import metrics
 from chat.log.store import FIRST_ID, QUERIES
+from runtime.backoff import pause
 from runtime.monthly_partitions import LOCK_TIMEOUT_MS
 from runtime.postgres import Pool
 from runtime.unavailable import PERHAPS_AWAY, is_unavailable
@@ -52,7 +51,7 @@ class LogRetention:
 
     async def run(self) -> None:
         """Do rounds until cancelled; the first some minutes after the start, so that a restart costs nothing."""
-        await asyncio.sleep(RETRY_SECONDS * random.uniform(1.0, 5.0))  # noqa: S311  spreads load
+        await pause(RETRY_SECONDS, 1.0, 5.0)
         while True:
             wait_seconds = EVERY_SECONDS
             try:
@@ -62,7 +61,7 @@ class LogRetention:
                     raise
                 log.warning("chat_log_retention_postponed", reason=str(error) or type(error).__name__)
                 wait_seconds = RETRY_SECONDS
-            await asyncio.sleep(wait_seconds * random.uniform(0.9, 1.1))  # noqa: S311  spreads load
+            await pause(wait_seconds)
 
     async def due(self, now: datetime) -> AsyncIterator[Aged]:
         """Rooms with messages that are too old, those under a hold too. Changes nothing."""

@@ -10,7 +10,6 @@ finds below the tail, and so does a spool that has forgotten that they were sett
 to Postgres, or settles names that are gone already. A room's order is that of its offsets, in the outbox too.
 """
 
-import asyncio
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from chat.log.store import LoggedMessage, LoggedRoom
 from chat.rooms.entries import Said, is_deletion, read_body
 from eventbus.outbox import Outbox
 from events import ChatMessageSent, SaidAs
-from runtime.backoff import Backoff
+from runtime.backoff import Backoff, pause
 from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
 log = structlog.get_logger(__name__)
@@ -80,9 +79,9 @@ class LogWriter:
                 continue
             backoff.reset()
             if not self._is_behind:
-                pause = GATHER_SECONDS if settled else self._poll_seconds
+                rest_seconds = GATHER_SECONDS if settled else self._poll_seconds
                 # At random, so that processes that look at the same rooms do not look at the same moment.
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  spreads load
+                await pause(rest_seconds, 0.5, 1.0)
 
     async def round(self) -> int:
         """Write down what waits in some of the rooms; how many messages left the spool."""

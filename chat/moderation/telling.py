@@ -5,8 +5,6 @@ has it. What a process that died or a broker that was away left untold, every ga
 takes it once, by its id.
 """
 
-import asyncio
-import random
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -15,6 +13,7 @@ import structlog
 from chat import metrics
 from chat.brokers.broker import Broker, Conditions
 from chat.errors import BrokerUnavailable
+from runtime.backoff import pause
 from runtime.ids import uuid7
 from runtime.postgres import Connection, Pool, load_queries
 from runtime.unavailable import PERHAPS_AWAY, is_unavailable
@@ -93,7 +92,7 @@ class Telling:
     async def run(self) -> None:
         """Tell what was left untold, until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311  spreads load
+            await pause(LOOK_SECONDS, 0.8, 1.2)
             if self._broker.connected:
                 await self.tell_left()
 

@@ -1,13 +1,12 @@
 """Ends what waited too long and forgets what says nothing more: held messages, timeouts, followers, old records."""
 
-import asyncio
-import random
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from chat import metrics
 from chat.rooms.signals import HeldTouched, Signals
+from runtime.backoff import pause
 from runtime.postgres import Pool, load_queries
 from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 
@@ -43,7 +42,7 @@ class ModerationUpkeep:
                 if not is_unavailable(error):
                     raise
                 log.warning("chat_moderation_upkeep_waits", reason=str(error) or type(error).__name__)
-            await asyncio.sleep(LOOK_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311  spreads load
+            await pause(LOOK_SECONDS, 0.8, 1.2)
 
     async def look(self) -> None:
         """Do what is due, in bounded steps."""

@@ -1,7 +1,6 @@
 """Says again and again who is connected to this gateway, a bounded number at a time."""
 
 import asyncio
-import random
 from collections.abc import Callable, Iterable
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from chat.presence.presence import Presence, Present
 from chat.rooms.audience import Seat
 from chat.rooms.entries import Role
 from chat.rooms.room import Room
+from runtime.backoff import jittered
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +67,7 @@ class Attendance:
         metrics.people_noted.inc(len(people))
         again_at, now = self._again_at[room.room_id], _now()
         for person in people:
-            again_at[person.user_id] = now + AGAIN_SECONDS * random.uniform(0.75, 1.0)  # noqa: S311  spreads load
+            again_at[person.user_id] = now + jittered(AGAIN_SECONDS, 0.75, 1.0)
 
     def _due(self, room: Room) -> list[Present]:
         again_at, now = self._again_at.setdefault(room.room_id, {}), _now()

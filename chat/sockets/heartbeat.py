@@ -6,11 +6,11 @@ aiohttp's own heartbeat.
 """
 
 import asyncio
-import random
 import time
 from typing import Final, Protocol
 
 from chat.sockets.fanout import Receiver, broadcast
+from runtime.backoff import jittered
 
 PING_FRAME: Final = b"\x89\x00"
 STEPS_A_PING: Final = 50
@@ -68,7 +68,7 @@ class Heartbeat:
 
     def watch(self, client: Pinged, ear: Ear) -> Pulse:
         """Ping from now on, for the first time a little early: those who came at once are not pinged at once."""
-        pulse = Pulse(client, ear, self._ping_seconds * random.uniform(FIRST_SHARE, 1))  # noqa: S311  spreads load
+        pulse = Pulse(client, ear, jittered(self._ping_seconds, FIRST_SHARE, 1))
         if self._timer is None:
             self._next_slot = int(time.monotonic() / self._step_seconds) + 1
             self._set_timer()

@@ -1,13 +1,12 @@
 """Clears away what deliveries leave behind: empty queues, pauses that are over, and what was given up on long ago."""
 
-import asyncio
-import random
 from datetime import timedelta
 
 import asyncpg
 import structlog
 
 from notify.deliveries import store
+from runtime.backoff import pause
 from runtime.cancellation import raise_if_cancelled
 from runtime.postgres import Pool
 from runtime.unavailable import PERHAPS_AWAY, is_unavailable
@@ -35,7 +34,7 @@ class DeliveryUpkeep:
     async def run(self) -> None:
         """Clear away every few minutes until cancelled."""
         while True:
-            await asyncio.sleep(INTERVAL_SECONDS * random.uniform(0.9, 1.1))  # noqa: S311  spreads load
+            await pause(INTERVAL_SECONDS)
             try:
                 while await self.sweep() >= ROWS_MAX:
                     pass

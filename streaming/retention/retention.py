@@ -4,8 +4,6 @@ Every step is a small transaction that finds out anew what is to be done: a kill
 comes next goes on. A step that would hold up others gives up after `LOCK_TIMEOUT_MS` and is tried again.
 """
 
-import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from typing import TypeVar
 import asyncpg
 import structlog
 
+from runtime.backoff import pause
 from runtime.monthly_partitions import LOCK_TIMEOUT_MS
 from runtime.postgres import Connection, Pool
 from runtime.unavailable import PERHAPS_AWAY, is_unavailable
@@ -114,7 +113,7 @@ class StreamRetention:
 
     async def run(self) -> None:
         """Do rounds until cancelled; the first some minutes after the start, so that a restart costs nothing."""
-        await asyncio.sleep(RETRY_SECONDS * random.uniform(1.0, 5.0))  # noqa: S311  spreads load
+        await pause(RETRY_SECONDS, 1.0, 5.0)
         while True:
             wait_seconds = EVERY_SECONDS
             try:
@@ -125,7 +124,7 @@ class StreamRetention:
                 log.warning("stream_retention_postponed", reason=str(error) or type(error).__name__)
                 metrics.retention_postponed.inc()
                 wait_seconds = RETRY_SECONDS
-            await asyncio.sleep(wait_seconds * random.uniform(0.9, 1.1))  # noqa: S311  spreads load
+            await pause(wait_seconds)
 
     async def plan(self, now: datetime) -> Plan:
         """What is to be done now; changes nothing."""
@@ -230,7 +229,7 @@ class StreamRetention:
         for _ in range(LOCK_ATTEMPTS_MAX - 1):
             with suppress(*LOCKED):
                 return await self._transaction(work)
-            await asyncio.sleep(LOCK_REST_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311  spreads load
+            await pause(LOCK_REST_SECONDS, 0.5, 1.5)
         return await self._transaction(work)
 
     async def _transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from time import monotonic
 
-from chat.sockets.closecodes import RECONNECT_RANGE, CloseCode
+from chat.sockets.closecodes import CloseCode
 from tests.integration.chat.gateways import Person, eventually
 from tests.integration.chat.rfc6455 import CLOSE, TEXT
 from tests.integration.chat.wire import WAIT_SECONDS, RawClient, WireGateway, wire_gateway
@@ -33,7 +33,7 @@ async def test_readiness_goes_first_then_the_clients_a_few_at_a_time(wire_gatewa
     assert (await speaker.until("accepted"))["id"] == "still"
     ended = sorted([await end for end in ends])
     assert {code for _, _, code in ended} == {CloseCode.DRAINING}
-    assert CloseCode.DRAINING in RECONNECT_RANGE
+    assert CloseCode.DRAINING.reconnect
     first, last = ended[0][0], ended[-1][0]
     assert last - first > 1.0, "spread over seconds"
     assert [texts[0] for _, texts, _ in ended if texts] == ["still here"] * CLIENTS, "rooms run until the last has left"

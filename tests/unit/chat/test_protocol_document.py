@@ -10,9 +10,10 @@ import pytest
 from chat.brokers.broker import Retention
 from chat.rooms.room import RoomLimits
 from chat.sockets import frames
-from chat.sockets.closecodes import PROTOCOL_CLOSE_CODES, RECONNECT_RANGE, CloseCode
+from chat.sockets.closecodes import PROTOCOL_CLOSE_CODES, CloseCode
 from chat.sockets.gateway import FRAME_BYTES_MAX
 from chat.sockets.socket_document import socket_document
+from runtime.websockets import RECONNECT_RANGE
 
 PAGE = (Path(__file__).parents[3] / "docs/chat-protocol.md").read_text()
 EXAMPLES = re.findall(r"^(client|gateway) +(\{.*\})$", PAGE, re.MULTILINE)

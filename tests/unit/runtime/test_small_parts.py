@@ -12,7 +12,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.backoff import Backoff
+from runtime.backoff import Backoff, jittered
 from runtime.health import Health
 from runtime.ids import uuid7, uuid7_time
 from runtime.logs import configure_logging
@@ -79,6 +79,13 @@ def test_backoff_doubles_to_its_ceiling_and_starts_again() -> None:
 def test_jitter_only_shortens(first: float, ceiling: float, jitter: float) -> None:
     backoff = Backoff(first, ceiling, jitter)
     assert all(0 <= backoff.next_seconds() <= ceiling for _ in range(20))
+
+
+def test_a_crowd_that_pauses_does_not_come_back_at_once() -> None:
+    several = [jittered(10) for _ in range(50)]
+    assert len(set(several)) > 1
+    assert all(9 <= seconds <= 11 for seconds in several)
+    assert {jittered(10, 1, 1), jittered(2, 5, 5)} == {10}
 
 
 def test_a_trace_goes_on_with_a_span_of_its_own() -> None:
