@@ -51,7 +51,8 @@ class MediaServer(Protocol):
         """Who publishes to the application that streamers use. Raises MediaServerUnavailable.
 
         All of them (over all pages, where there are pages), from the moment when they act on the hook's answer until
-        the connection is given up; not those that still wait for that answer, nor players, nor internal relays.
+        the connection is given up; not those that still wait for that answer (unless the server cannot tell them apart,
+        as SRS), nor players, nor internal relays.
         """
         ...
 

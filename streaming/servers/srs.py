@@ -1,6 +1,6 @@
 """SRS as a media server, through its HTTP API (`http_api`).
 
-Source: srs_app_http_api.cpp and srs_app_statistic.cpp of SRS 5; https://ossrs.io/lts/en-us/docs/v6/doc/http-api.
+Source: srs_app_http_api.cpp, srs_app_statistic.cpp and srs_app_source.cpp of SRS 5 and 6; https://ossrs.io/lts/en-us/docs/v6/doc/http-api.
 """
 
 from collections.abc import Sequence
@@ -43,6 +43,8 @@ class Srs:
     async def drop(self, session: Session) -> bool:
         """Cut off the client of this id and wait until SRS has let go: it refuses a stream that is still taken.
 
+        A client is gone when its `on_unpublish` has been answered, so nothing that the answer waits for may be held.
+
         False when there is no such client. Raises MediaServerUnavailable.
         """
         path = f"/api/v1/clients/{quote(session.client, safe='')}"
@@ -58,7 +60,12 @@ class Srs:
         return True
 
     async def publishers(self) -> Sequence[Publisher]:
-        """Whoever publishes to the application of streamers. Raises MediaServerUnavailable."""
+        """Whoever publishes to the application of streamers. Raises MediaServerUnavailable.
+
+        SRS counts a client among them before it asks the hook: whoever still waits for the answer is told of as well.
+        The list of streams would not tell of those, but nor of one of two that SRS has let in under one name: it
+        forgets now and then that a stream is taken, while the hook is asked.
+        """
         found: list[Publisher] = []
         for page in range(PAGES_MAX):
             answered = await self._api.ask(
@@ -68,7 +75,7 @@ class Srs:
             if not _done(answer, "publishers"):
                 raise MediaServerUnavailable("publishers", f"answered code {answer.code}")
             found += [
-                Publisher(str(client.id), None)  # ids are random; it counts from some while after the hook's answer
+                Publisher(str(client.id), None)  # ids are random: none comes twice
                 for client in answer.clients
                 if client.publish and client.url.rpartition("/")[0].removeprefix("/") == self._application
             ]

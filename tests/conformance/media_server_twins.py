@@ -58,7 +58,7 @@ class Twin:
 
 
 class SrsTwin(Twin):
-    """SRS 5: every answer has status 200 and a `code`; a client that is dropped is there for a little while."""
+    """SRS 5 and 6: every answer has status 200 and a `code`; who is dropped is there until its hooks are answered."""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         client = request.path.removeprefix("/api/v1/clients/")
@@ -67,18 +67,25 @@ class SrsTwin(Twin):
             return web.json_response({"code": 2049})
         if request.method == "DELETE" and found is not None:
             asyncio.get_running_loop().call_later(0.1, self.remove, client)
-            return web.json_response({"code": 0, "server": "vid-1"})
+            return web.json_response(self._says())
         if found is not None:
-            return web.json_response({"code": 0, "client": self._told(found)})
+            return web.json_response(self._says(client=self._told(found)))
         start, count = int(request.query.get("start", 0)), max(10, int(request.query.get("count", 0)))
         told = [self._told(one) for one in self.connections[start : start + count]]
-        return web.json_response({"code": 0, "server": "vid-1", "service": "s", "pid": "1", "clients": told})
+        return web.json_response(self._says(clients=told))
+
+    @staticmethod
+    def _says(**more: object) -> dict[str, object]:
+        return {"code": 0, "server": "vid-y8k4961", "service": "489e45k3", "pid": "25340", **more}
 
     @staticmethod
     def _told(one: Connection) -> dict[str, object]:
         kind = "fmle-publish" if one.publishes else "rtmp-play"
-        where = {"url": f"/{one.application}/{one.name}", "name": one.name, "tcUrl": f"rtmp://x/{one.application}"}
-        return {"id": one.client, "vhost": "vid-2", "publish": one.publishes, "type": kind, "alive": 2.5, **where}
+        of = {"id": one.client, "vhost": "vid-1i98675", "stream": "vid-345973x", "ip": "127.0.0.1"}
+        page = {"pageUrl": "", "swfUrl": "", "tcUrl": f"rtmp://127.0.0.1:1935/{one.application}"}
+        what = {"url": f"/{one.application}/{one.name}", "name": one.name, "type": kind, "publish": one.publishes}
+        flow = {"send_bytes": 3841, "recv_bytes": 3467, "kbps": {"recv_30s": 0, "send_30s": 0}}
+        return {**of, **page, **what, "alive": 0.67, **flow}
 
 
 # Without RTMPS and MoQ, whose parts of the API are then not there.
@@ -174,11 +181,13 @@ class Listener:
             hook = json.loads(body)
             if hook.get("action") == "publish":
                 self.clients.append(hook["id"])
+            elif hook.get("action") == "on_publish":
+                self.clients.append(hook["client_id"])
         else:
             fields = dict(parse_qsl(body.decode(), keep_blank_values=True))
             if fields.get("call") == "publish":
                 self.clients.append(fields["clientid"])
-        return web.Response(text="yes")
+        return web.json_response({"code": 0})  # SRS reads it; to the others the status is yes
 
     @asynccontextmanager
     async def listening(self, port: int | None = None) -> AsyncIterator[str]:

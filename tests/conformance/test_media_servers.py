@@ -1,6 +1,6 @@
 """Every media server that we ask and tell does as the port says: nginx-rtmp itself, and the others' twins.
 
-MediaMTX is also asked itself where its binary is on the PATH.
+SRS and MediaMTX are also asked themselves where their binaries are on the PATH.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from tests.conformance.media_server_twins import (
     serving,
 )
 from tests.integration.streaming.publisher import eventually, publishing
+from tests.integration.streaming.real_srs import Ports, needs_srs, running_srs
 
 SECONDS_MAX = 1.0
 AUTHORIZATION = "Bearer of-the-tests"
@@ -148,12 +149,22 @@ async def mediamtx_world(directory: Path, port_of: Callable[[], int]) -> AsyncIt
         yield world
 
 
+@asynccontextmanager
+async def srs_world(directory: Path, port_of: Callable[[], int]) -> AsyncIterator[World]:
+    listener, ports = Listener(), Ports(port_of(), port_of(), port_of())
+    async with listener.listening(ports.hooks), running_srs(directory, ports), aiohttp.ClientSession() as http:
+        api = HttpApi(http, f"http://127.0.0.1:{ports.control}", authorization=None, seconds_max=SECONDS_MAX)
+        async with real_world(Srs(api, application="live"), listener, f"rtmp://127.0.0.1:{ports.rtmp}") as world:
+            yield world
+
+
 @pytest.fixture(
     params=[
         "nginx-rtmp",
         "srs",
         "mediamtx",
         "ant-media",
+        pytest.param("real-srs", marks=needs_srs),
         pytest.param(
             "real-mediamtx", marks=pytest.mark.skipif(MEDIAMTX is None, reason="there is no mediamtx on the PATH")
         ),
@@ -175,6 +186,8 @@ async def world(
             opened = twin_world(MediaMtxTwin(), MediaMtx)
         case "ant-media":
             opened = twin_world(AntMediaTwin(), AntMedia)
+        case "real-srs":
+            opened = srs_world(tmp_path, unused_tcp_port_factory)
         case _:
             opened = mediamtx_world(tmp_path, unused_tcp_port_factory)
     async with opened as found:

@@ -1,7 +1,7 @@
 """A stream through SRS and MediaMTX, from the publisher's key to a recording that plays and an end that is told.
 
-SRS speaks by the requests that it would send; MediaMTX is there itself where its binary is on the PATH, with
-`deploy/mediamtx.yml`.
+Both are there themselves where their binaries are on the PATH, with `deploy/srs.conf` and `deploy/mediamtx.yml`; where
+SRS is not, the requests that it sends are.
 """
 
 from __future__ import annotations
@@ -44,16 +44,24 @@ from streaming.servers.http_api import HttpApi
 from streaming.servers.media_server import MediaServer, MediaServers
 from streaming.servers.mediamtx import MediaMtx
 from streaming.servers.playback import PlaybackAddresses
+from streaming.servers.srs import Srs
 from streaming.streams.finding import Finding
 from streaming.streams.lists import StreamsQuery, read_streams
 from tests import engines
 from tests.integration.archive.clips import Clip, make_clip
 from tests.integration.archive.house import House, running
 from tests.integration.streaming.publisher import eventually, publishing
+from tests.integration.streaming.real_srs import (
+    INGEST_SECRET,
+    REPOSITORY,
+    SEGMENT_SECRET,
+    Ports,
+    listens,
+    needs_srs,
+    running_srs,
+)
 from tests.integration.streaming.studio import SERVER, MediaServerTwin, Studio
 
-REPOSITORY = Path(__file__).parents[3]
-INGEST_SECRET, SEGMENT_SECRET = "an-ingest-secret-of-tests", "a-segment-secret-of-tests"
 MEDIAMTX, CURL = shutil.which("mediamtx"), shutil.which("curl")
 
 Client = TestClient[web.Request, web.Application]
@@ -152,30 +160,32 @@ async def test_a_stream_of_srs_becomes_a_recording(database: engines.Database, t
 
         async def hook(action: str, *, name: UUID = channel_id, secret: str = INGEST_SECRET, **fields: object) -> int:
             kind = "segments" if action == "on_hls" else "ingest"
-            body = {"action": action, "client_id": "9308h583", "app": "live", "stream": str(name), **fields}
+            told = {"client_id": "9308h583", "app": "live", "stream": str(name), "param": f"?key={key}"}
+            body = {"action": action, **told, **fields}
             return (await chain.client.post(f"/hooks/{kind}/srs/{secret}", json=body)).status
 
         # a channel's key opens its own name alone
-        assert await hook("on_publish", name=another, param=f"?key={key}") == 403
+        assert await hook("on_publish", name=another) == 403
         assert await hook("on_publish", param=f"?key={key}x") == 403
         assert await chain.status() is None
-        assert await hook("on_publish", param=f"?key={key}") == 200
+        assert await hook("on_publish") == 200
         stream_id = await chain.until("live")
         await chain.tell_the_archive()
         async with running(chain.house.shipper()):
             written_at = 1_700_000_000.0
             for number, (body, milliseconds) in enumerate(zip(clip.segments, clip.durations_ms, strict=True)):
-                path = tmp_path / "server" / f"{channel_id}-{number}.ts"
+                path = tmp_path / "server" / "live" / f"{channel_id}-{number}.ts"
+                path.parent.mkdir(exist_ok=True)
                 path.write_bytes(body)
                 written_at += milliseconds / 1000
                 os.utime(path, (written_at, written_at))
-                file, duration = f"./server/{path.name}", milliseconds / 1000
+                file, duration = str(path), milliseconds / 1000
                 assert (
                     await hook("on_hls", secret=SEGMENT_SECRET, cwd=str(tmp_path), file=file, duration=duration) == 200
                 )
             # where a viewer plays meanwhile
             assert (tmp_path / "hls" / str(stream_id) / "index.m3u8").read_text().count(".ts") == len(clip.segments)
-            assert await hook("on_unpublish", param="") == 200
+            assert await hook("on_unpublish") == 200
             await chain.until("interrupted")
             await chain.reaper.reap()
             await chain.until("ended")
@@ -244,7 +254,7 @@ async def test_a_stream_of_mediamtx_becomes_a_recording(
         )
         stack.push_async_callback(process.wait)
         stack.callback(process.kill)  # it waits for 5 s when it is asked to end
-        await eventually(lambda: _listens(rtmp), until=bool, what="MediaMTX does not listen")
+        await eventually(lambda: listens(rtmp), until=bool, what="MediaMTX does not listen")
         channel_id, key = await chain.channel()
         address = f"rtmp://127.0.0.1:{rtmp}/live/{channel_id}"
         async with publishing(f"{address}?key=sk_wrong") as refused:
@@ -254,7 +264,101 @@ async def test_a_stream_of_mediamtx_becomes_a_recording(
         assert key not in _names_below(tmp_path)
 
 
-async def _goes_through(chain: Chain, address: str, public: str) -> None:
+@asynccontextmanager
+async def srs_chain(
+    database: engines.Database, directory: Path, port_of: Callable[[], int]
+) -> AsyncIterator[tuple[Chain, Srs, Ports]]:
+    """Streaming and archive behind an SRS that is yet to be started."""
+    ports = Ports(port_of(), port_of(), port_of())
+    async with aiohttp.ClientSession() as session:
+        api = HttpApi(session, f"http://127.0.0.1:{ports.control}", authorization=None, seconds_max=2)
+        server = Srs(api, application="live")
+        async with open_chain(database, directory, Dialect.SRS, server, port=ports.hooks) as chain:
+            yield chain, server, ports
+
+
+@needs_srs
+async def test_a_stream_of_srs_itself_becomes_a_recording(
+    database: engines.Database, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
+) -> None:
+    async with (
+        srs_chain(database, tmp_path, unused_tcp_port_factory) as (chain, server, ports),
+        running_srs(tmp_path, ports),
+    ):
+        channel_id, key = await chain.channel()
+        another, _ = await chain.channel()
+        address = f"rtmp://127.0.0.1:{ports.rtmp}/live"
+        for wrong in (f"{channel_id}?key={key}x", f"{another}?key={key}", f"{channel_id}"):
+            async with publishing(f"{address}/{wrong}") as refused:
+                assert await asyncio.wait_for(refused.wait(), 10) != 0
+        assert await server.publishers() == []
+        assert await chain.status() is None
+        refusals_logged = (tmp_path / "srs.log").stat().st_size
+        stream_id = await _goes_through(chain, f"{address}/{channel_id}?key={key}", f"{address}/{channel_id}")
+        written = list((tmp_path / "server/live").glob("*.ts"))
+        assert await chain.shipped(stream_id) == list(range(len(written)))
+        assert key not in _names_below(tmp_path)
+        assert key.encode() not in (tmp_path / "srs.log").read_bytes()[refusals_logged:]
+
+
+@needs_srs
+async def test_a_stream_outlives_its_publisher_and_its_srs(
+    database: engines.Database, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
+) -> None:
+    async with srs_chain(database, tmp_path, unused_tcp_port_factory) as (chain, server, ports):
+        channel_id, key = await chain.channel()
+        address = f"rtmp://127.0.0.1:{ports.rtmp}/live/{channel_id}?key={key}"
+
+        async def files() -> int:
+            return len(list((tmp_path / "hls").rglob("*.ts")))
+
+        async def shows(more: int) -> None:
+            there = await files()
+            await eventually(files, until=lambda found: found >= there + more, what="no segment was handed over")
+
+        async with running_srs(tmp_path, ports) as srs:
+            async with publishing(address) as first:
+                stream_id = await chain.until("live")
+                await chain.tell_the_archive()
+                await shows(1)
+                # a half-open connection keeps nobody out
+                async with publishing(address) as second:
+                    assert await asyncio.wait_for(first.wait(), 10) != 0
+                    [publisher] = await server.publishers()
+                    assert second.returncode is None
+            # who leaves is told of by a hook
+            await chain.until("interrupted")
+            async with publishing(address) as third:
+                assert await chain.until("live") == stream_id
+                [another] = await server.publishers()
+                assert another.client != publisher.client
+                await shows(1)
+                # whom it had when it died, it tells nobody of
+                srs.kill()
+                await asyncio.wait_for(srs.wait(), 10)
+                assert await asyncio.wait_for(third.wait(), 10) != 0
+                assert await chain.status() == "live"
+        async with running_srs(tmp_path, ports):
+
+            async def reconciled() -> str | None:
+                await chain.reconciler.reconcile("ingest-1")
+                return await chain.status()
+
+            await eventually(reconciled, until=lambda status: status == "interrupted", what="not reconciled")
+            async with publishing(address), running(chain.house.shipper()):
+                assert await chain.until("live") == stream_id
+                await shows(2)  # its numbers begin anew
+                await chain.publishing.end(stream_id)
+                await chain.tell_the_archive()
+                await chain.until_settled(stream_id)
+        assert await chain.shipped(stream_id) == list(range(await files()))
+        assert await chain.pool.fetchval("SELECT array_agg(type ORDER BY id) FROM outbox") == [
+            "stream.started",
+            "stream.ended",
+        ]
+
+
+async def _goes_through(chain: Chain, address: str, public: str) -> UUID:
     async with running(chain.house.shipper()), publishing(address) as publisher:
         stream_id = await chain.until("live")
         await chain.tell_the_archive()
@@ -284,16 +388,8 @@ async def _goes_through(chain: Chain, address: str, public: str) -> None:
         "stream.started",
         "stream.ended",
     ]
+    return stream_id
 
 
 def _names_below(directory: Path) -> str:
     return "".join(str(path) for path in directory.rglob("*"))
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except ConnectionRefusedError:
-        return False
-    writer.close()
-    return True

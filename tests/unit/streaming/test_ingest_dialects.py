@@ -116,6 +116,9 @@ def changed(hook: dict[str, Any], **change: object) -> dict[str, Any]:
         (SRS, publish("9308h583")),
         (changed(SRS, param=f"?vhost=a&key={KEY}&x=%20"), publish("9308h583")),
         (changed(SRS, param=f"key={KEY}"), publish("9308h583")),
+        # as SRS 6 writes it where the server's address has a query: `rtmp://HOST/live?key=…`, `rtmp://HOST/live?a=b`
+        (changed(SRS, param=f"?key={KEY}?key={KEY}"), publish("9308h583")),
+        (changed(SRS, param=f"?key={KEY}?a=b?a=b"), publish("9308h583")),
         # as SRS 3 wrote it
         (changed(SRS, client_id=1985, server_id=..., stream_id=..., stream_url=...), publish("1985")),
         (changed(SRS, stream=KEY, param=""), publish("9308h583", channel_id=None)),
@@ -196,6 +199,7 @@ REFUSED: list[Case] = [
     (of_srs, (changed(SRS, stream=CHANNEL.hex),), WrongStreamName, "channel's id"),
     (of_srs, (changed(SRS, stream=KEY),), WrongStreamName, "channel's id"),
     (of_srs, (changed(SRS, param=f"?key={KEY}&key=sk_other"),), MalformedHook, "param: the key stands there twice"),
+    (of_srs, (changed(SRS, param=f"?key={KEY}?key=sk_other"),), MalformedHook, "param: the key stands there twice"),
     (of_srs, (changed(SRS, param="?key="),), MalformedHook, "param: the key must have"),
     (of_srs, (changed(SRS, param="?" + "&".join(["a=b"] * 51)),), MalformedHook, "param: more than 50"),
     (of_srs, (changed(SRS, app="other"),), UnknownApplication, "application"),

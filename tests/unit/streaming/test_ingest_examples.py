@@ -69,6 +69,12 @@ def test_srs_and_ant_media_keep_their_apis_to_themselves() -> None:
     srs = (DEPLOY / "srs.conf").read_text()
     assert re.search(r"http_api \{[^}]*listen\s+127\.0\.0\.1:1985;", srs)
     assert srs.count("{") == srs.count("}")
+    # a segment is cut at a keyframe, though OBS leaves 8.3 s between two
+    [fragment], [ratio] = (
+        re.findall(rf"^ +{name} +([0-9.]+);", srs, re.M) for name in ("hls_fragment", "hls_aof_ratio")
+    )
+    assert float(fragment) * float(ratio) >= 20
+    assert re.search(r"^srs_log_level_v2 +warn;", srs, re.M)
     lines = [line for line in (DEPLOY / "ant-media.properties").read_text().splitlines() if not line.startswith("#")]
     properties = dict(line.split("=", 1) for line in lines if line)
     assert properties["remoteAllowedCIDR"] == "127.0.0.1"
