@@ -12,6 +12,7 @@ from runtime.postgres import Pool
 FOLLOWERS_PER_BATCH_MAX: Final = 200
 FOLLOWS_PER_BATCH_MAX: Final = 200
 ROWS_PER_BATCH_MAX: Final = 2_000
+NOTICES_PER_LOOK_MAX: Final = 20_000
 ENDPOINTS_PER_LOOK_MAX: Final = 20
 
 
@@ -28,6 +29,7 @@ class PersonErasing:
         return (
             self.erase_follows,
             self.erase_followers,
+            self.erase_told,
             self.erase_fanouts,
             self.erase_webhooks,
             self.erase_from_webhooks,
@@ -45,6 +47,15 @@ class PersonErasing:
         """Who follows them, with what these were told."""
         await queries.cancel_fanouts_of(self._pool, user_id=user_id)
         while await queries.erase_followers(self._pool, user_id=user_id, rows_max=FOLLOWERS_PER_BATCH_MAX):
+            yield
+
+    async def erase_told(self, user_id: UUID) -> AsyncGenerator[None, None]:
+        """What those who followed once were told: without the fan-outs nobody could tell which notices these are."""
+        after: UUID | None = FIRST_USER_ID
+        while after is not None:
+            after = await queries.erase_told(
+                self._pool, user_id=user_id, after_user_id=after, rows_max=NOTICES_PER_LOOK_MAX
+            )
             yield
 
     async def erase_fanouts(self, user_id: UUID) -> AsyncGenerator[None, None]:

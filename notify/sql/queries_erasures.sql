@@ -24,6 +24,10 @@ SELECT erase_followers(:user_id, :rows_max);
 DELETE FROM follows WHERE follower_id = :user_id AND channel_id = ANY(
     SELECT channel_id FROM follows WHERE follower_id = :user_id ORDER BY channel_id LIMIT :rows_max);
 
+-- name: erase_told$
+-- Remove what some people's inboxes have of a person's channel; the last of them, or null behind the last.
+SELECT erase_told(:user_id, :after_user_id, :rows_max);
+
 -- name: erase_fanouts$
 -- Remove some of what is queued and known of a person's fan-outs, webhooks and mail; how much that was.
 SELECT erase_fanouts(:user_id, :rows_max);

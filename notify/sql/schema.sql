@@ -327,6 +327,33 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION erase_told(erased uuid, after_user_id uuid, rows_max integer) RETURNS uuid
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    told      uuid[];
+    last_id   uuid;
+    oldest_id uuid;
+    newest_id uuid;
+BEGIN
+    SELECT array_agg(fanout_id ORDER BY fanout_id) INTO told FROM fanouts WHERE channel_id = erased;
+    IF told IS NULL THEN
+        RETURN NULL;
+    END IF;
+    oldest_id := told[1];
+    newest_id := told[cardinality(told)];
+    SELECT user_id INTO last_id FROM (
+        SELECT user_id FROM notices
+         WHERE user_id > after_user_id AND notice_id BETWEEN oldest_id AND newest_id
+         ORDER BY user_id LIMIT rows_max
+    ) AS seen ORDER BY user_id DESC LIMIT 1;
+    DELETE FROM notices
+     WHERE user_id > after_user_id AND user_id <= last_id AND notice_id BETWEEN oldest_id AND newest_id
+       AND notice_id = ANY (told);
+    RETURN last_id;
+END
+$$;
+
 CREATE FUNCTION go_on_with_fanout(going uuid, page_followers integer, window_pages integer, OUT page_after uuid, OUT pages_before integer, OUT page_ends uuid[], OUT is_complete boolean) RETURNS record
     LANGUAGE plpgsql
     AS $$

@@ -12,8 +12,15 @@ from runtime.postgres import Pool
 from tests.integration.notify.conftest import StartNotify
 from tests.integration.notify.mail_scene import add_fanout, add_mailboxes, mail_scene
 from tests.integration.notify.processes import eventually
+from tests.turns_of_the_clock import not_at_the_turn_of
 
 PROVIDER = "smtp.test:25"
+
+
+@pytest.fixture(autouse=True)
+async def within_one_hour() -> None:
+    """Who is due must not change while a test says who is."""
+    await not_at_the_turn_of(900)
 
 
 @pytest.fixture
@@ -69,7 +76,7 @@ async def test_who_is_due(pool: Pool, digests: Digests) -> None:
 async def test_a_killed_connection_postpones_and_ends_nothing(pool: Pool, digests: Digests) -> None:
     """Its statement says that the server ended it, the transaction around it that the connection is closed."""
     await person(pool)
-    waits = "SELECT pid FROM pg_locks WHERE relation = 'mailboxes'::regclass AND NOT granted"
+    waits = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     async with pool.acquire() as connection:
         async with connection.transaction():
             await connection.execute("LOCK TABLE mailboxes IN ACCESS EXCLUSIVE MODE")

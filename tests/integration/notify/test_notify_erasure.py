@@ -12,6 +12,7 @@ from notify import store
 from notify.announcer import Announcer, RedisChannels
 from notify.people.erasing import PersonErasing
 from notify.people.events import forget_person, rename_person
+from notify.store import queries
 from runtime.erasure import Erasures
 from runtime.ids import uuid7
 from runtime.postgres import Pool
@@ -20,8 +21,11 @@ from tests.integration.remains import deleted, erase_all, renamed, tables_of_peo
 
 GONE = Person("marker_erased_7")
 MAIL = "marker_erased_7+tag@example.org"
+WAITS = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
 FAN, IDOL = Person("fan"), Person("idol")
-FANOUT = uuid7()
+FORMER_FAN = uuid7()
+"""Followed once, and does no more."""
+FANOUT, IDOLS_FANOUT = uuid7(), uuid7()
 
 
 @pytest.fixture
@@ -52,11 +56,12 @@ async def lived_in(pool: Pool) -> None:
         ("INSERT INTO preferences (user_id) VALUES ($1)", me),
         ("INSERT INTO fanouts (fanout_id, channel_id, channel_name, title, started_at, stream_id)"
          " VALUES ($1, $2, $3, 'live', now(), $1), ($4, $5, 'idol', 'live', now(), $4)",
-         FANOUT, me, GONE.name, uuid7(), idol),
+         FANOUT, me, GONE.name, IDOLS_FANOUT, idol),
         ("INSERT INTO announced_fanouts (fanout_id) VALUES ($1)", FANOUT),
         ("INSERT INTO fanout_pages (fanout_id, page_number) VALUES ($1, 0)", FANOUT),
         ("INSERT INTO fanout_outcomes (fanout_id, channel, outcome, recipients) VALUES ($1, 'inbox', 'x', 1)", FANOUT),
-        ("INSERT INTO notices (user_id, notice_id) VALUES ($1, $2), ($3, $4)", fan, FANOUT, me, uuid7()),
+        ("INSERT INTO notices (user_id, notice_id) VALUES ($1, $2), ($3, $4), ($5, $2), ($5, $6)",
+         fan, FANOUT, me, uuid7(), FORMER_FAN, IDOLS_FANOUT),
         ("INSERT INTO inboxes (user_id, read_through) VALUES ($1, $2)", me, uuid7()),
         *((place, one, me, kind) for kind, one in destinations.items()),
         (place, idols_endpoint, idol, "webhook"),
@@ -98,10 +103,30 @@ async def test_nothing_of_a_deleted_person_is_left(pool: Pool, worker: Erasures)
     row = await erase_all(worker, pool, GONE.user_id)
     assert row["settled_at"] is not None
     assert await tables_that_say(pool, "notify", *marks) == set()
-    assert await tables_that_say(pool, "notify", FANOUT) == set(), "nor in the inbox of who was told"
+    assert await tables_that_say(pool, "notify", FANOUT) == set(), "nor in the inbox of who was told, also once"
+    assert [row["user_id"] for row in await pool.fetch("SELECT user_id FROM notices")] == [FORMER_FAN], "of the idol"
     assert await pool.fetchval("SELECT followers FROM follower_counts WHERE channel_id = $1", IDOL.user_id) == 1
     assert await pool.fetchval("SELECT count(*) FROM webhook_messages") == 1, "what webhooks were told of others stays"
     assert await pool.fetchval("SELECT count(*) FROM fanouts") == 1
+
+
+async def test_many_inboxes_are_looked_through_in_steps(pool: Pool) -> None:
+    people = sorted(uuid7() for _ in range(25))
+    fanouts = [uuid7() for _ in range(4)]
+    await pool.executemany(
+        "INSERT INTO fanouts (fanout_id, channel_id, channel_name, title, started_at, stream_id)"
+        " VALUES ($1, $2, '', '', now(), $1)",
+        [(one, GONE.user_id) for one in fanouts[:3]] + [(fanouts[3], IDOL.user_id)],
+    )
+    told = [(person, one) for person in people for one in fanouts]
+    await pool.executemany("INSERT INTO notices (user_id, notice_id) VALUES ($1, $2)", told)
+    after: UUID | None = UUID(int=0)
+    steps = 0
+    while after is not None:
+        after, steps = await queries.erase_told(pool, user_id=GONE.user_id, after_user_id=after, rows_max=10), steps + 1
+    assert steps > 5
+    assert {row["notice_id"] for row in await pool.fetch("SELECT notice_id FROM notices")} == {fanouts[3]}
+    assert await pool.fetchval("SELECT count(*) FROM notices") == len(people)
 
 
 async def test_what_comes_late_brings_nobody_back(pool: Pool, worker: Erasures) -> None:

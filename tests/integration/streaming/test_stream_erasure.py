@@ -168,7 +168,7 @@ async def test_a_held_stream_waits_where_nobody_finds_it(studio: Studio) -> None
 async def lock_waited_for(studio: Studio) -> None:
     """Return when a transaction waits for the holds' table."""
     deadline = time.monotonic() + 10
-    waiting = "SELECT FROM pg_locks WHERE relation = 'retention_holds'::regclass AND NOT granted"
+    waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     while not await studio.rows(waiting):
         assert time.monotonic() < deadline, "nobody waits"
         await asyncio.sleep(0.01)
