@@ -3,10 +3,22 @@
 import asyncio
 from datetime import timedelta
 
-from streaming.lifecycle.reaper import Reaper
+import pytest
+
+from deploy.local.edge import UPDATE_SECONDS
+from streaming.lifecycle import reconciler
+from streaming.lifecycle.reaper import PASS_SECONDS, Reaper
 from streaming.lifecycle.reconciler import TOUCH_SECONDS, Reconciler
 from streaming.servers.media_server import MediaServers, Publisher
+from streaming.settings import StreamingSettings
 from tests.integration.streaming.studio import SERVER, MediaServerTwin, Studio
+
+TRUTH_SECONDS_MAX = 15.0
+SIGN_SECONDS_MAX = max(
+    # a hook that is answered just in time, and an answer to a look that is
+    UPDATE_SECONDS + StreamingSettings.model_fields["streaming_hook_seconds_max"].default,
+    TOUCH_SECONDS + reconciler.PASS_SECONDS + reconciler.LOOK_SECONDS_MAX,
+)
 
 
 class Clock:
@@ -95,6 +107,24 @@ async def test_who_has_just_begun_to_listen_takes_nobodys_silence_for_absence(st
     assert (await studio.stream(stream_id))["status"] == "interrupted"
 
 
+@pytest.mark.parametrize(
+    ("age_seconds", "status"),
+    [(SIGN_SECONDS_MAX, "live"), (TRUTH_SECONDS_MAX - 2 * PASS_SECONDS, "interrupted")],
+)
+async def test_who_died_without_a_word_is_noticed_within_15_s_and_a_slow_sign_of_life_is_not_awaited_in_vain(
+    studio: Studio, age_seconds: float, status: str
+) -> None:
+    _, key = await studio.channel()
+    _, stream_id = await studio.publish(key)
+    clock = Clock()
+    silence_seconds = StreamingSettings.model_fields["streaming_silence_seconds"].default
+    reaper = studio.reaper(grace_seconds=30, silence_seconds=silence_seconds, clock=clock)
+    await listen(reaper, clock, 15)
+    await pretend_seen(studio, age_seconds)
+    await reaper.reap()
+    assert (await studio.stream(stream_id))["status"] == status
+
+
 async def test_a_publisher_that_no_hook_tells_of_lives_by_its_media_servers_answers(studio: Studio) -> None:
     """SRS, MediaMTX and Ant Media send nothing between a publish and its end."""
     keys = [(await studio.channel(name))[1] for name in ("ada", "bob")]
@@ -102,14 +132,14 @@ async def test_a_publisher_that_no_hook_tells_of_lives_by_its_media_servers_answ
     media_server = studio.media_server
     assert isinstance(media_server, MediaServerTwin)
     media_server.publishing = [Publisher("1", publishing_seconds=None)]
-    reconciler = Reconciler(
+    asking = Reconciler(
         studio.outbox, studio.pool, MediaServers({SERVER: media_server}), absence_seconds=3_600, on_change=_nothing
     )
     clock = Clock()
     reaper = studio.reaper(grace_seconds=30, silence_seconds=20, clock=clock)
     await listen(reaper, clock, 20)
     await pretend_seen(studio, 20 + TOUCH_SECONDS)
-    await reconciler.reconcile(SERVER)
+    await asking.reconcile(SERVER)
     await reaper.reap()
     assert (await studio.stream(told))["status"] == "live"
     assert (await studio.stream(left_out))["status"] == "interrupted"
