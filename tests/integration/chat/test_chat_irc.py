@@ -184,7 +184,7 @@ async def _passwords_are_their_owners_and_end_what_came_in_by_them(irc: IrcSite,
     assert (await irc.api("DELETE", path, bob))[0] == 404
     assert made["password_id"] not in str((await irc.api("GET", "irc-passwords", bob))[1])
     assert (await irc.api("DELETE", path, ann))[0] == 204
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         await client.sees("ERROR :the password was deleted")
         await client.ends()
     await token.answers()

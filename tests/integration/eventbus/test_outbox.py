@@ -209,7 +209,7 @@ async def test_housekeeping_gives_way_to_a_writer(database: Database, pool: Pool
     connection = await connect(database.dsn, schema=SCHEMA)
     async with outbox.transaction() as transaction:
         await transaction.say(numbered(1, 1))
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             await Housekeeping(SCHEMA).when_due(connection)
     assert await pool.fetchval("SELECT count(*) FROM outbox") == 1
     await connection.close()

@@ -109,8 +109,8 @@ async def test_a_frozen_redis_is_noticed_by_its_silence_and_caught_up_with(
     os.kill(stack.pid("redis"), signal.SIGSTOP)
     try:
         await say(bus, event)
-        await eventually(lambda: fanout_is_complete(pool, event.stream_id), seconds=5)
-        await eventually(lambda: subscribed() == 0, seconds=5)
+        await eventually(lambda: fanout_is_complete(pool, event.stream_id))
+        await eventually(lambda: subscribed() == 0)
         assert bob.stream_ids == []
     finally:
         os.kill(stack.pid("redis"), signal.SIGCONT)

@@ -105,7 +105,7 @@ async def test_stopping_asks_everybody_to_come_back_also_those_without_a_name(st
     notify = await start_notify()
     known, nameless = await joined(notify, BOB), await opened(notify)
     closing = asyncio.gather(closing_code(known), closing_code(nameless))
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(10):
         await notify.stop()
     assert set(await closing) == {CloseCode.DRAINING}
 

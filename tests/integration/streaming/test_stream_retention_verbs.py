@@ -24,14 +24,14 @@ DAYS = (1_000, 3_000, 3_000)
 """One to move, and two to move and go, of which one is held."""
 
 
-def add_streams(url: str) -> list[UUID]:
+def add_streams(url: str, now: datetime) -> list[UUID]:
     """Old streams of months that were never made."""
 
     async def add() -> list[UUID]:
         connection = await asyncpg.connect(url, server_settings={"search_path": "streaming"})
         stream_ids = []
         for days in DAYS:
-            at = datetime.now(UTC) - timedelta(days=days)
+            at = now - timedelta(days=days)
             stream_id = UUID(int=(int(at.timestamp() * 1_000) << 80) | (uuid7().int & ((1 << 80) - 1)))
             stream_ids.append(stream_id)
             await connection.execute(
@@ -64,10 +64,11 @@ def test_streams_are_planned_held_and_applied(
         actions, held = of_streams["actions"], of_streams["held"]
         return {one["action"]: one["count"] for one in actions}, {one["action"]: one["count"] for one in held}
 
-    kept = add_streams(database.url)[2]
+    now = datetime.now(UTC)
+    kept = add_streams(database.url, now)[2]
     told = livestream("plan", "--no-sweep")
     assert streams(told) == ({"cool": 3, "purge": 2}, {})
-    day = datetime.now(UTC) - timedelta(days=3_000)
+    day = now - timedelta(days=3_000)
     assert any(f"from {day:%Y-%m-%d} to {day:%Y-%m-%d}" in note for note in told["services"]["streaming"]["notes"])
     hold_id = livestream("hold", "--recording", str(kept), "--reason", "a court")["hold_id"]
     assert streams(livestream("plan", "--no-sweep")) == ({"cool": 3, "purge": 1}, {"purge": 1})

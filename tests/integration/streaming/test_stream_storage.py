@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from events import Envelope, RecordingCompleted, RecordingFailed, RecordingPublished
-from runtime.ids import uuid7
+from runtime.ids import uuid7, uuid7_time
 from streaming import recordings, store
 from tests.integration.streaming.studio import Studio
 
@@ -30,8 +30,8 @@ async def test_a_stream_goes_into_its_month(studio: Studio) -> None:
     await store.queries.make_partitions(studio.pool, months_ahead=2)
     _, key = await studio.channel()
     await studio.publish(key)
-    [row] = await studio.rows("SELECT tableoid::regclass::text AS partition FROM streams")
-    assert row["partition"] == f"streams_{datetime.now(UTC):%Y_%m}"
+    [row] = await studio.rows("SELECT stream_id, tableoid::regclass::text AS partition FROM streams")
+    assert row["partition"] == f"streams_{uuid7_time(row['stream_id']):%Y_%m}"
 
 
 async def test_a_stream_without_a_partition_is_kept_nevertheless(studio: Studio) -> None:

@@ -31,6 +31,7 @@ from streaming.viewers.watching import ViewerCookies, Watching
 from tests import engines
 from tests.contract.held_client import Answer, HeldClient, held_client
 from tests.integration.streaming.studio import Tokens, User
+from tests.turns_of_the_clock import not_at_the_turn_of
 
 COOKIES = ViewerCookies(b"a secret of the tests")
 SIGNER = PlaybackSigner(SecretStr("a secret of the tests"))
@@ -241,6 +242,7 @@ async def test_processes_count_together_and_a_viewer_who_left_is_gone(cinema: Ci
 
 
 async def test_every_minute_is_kept_once_and_the_end_is_a_zero(cinema: Cinema) -> None:
+    await not_at_the_turn_of(60)
     stream_id = await cinema.stream()
     await cinema.beat(stream_id, playing(stream_id, 1))
     await asyncio.gather(cinema.keeper.keep(), StatsKeeper(cinema.pool, cinema.counts).keep())

@@ -128,7 +128,7 @@ async def test_a_crowd_is_one_line() -> None:
 async def test_a_broker_that_is_away_holds_nobody_up() -> None:
     world = World()
     world.server.go_away()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         for number in range(1_000):
             await world.follow(f"user{number}")
     world.server.come_back()

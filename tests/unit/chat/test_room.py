@@ -27,18 +27,18 @@ async def world() -> AsyncIterator[World]:
 
 
 async def test_a_quiet_room_sends_at_once_and_a_busy_one_in_ticks() -> None:
-    async with world_of(1, RoomLimits(tick_seconds=0.2)) as world:
+    async with world_of(1, RoomLimits(tick_seconds=1.0)) as world:
         client = Client()
         await client.join(world.rooms[0])
-        await asyncio.sleep(0.21)  # what the opening flushed is a tick ago
+        await asyncio.sleep(1.01)  # what the opening flushed is a tick ago
         loop = asyncio.get_running_loop()
         started = loop.time()
         await world.say()
         await until(lambda: len(client.writes) == 1)
-        assert loop.time() - started < 0.2, "before the next tick"
+        assert loop.time() - started < 1.0, "before the next tick"
         await world.say(20)
         await until(lambda: len(client.offsets) == 21)
-        assert 0.09 < loop.time() - started < 1.0, "half a tick of slack"
+        assert loop.time() - started > 0.45, "half a tick of slack"
         assert len(client.writes) == 2, "twenty messages of one tick are one write"
 
 
@@ -339,7 +339,7 @@ async def test_what_has_a_second_goes_with_what_is_said_meanwhile_and_else_by_it
 
 
 async def test_notices_before_a_message_do_not_make_it_wait() -> None:
-    async with world_of(1, RoomLimits(tick_seconds=2.0)) as world:
+    async with world_of(1, RoomLimits(tick_seconds=8.0)) as world:
         room, client = world.rooms[0], Client()
         await client.join(room)
         for number in range(1, 6):
@@ -348,7 +348,7 @@ async def test_notices_before_a_message_do_not_make_it_wait() -> None:
         began = asyncio.get_running_loop().time()
         await world.say()
         await until(lambda: client.texts == ["t1"])
-        assert asyncio.get_running_loop().time() - began < 1.0
+        assert asyncio.get_running_loop().time() - began < 4.0
 
 
 def _has_frames(client: Client, count: int) -> bool:

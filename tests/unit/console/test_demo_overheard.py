@@ -35,7 +35,7 @@ async def say_started(bus: MemoryBus, channel_id: UUID) -> UUID:
 async def test_what_is_said_is_counted_once_however_often_one_listens(bus: MemoryBus) -> None:
     overheard, ann, bea = Overheard(bus), uuid7(), uuid7()
     first = await say_started(bus, ann)
-    assert await overheard.first(first, "stream.started", within_seconds=1) <= time.time()
+    assert await overheard.first(first, "stream.started", within_seconds=10) <= time.time()
     for _ in range(3):
         await say_started(bus, bea)
         assert await overheard.count(ann, "stream.started") == 1
@@ -46,9 +46,9 @@ async def test_what_is_said_is_counted_once_however_often_one_listens(bus: Memor
 async def test_when_it_was_heard_stays_the_same(bus: MemoryBus) -> None:
     overheard = Overheard(bus)
     stream_id = await say_started(bus, uuid7())
-    heard_at = await overheard.first(stream_id, "stream.started", within_seconds=1)
+    heard_at = await overheard.first(stream_id, "stream.started", within_seconds=10)
     await say_started(bus, uuid7())
-    assert await overheard.first(stream_id, "stream.started", within_seconds=1) == heard_at
+    assert await overheard.first(stream_id, "stream.started", within_seconds=10) == heard_at
 
 
 async def test_silence_is_a_failed_step(bus: MemoryBus) -> None:

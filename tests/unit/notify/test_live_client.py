@@ -128,7 +128,7 @@ async def test_a_cut_ends_the_wait_for_frames() -> None:
     waiting = asyncio.create_task(listener.next_frames())
     await asyncio.sleep(0)
     listener.cut("stopping")
-    assert await asyncio.wait_for(waiting, 1) is None
+    assert await asyncio.wait_for(waiting, 10) is None
     assert listener.ready.is_set()
 
 

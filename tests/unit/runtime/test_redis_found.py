@@ -53,7 +53,7 @@ async def test_a_master_that_is_down_or_that_nobody_knows_is_none() -> None:
 
 
 async def test_silent_sentinels_are_not_waited_for_long() -> None:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(10):
         assert await sentinels(sentinel(1, 4), Says({}, slow=True), Says({}, slow=True)).master() == ("h", 1)
 
 

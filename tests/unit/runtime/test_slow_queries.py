@@ -1,6 +1,6 @@
 """Slow statements: each is counted by its name, the log is not flooded, and the timing itself is cheap."""
 
-from time import perf_counter
+from time import process_time
 
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
@@ -41,7 +41,7 @@ def test_a_statement_that_has_no_name_is_counted_with_the_others_that_have_none(
 def test_timing_a_statement_costs_microseconds() -> None:
     sql, times = f"SELECT '{uuid7()}'", 2_000
     name_statement(sql, "tests.timed")
-    began = perf_counter()
+    began = process_time()
     for _ in range(times):
         statement_took(sql, 0.001, slow_seconds=SLOW_SECONDS)
-    assert (perf_counter() - began) / times < COST_SECONDS_MAX
+    assert (process_time() - began) / times < COST_SECONDS_MAX

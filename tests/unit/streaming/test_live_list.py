@@ -69,8 +69,8 @@ async def test_one_slow_page_holds_up_no_other() -> None:
     await pages.page(PageQuery(limit=7))
     source.free.clear()
     slow = asyncio.create_task(pages.page(FIRST))
-    await asyncio.wait_for(source.asked.wait(), 1)
-    assert number(await asyncio.wait_for(pages.page(PageQuery(limit=7)), 1)) == 1
+    await asyncio.wait_for(source.asked.wait(), 10)
+    assert number(await asyncio.wait_for(pages.page(PageQuery(limit=7)), 10)) == 1
     source.free.set()
     await slow
 
@@ -85,7 +85,7 @@ async def test_who_gives_up_while_making_it_leaves_the_work_to_the_next() -> Non
     await asyncio.sleep(0)
     first.cancel()
     source.free.set()
-    assert number(await asyncio.wait_for(second, 1)) == 2
+    assert number(await asyncio.wait_for(second, 10)) == 2
 
 
 async def test_an_old_page_is_made_again() -> None:
