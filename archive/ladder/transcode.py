@@ -121,6 +121,9 @@ class Transcoder:
         facts = await self._look(source)
         wanted = [one for one in wanted if facts.sounds or one.rendition.has_video]
         renditions = [one.rendition for one in wanted]
+        if not renditions:
+            # nginx-rtmp declares sound that nobody sends: of a small picture the sound alone may have been planned.
+            return {}
         if not facts.pictures or not await self._encode(job, facts, renditions, source, report):
             for rendition in renditions:
                 argv = sound_arguments(source, _target(source, rendition.name))

@@ -134,6 +134,23 @@ async def test_one_in_the_middle_of_a_stream_costs_its_own_chunk_at_worst(
     assert world.nobody_asked()
 
 
+async def test_sound_that_is_declared_and_never_comes_costs_no_worker_its_life(house: House, tmp_path: Path) -> None:
+    """As nginx-rtmp writes a stream without sound; of so small a picture nothing but the sound is planned."""
+    clip = make_clip(tmp_path / "small", size="160x90", rate=15, seconds=4)
+    soundless = [without_sound(segment) for segment in clip.segments]
+    planner = house.planner(with_sound=True)
+    async with running(house.shipper(), house.finaliser(), planner, house.worker(), house.completion()):
+        stream_id = await stream_of(house, *soundless)
+        recording = await house.until_status(stream_id, "completed", "failed")
+    assert (recording.status, recording.failure, list(recording.renditions)) == ("completed", None, ["source"])
+
+
+def without_sound(segment: bytes) -> bytes:
+    """The tables stay; ffmpeg gives the second stream the packet id 0x101."""
+    packets = [segment[at : at + 188] for at in range(0, len(segment), 188)]
+    return b"".join(packet for packet in packets if int.from_bytes(packet[1:3], "big") & 0x1FFF != 0x101)
+
+
 async def decoded(directory: Path, *bodies: bytes) -> list[int]:
     file = directory / "decoded.ts"
     await asyncio.to_thread(file.write_bytes, b"".join(bodies))
