@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from archive.objects.store_configured import open_store
 from console.backups.layout import find
 from console.backups.making import Made, Wishes, make_backup
 from console.backups.settings import BackupSettings
+from console.backups.stores import open_server_objects
 from console.backups.verifying import verify as verify_backup
 from console.backups.wording import told_errors
 from console.endings import DIFFERS, USED_WRONGLY, fail
@@ -46,7 +46,7 @@ def backup(
     directory: ServerOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON for programs.")] = False,
 ) -> None:
-    """Back up the database and the recordings while the server runs; unchanged recordings take no room again.
+    """Back up database, recordings and emotes while the server runs; unchanged recordings take no room again.
 
     Each backup is a directory of its own below DIR with all that belongs to it; it gets its name when it is whole.
     Restore it with `livestream restore`. Not in it: what Redis and the live segments on disk hold, and, unless
@@ -85,14 +85,17 @@ def backup(
 
 async def _make(settings: BackupSettings, root: Path, wishes: Wishes, say: Say) -> Made:
     _refuse_inside(root, settings)
-    async with open_store(settings) as objects:
+    async with open_server_objects(settings) as objects:
         return await make_backup(settings, objects, root, wishes, say)
 
 
 def _refuse_inside(root: Path, settings: BackupSettings) -> None:
-    recordings = settings.archive_disk_directory.resolve()
-    if settings.archive_object_store == "disk" and root.is_relative_to(recordings):
-        raise fail(f"{root} is inside of the recordings ({recordings}): choose another directory", code=USED_WRONGLY)
+    for store, directory, what in (
+        (settings.archive_object_store, settings.archive_disk_directory.resolve(), "recordings"),
+        (settings.chat_emote_store, settings.chat_emote_directory.resolve(), "emotes"),
+    ):
+        if store == "disk" and root.is_relative_to(directory):
+            raise fail(f"{root} is inside of the {what} ({directory}): choose another directory", code=USED_WRONGLY)
 
 
 def _verify(root: Path, *, as_json: bool) -> None:

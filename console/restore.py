@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from archive.objects.store_configured import open_store
 from console.backups.layout import SETTINGS, find, read_header
 from console.backups.restoring import Restored, require_empty_directory, restore_backup
 from console.backups.settings import BackupSettings
+from console.backups.stores import open_server_objects
 from console.backups.wording import told_errors
 from console.endings import DIFFERS
 from console.progress import Say, waiting
@@ -62,9 +62,13 @@ def restore(
 async def _restore(settings: BackupSettings, path: Path, *, workers: int, resume: bool, say: Say) -> Restored:
     backup = await asyncio.to_thread(find, path)
     included = (await asyncio.to_thread(read_header, backup)).objects.included
-    if settings.archive_object_store == "disk" and included and not resume:
-        await asyncio.to_thread(require_empty_directory, settings.archive_disk_directory)
-    async with open_store(settings) as objects:
+    for store, directory in (
+        (settings.archive_object_store, settings.archive_disk_directory),
+        (settings.chat_emote_store, settings.chat_emote_directory),
+    ):
+        if store == "disk" and included and not resume:
+            await asyncio.to_thread(require_empty_directory, directory)
+    async with open_server_objects(settings) as objects:
         return await restore_backup(settings, objects, backup, workers=workers, resume=resume, say=say)
 
 

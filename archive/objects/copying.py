@@ -24,7 +24,7 @@ from uuid import uuid4
 from archive.errors import ObjectDamaged
 from archive.objects.keys import INDEX, MASTER, kind_of
 from runtime.backoff import Backoff
-from runtime.objects import EVERYTHING, ObjectMissing, ObjectStore, ObjectStoreError, StoredObject, StoreUnavailable
+from runtime.objects import EVERYTHING, ObjectKind, ObjectMissing, ObjectStoreError, StoredObject, StoreUnavailable
 
 ATTEMPTS_MAX = 4
 RETRY_FIRST_SECONDS = 0.2
@@ -86,6 +86,18 @@ class Source(Protocol):
         ...
 
 
+class Target(Source, Protocol):
+    """What can be copied to: any ObjectStore, and what takes objects like one."""
+
+    async def head(self, key: str) -> StoredObject | None:
+        """See ObjectStore."""
+        ...
+
+    async def put_file(self, key: str, path: Path, kind: ObjectKind) -> StoredObject:
+        """See ObjectStore."""
+        ...
+
+
 class Copy:
     """One run over all objects below a prefix.
 
@@ -96,7 +108,7 @@ class Copy:
     def __init__(
         self,
         source: Source,
-        target: ObjectStore,
+        target: Target,
         *,
         workers: int,
         read_back: bool = False,

@@ -24,9 +24,12 @@ FETCHES_AT_ONCE_MAX = 16
 CACHE_CONTROL: Final = "public, max-age=31536000, immutable"
 
 
+EMOTES: Final = "emotes/"
+
+
 def emote_key(emote_id: UUID) -> str:
     """Where the image is in the store."""
-    return f"emotes/{emote_id}"
+    return f"{EMOTES}{emote_id}"
 
 
 def open_images(settings: EmoteSettings) -> "DiskObjects | S3Objects | None":

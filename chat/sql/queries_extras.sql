@@ -46,6 +46,10 @@ WHERE emote_id IN (
 )
 RETURNING emote_id;
 
+-- name: list_ready_emotes
+-- Every emote of every room whose image has to be in the store.
+SELECT emote_id, size_bytes FROM emotes WHERE state = 'ready' ORDER BY emote_id;
+
 -- name: find_emote(emote_id)^
 -- The type of an emote's image.
 SELECT content_type FROM emotes WHERE emote_id = :emote_id AND state = 'ready';

@@ -12,6 +12,7 @@
     ├── BackupDamaged     files of the backup are not what its header says
     ├── NewerSchema       the backup has migrations that this version does not know
     ├── TargetNotEmpty    a restore would mix with what is there
+    ├── NoPlaceForEmotes  the backup has images of emotes, and the settings name no store for them
     └── TargetDamages     the object store gives back other bytes than it was given
 """
 
@@ -84,6 +85,13 @@ class NewerSchema(BackupError):
 
 class TargetNotEmpty(BackupError):
     """What is there would be mixed with what comes."""
+
+
+class NoPlaceForEmotes(BackupError):
+    """Images of emotes would be lost."""
+
+    def __init__(self) -> None:
+        super().__init__("the backup has images of chat's emotes: say in LIVESTREAM_CHAT_EMOTE_STORE where to put them")
 
 
 class TargetDamages(BackupError):

@@ -12,12 +12,14 @@ from itertools import islice
 from pathlib import Path
 
 from archive.objects.copying import Copy, Outcome
+from chat.emotes.images import EMOTES
 from console.backups import layout, postgres
-from console.backups.errors import BackupDamaged, NewerSchema, TargetDamages, TargetNotEmpty
+from console.backups.errors import BackupDamaged, NewerSchema, NoPlaceForEmotes, TargetDamages, TargetNotEmpty
 from console.backups.layout import Header
 from console.backups.settings import BackupSettings
+from console.backups.stores import ServerObjects
 from console.backups.verifying import damage_of_files
-from runtime.objects import EVERYTHING, ObjectMissing, ObjectStore, StoredObject, StoreUnavailable, checked_key
+from runtime.objects import EVERYTHING, ObjectMissing, StoredObject, StoreUnavailable, checked_key
 from runtime.objects_disk_files import PRIVATE, DiskFiles, NoObject
 
 Say = Callable[[str], None]
@@ -69,7 +71,7 @@ class BackupObjects:
 
 
 async def restore_backup(
-    settings: BackupSettings, objects: ObjectStore, path: Path, *, workers: int, resume: bool, say: Say
+    settings: BackupSettings, objects: ServerObjects, path: Path, *, workers: int, resume: bool, say: Say
 ) -> Restored:
     """Restore the backup at ``path``. Raises BackupError, ObjectStoreError; then the database is as it was."""
     backup = await asyncio.to_thread(layout.find, path)
@@ -77,6 +79,8 @@ async def restore_backup(
     server_version = await postgres.require_empty(settings.postgres_dsn)
     copied, there, absent = 0, 0, 0
     if header.objects.included:
+        if not objects.takes_emotes and await asyncio.to_thread(_has_emotes, backup):
+            raise NoPlaceForEmotes
         await _require_empty_store(objects, backup, resume=resume)
         copied, there = await _restore_objects(objects, backup, header, workers=workers, say=say)
     else:
@@ -93,7 +97,7 @@ def require_empty_directory(directory: Path) -> None:
     entries = (entry.name for entry in directory.iterdir() if entry.name not in MAY_BE_THERE)
     if found := list(islice(entries, ENTRIES_SHOWN_MAX)):
         raise TargetNotEmpty(
-            f"{directory} is not empty ({', '.join(found)}): name another in LIVESTREAM_ARCHIVE_DISK_DIRECTORY, or, "
+            f"{directory} is not empty ({', '.join(found)}): name another in the settings, or, "
             "if a restore of the same backup was interrupted, go on with --resume"
         )
 
@@ -109,7 +113,11 @@ def _checked(backup: Path, say: Say) -> Header:
     return header
 
 
-async def _require_empty_store(objects: ObjectStore, backup: Path, *, resume: bool) -> None:
+def _has_emotes(backup: Path) -> bool:
+    return any(entry.key.startswith(EMOTES) for entry in layout.read_manifest(backup))
+
+
+async def _require_empty_store(objects: ServerObjects, backup: Path, *, resume: bool) -> None:
     """Raise TargetNotEmpty unless the store is empty, or holds nothing but objects of this backup and may."""
     entries = layout.read_manifest(backup)
     entry = next(entries, None)
@@ -126,7 +134,7 @@ async def _require_empty_store(objects: ObjectStore, backup: Path, *, resume: bo
 
 
 async def _restore_objects(
-    objects: ObjectStore, backup: Path, header: Header, *, workers: int, say: Say
+    objects: ServerObjects, backup: Path, header: Header, *, workers: int, say: Say
 ) -> tuple[int, int]:
     done = 0
 
@@ -142,7 +150,7 @@ async def _restore_objects(
     return report.outcomes["copied"], report.outcomes["there"]
 
 
-async def _absent(objects: ObjectStore, backup: Path) -> int:
+async def _absent(objects: ServerObjects, backup: Path) -> int:
     """How many objects of the manifest the store does not have in their size."""
     entries = layout.read_manifest(backup)
     missing, entry = 0, next(entries, None)

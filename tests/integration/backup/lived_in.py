@@ -18,6 +18,8 @@ from tests.engines import Database
 PEOPLE = 50
 RECORDINGS = 4
 SEGMENTS = 5
+EMOTES = ("01975a7e-0000-7000-8000-000000000201", "01975a7e-0000-7000-8000-000000000202")
+IMAGE_BYTES = 3_000
 
 FILL = """
 INSERT INTO accounts.users (user_id, username, password_hash)
@@ -50,6 +52,12 @@ class Server:
 
     database: Database
     recordings: Path
+    emote_store: str = "disk"
+
+    @property
+    def emotes(self) -> Path:
+        """Where images of emotes are."""
+        return self.recordings.parent / "emotes"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -61,6 +69,9 @@ class Server:
             "LIVESTREAM_ARCHIVE_DISK_DIRECTORY": str(self.recordings),
             "LIVESTREAM_ARCHIVE_DISK_RESERVE_BYTES": "0",
             "LIVESTREAM_ARCHIVE_CHUNK_SECONDS": "6",
+            "LIVESTREAM_CHAT_EMOTE_STORE": self.emote_store,
+            "LIVESTREAM_CHAT_EMOTE_DIRECTORY": str(self.emotes),
+            "LIVESTREAM_CHAT_EMOTE_DISK_RESERVE_BYTES": "0",
         }
 
     def livestream(self, *arguments: str) -> Ended:
@@ -94,6 +105,17 @@ async def live_in(server: Server) -> None:
                 await connection.execute(statement)
         for number in range(RECORDINGS):
             await _record(connection, server.recordings, f"01975a7e-0000-7000-8000-{number + 100:012}")
+        await connection.execute("INSERT INTO chat.rooms (channel_id, channel_name) VALUES ($1, 'ann')", EMOTES[0])
+        for number, emote_id in enumerate(EMOTES):
+            await connection.execute(
+                "INSERT INTO chat.emotes (emote_id, channel_id, name, content_type, size_bytes, width_px, height_px,"
+                " animated, added_by, state) VALUES ($1, $2, $3, 'image/png', $4, 1, 1, false, $2, 'ready')",
+                emote_id,
+                EMOTES[0],
+                f"wave{number}",
+                IMAGE_BYTES,
+            )
+            write(server.emotes / "emotes" / emote_id, os.urandom(IMAGE_BYTES))
     finally:
         await connection.close()
 

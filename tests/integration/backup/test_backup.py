@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.conftest import FaultPlan
 from tests.engines import Database
 from tests.integration.archive.house import until
 from tests.integration.backup.lived_in import (
+    EMOTES,
     RECORDINGS,
     SEGMENTS,
     Server,
@@ -35,7 +37,7 @@ from tests.integration.backup.lived_in import (
     write,
 )
 
-OBJECTS = RECORDINGS * (SEGMENTS + 2)
+OBJECTS = RECORDINGS * (SEGMENTS + 2) + len(EMOTES)
 
 
 @pytest.fixture
@@ -82,6 +84,8 @@ async def test_a_server_comes_back_row_by_row_and_byte_by_byte(
     assert after == before
     assert before["accounts.users"][0] == 50 and before["archive.segments"][0] == RECORDINGS * SEGMENTS
     assert files_of(empty_server.recordings) == files_of(server.recordings)
+    assert files_of(empty_server.emotes) == files_of(server.emotes)
+    assert len(files_of(server.emotes)) == len(EMOTES)
     # Nothing is missing to go on: the schemas are those of this version, and functions and sequences work.
     assert await migrate(empty_server.database.dsn) == []
     connection = await asyncpg.connect(empty_server.database.url)
@@ -119,6 +123,21 @@ def test_what_has_not_changed_is_linked_and_what_has_is_copied(server: Server, r
     assert (old / key).read_bytes() != (new / key).read_bytes() == master.read_bytes()
     segment = next(old.rglob("0.ts")).relative_to(old)
     assert inode(old / segment) == inode(new / segment) != inode(server.recordings / segment)
+
+
+def test_images_of_emotes_are_missed_and_never_lost_in_silence(
+    server: Server, empty_server: Server, root: Path
+) -> None:
+    made(server, root)
+    nowhere = replace(empty_server, emote_store="none")
+    refused = nowhere.livestream("restore", str(root))
+    assert (refused.returncode, "LIVESTREAM_CHAT_EMOTE_STORE" in refused.stderr) == (1, True)
+    assert not files_of(empty_server.recordings), "nothing was begun"
+    (server.emotes / "emotes" / EMOTES[1]).unlink()
+    for one, absent in ((server, EMOTES[1:]), (replace(server, emote_store="none"), EMOTES)):
+        told = one.livestream("backup", str(root), "--json")
+        assert told.returncode == 3, told.stderr
+        assert json.loads(told.stdout)["objects"]["absent"] == [f"emotes/{emote_id}" for emote_id in absent]
 
 
 def test_old_backups_go_when_asked(server: Server, root: Path) -> None:
