@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, SecretStr
 from accounts import metrics
 from accounts.errors import (
     BadCredentials,
+    GuessesRefused,
     LoginsBusy,
     RefreshTokenInvalid,
     TooManyAttempts,
@@ -18,8 +19,10 @@ from accounts.errors import (
 )
 from accounts.parts import AccountsParts
 from accounts.passwords import PASSWORD_CHARACTERS_MAX
+from accounts.second_factor import can_be_guessed
 from accounts.sessions import CLIENT_CHARACTERS_MAX, Login
 from accounts.store import Account
+from accounts.throttle import Place
 from accounts.usernames import Username, folded
 from accounts.words import AccountsBody, GivenCode, GivenPassword, NewPassword, UserView, revealed, user_view
 from runtime.endpoints import endpoint
@@ -43,7 +46,14 @@ class LoginBody(AccountsBody):
     username: str = Field(max_length=PASSWORD_CHARACTERS_MAX, pattern=r"^[^\u0000]*$")
     password: GivenPassword
     totp_code: GivenCode | None = Field(
-        default=None, description="When the second factor is on: the code of now, or a recovery code."
+        default=None,
+        description="When the second factor is on: the code of now, or a recovery code. Two codes that follow one "
+        "another, sent as one, are taken also when so many single ones were wrong that others are refused.",
+    )
+    former_refresh_token: Annotated[SecretStr, Field(min_length=1, max_length=PASSWORD_CHARACTERS_MAX)] | None = Field(
+        default=None,
+        description="One that this device had for the account before, spent or not: failures elsewhere do not count "
+        "here then. Nothing else is done with it.",
     )
 
 
@@ -115,10 +125,14 @@ class AccountsApi:
         """
         parts = self._parts
         address, name = parts.addresses.of(request), folded(body.username)
-        account = await self._checked(name, body.password.get_secret_value(), address)
-        if account.has_totp:
-            await parts.factor.check(account.user.user_id, revealed(body.totp_code))
-        await parts.throttle.login_succeeded(name, account.user.user_id, address)
+        account = await parts.store.find_by_name(name)
+        user_id, code = account.user.user_id if account else None, revealed(body.totp_code)
+        place = await parts.throttle.place(user_id, address, revealed(body.former_refresh_token))
+        proven = await self._admitted(name, account, code, place)
+        account = await self._checked(name, account, body.password.get_secret_value(), place)
+        if account.has_totp and not proven:
+            await parts.factor.check(account.user.user_id, code, place)
+        await parts.throttle.login_succeeded(name, account.user.user_id, place, address)
         metrics.logins.labels("accepted").inc()
         client = _plain(request.headers.get("User-Agent", ""))
         return self._login_view(await parts.sessions.start(account, client=client))
@@ -148,19 +162,35 @@ class AccountsApi:
         """The public keys that verify access tokens (JWK Set)."""
         return KeySet(keys=[PublicKey.model_validate(one) for one in self._parts.ring.public])
 
-    async def _checked(self, name: str, password: str, address: str) -> Account:
+    async def _admitted(self, name: str, account: Account | None, code: str | None, place: Place) -> bool:
+        """Let a password be looked at; whether the second factor was shown for it already.
+
+        That is asked for first where strangers have used up what all new places have. Raises TooManyAttempts.
+        """
+        try:
+            await self._parts.throttle.count_login(name, place)
+        except GuessesRefused as refused:
+            if account is None or not account.has_totp or code is None or can_be_guessed(code):
+                raise
+            try:
+                await self._parts.factor.check(account.user.user_id, code, place)
+            except TotpCodeWrong:
+                raise refused from None  # nothing is said of a code to whom has not shown the password
+            return True
+        return False
+
+    async def _checked(self, name: str, account: Account | None, password: str, place: Place) -> Account:
         """The account of a name and a password; a name that nobody has costs the same work."""
         parts = self._parts
-        account = await parts.store.find_by_name(name)
-        await parts.throttle.count_login(name, account.user.user_id if account else None, address)
         try:
             matches = await parts.passwords.check(password, account.password_hash if account else None)
         except LoginsBusy:
-            await parts.throttle.login_not_checked(name)
+            await parts.throttle.login_not_wrong(name, place)
             raise
         if account is None or not matches:
             metrics.logins.labels("refused").inc()
             raise BadCredentials("no account has this username and password")
+        await parts.throttle.login_not_wrong(name, place)
         if parts.passwords.is_outdated(account.password_hash):
             return await self._rehashed(account, password)
         return account

@@ -19,6 +19,7 @@ Problem
 │   └── TotpCodeWrong        403  or used before, or too old
 ├── TooManyRequests
 │   └── TooManyAttempts      429  at this account; Retry-After says when to come back
+│       └── GuessesRefused   429  the same to people; who proves more than a guess can need not wait
 └── Unavailable
     └── LoginsBusy           503  more passwords wait to be checked than the queue holds
 
@@ -118,6 +119,10 @@ class TooManyAttempts(TooManyRequests):
 
     type = "too-many-attempts"
     title = "Too many attempts at this account"
+
+
+class GuessesRefused(TooManyAttempts):
+    """What might be a guess is refused; two codes that follow one another, or a recovery code, are none."""
 
 
 class LoginsBusy(Unavailable):

@@ -3,6 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
+from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from accounts.errors import (
@@ -18,6 +19,7 @@ from accounts.errors import (
 )
 from accounts.parts import AccountsParts
 from accounts.sessions import SESSIONS_PER_USER_MAX
+from accounts.store import Account
 from accounts.usernames import Username
 from accounts.words import ConfirmedBody, NewPassword, PasswordBody, UserView, revealed, user_view
 from runtime.endpoints import endpoint
@@ -94,18 +96,18 @@ class OwnAccountApi:
         )
 
     @endpoint("DELETE", "/api/auth/me", limit=LOGINS, problems=CONFIRMING_BY_CODE)
-    async def delete_account(self, caller: Caller, body: ConfirmedBody) -> None:
+    async def delete_account(self, caller: Caller, body: ConfirmedBody, request: web.Request) -> None:
         """Delete one's account for good, and what is one's own in every service.
 
         Sessions end at once; an access token that is out already is believed until it expires, ten minutes at most.
         Nobody else can take the name for a while.
         """
-        await self._delete(caller, body)
+        await self._delete(caller, body, request)
 
     @endpoint("DELETE", "/api/users/me", limit=LOGINS, problems=CONFIRMING_BY_CODE)
-    async def delete_me(self, caller: Caller, body: ConfirmedBody) -> None:
+    async def delete_me(self, caller: Caller, body: ConfirmedBody, request: web.Request) -> None:
         """Delete one's account for good: the same as `DELETE /api/auth/me`."""
-        await self._delete(caller, body)
+        await self._delete(caller, body, request)
 
     @endpoint("GET", "/api/auth/sessions")
     async def list_sessions(self, caller: Caller) -> SessionsView:
@@ -136,12 +138,10 @@ class OwnAccountApi:
         await self._parts.sessions.end_all(caller.user_id)
 
     @endpoint("PUT", "/api/auth/password", limit=LOGINS, problems=CONFIRMING_BY_CODE)
-    async def change_password(self, caller: Caller, body: ChangePasswordBody) -> None:
+    async def change_password(self, caller: Caller, body: ChangePasswordBody, request: web.Request) -> None:
         """Change one's password. All other logins end; this one goes on."""
         parts = self._parts
-        account = await parts.confirmation.by_password_and_code(
-            caller.user_id, body.password.get_secret_value(), revealed(body.totp_code)
-        )
+        account = await confirmed(parts, caller, body, request)
         new_hash = await parts.passwords.hash(body.new_password.get_secret_value())
         await parts.store.change_password(account, new_hash, keep_session=caller.session_id)
 
@@ -151,14 +151,19 @@ class OwnAccountApi:
 
         Nobody else can take the old one for a while. Access tokens have the new name from the next refresh on.
         """
-        await self._parts.confirmation.by_password(caller.user_id, body.password.get_secret_value())
+        await self._parts.confirmation.by_password(caller, body.password.get_secret_value())
         user, before = await self._parts.store.rename(caller.user_id, body.username)
         await self._parts.profiles.forget(user.user_id, {before, user.username})
         return user_view(user)
 
-    async def _delete(self, caller: Caller, body: ConfirmedBody) -> None:
-        account = await self._parts.confirmation.by_password_and_code(
-            caller.user_id, body.password.get_secret_value(), revealed(body.totp_code)
-        )
+    async def _delete(self, caller: Caller, body: ConfirmedBody, request: web.Request) -> None:
+        account = await confirmed(self._parts, caller, body, request)
         name = await self._parts.store.delete(account)
         await self._parts.profiles.forget(account.user.user_id, [name])
+
+
+async def confirmed(parts: AccountsParts, caller: Caller, body: ConfirmedBody, request: web.Request) -> Account:
+    """The account of who has shown password and code again; raises the problems of `CONFIRMING_BY_CODE`."""
+    return await parts.confirmation.by_password_and_code(
+        caller, body.password.get_secret_value(), revealed(body.totp_code), parts.addresses.of(request)
+    )

@@ -41,6 +41,22 @@ def step_of(secret: bytes, code: str, now_seconds: float) -> int | None:
     return matching[-1] if matching else None
 
 
+def step_of_pair(secret: bytes, pair: str, now_seconds: float) -> int | None:
+    """The step that the second of two codes is of, if it is of one around now and the first of the step before it."""
+    first, second = pair_of(pair) or ("", "")
+    step = step_of(secret, second, now_seconds)
+    if step is None or not hmac.compare_digest(code_at(secret, step - 1).encode(), first.encode()):
+        return None
+    return step
+
+
+def pair_of(text: str) -> tuple[str, str] | None:
+    """The two codes in a text that has the form of two; spaces do not count."""
+    plain = "".join(text.split())
+    first, second = plain[:DIGITS], plain[DIGITS:]
+    return (first, second) if is_totp_code(first) and is_totp_code(second) else None
+
+
 def is_totp_code(text: str) -> bool:
     """Whether a text has the form of a code, and is no recovery code."""
     return len(text) == DIGITS and text.isascii() and text.isdigit()

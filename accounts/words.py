@@ -31,7 +31,9 @@ class PasswordBody(AccountsBody):
 class ConfirmedBody(PasswordBody):
     """The present password once more, and the code of the second factor, if that is on."""
 
-    totp_code: GivenCode | None = Field(default=None, description="A code of now, or a recovery code.")
+    totp_code: GivenCode | None = Field(
+        default=None, description="A code of now, two that follow one another, or a recovery code."
+    )
 
 
 class UserView(BaseModel):

@@ -1,6 +1,6 @@
 -- name: count_attempt(target, window_seconds)^
 -- Count an attempt at an account within its window: how many there are now, and the seconds until the window ends.
-INSERT INTO attempts AS known (target, attempts) VALUES (:target, 1)
+INSERT INTO attempts AS known (target, attempts, lasts_seconds) VALUES (:target, 1, :window_seconds::integer)
 ON CONFLICT (target) DO UPDATE SET
     attempts = CASE
         WHEN known.began_at <= now() - make_interval(secs => :window_seconds) THEN 1 ELSE known.attempts + 1 END,
@@ -9,17 +9,19 @@ ON CONFLICT (target) DO UPDATE SET
 RETURNING attempts, extract(epoch FROM began_at - now())::float8 + :window_seconds::float8 AS ends_in_seconds;
 
 -- name: take_back_attempt(target)!
--- An attempt was not one after all: nothing was checked.
+-- An attempt was not wrong after all.
 UPDATE attempts SET attempts = attempts - 1 WHERE target = :target AND attempts > 0;
 
 -- name: forget_attempts(target)!
--- Forget the attempts at an account: its owner was among them.
+-- Forget the attempts at an account from one place: its owner was among them.
 DELETE FROM attempts WHERE target = :target;
 
 -- name: delete_old_attempts(window_seconds, attempts_max)$
--- Delete attempts whose window is over; how many there were.
+-- Delete attempts whose window, the shortest or a longer one, is over; how many there were.
 WITH old AS (
-    SELECT target FROM attempts WHERE began_at <= now() - make_interval(secs => :window_seconds)
+    SELECT target FROM attempts
+    WHERE began_at <= now() - make_interval(secs => :window_seconds)
+      AND began_at <= now() - make_interval(secs => lasts_seconds)
     ORDER BY began_at LIMIT :attempts_max FOR UPDATE SKIP LOCKED
 ), deleted AS (
     DELETE FROM attempts USING old WHERE attempts.target = old.target RETURNING 1
@@ -34,6 +36,10 @@ SELECT EXISTS (SELECT FROM known_addresses WHERE user_id = :user_id AND address_
 -- Remember that a person has logged in from an address; a day is exact enough.
 INSERT INTO known_addresses AS known (user_id, address_hash) VALUES (:user_id, :address_hash)
 ON CONFLICT (user_id, address_hash) DO UPDATE SET seen_at = now() WHERE known.seen_at < now() - interval '1 day';
+
+-- name: forget_addresses(user_id)!
+-- Forget from where a person has logged in: by less than what is asked for from now on.
+DELETE FROM known_addresses WHERE user_id = :user_id;
 
 -- name: delete_old_addresses(days, addresses_max)$
 -- Delete addresses that nobody has logged in from for so long; how many there were.

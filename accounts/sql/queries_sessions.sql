@@ -18,6 +18,13 @@ FROM sessions JOIN users USING (user_id)
 WHERE session_id = (SELECT session_id FROM refresh_tokens WHERE token_hash = :token_hash)
 FOR UPDATE OF sessions;
 
+-- name: find_session_once_had(user_id, token_hash)$
+-- The session of a person's that a refresh token was of, if it began with all that is asked for now; it may be over.
+SELECT session_id
+FROM refresh_tokens JOIN sessions USING (session_id) LEFT JOIN totp USING (user_id)
+WHERE token_hash = :token_hash AND user_id = :user_id
+  AND started_at >= coalesce(totp.confirmed_at, '-infinity'::timestamptz);
+
 -- name: find_token_generation(token_hash, session_generation)$
 -- The generation of a refresh token. One from before there were any is of the present one until it is used. Only under
 -- the lock of its session.

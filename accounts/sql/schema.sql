@@ -124,6 +124,7 @@ CREATE TABLE attempts (
     target bytea NOT NULL,
     attempts integer NOT NULL,
     began_at timestamp with time zone DEFAULT now() NOT NULL,
+    lasts_seconds integer DEFAULT 900 NOT NULL,
     CONSTRAINT attempts_target_check CHECK ((octet_length(target) = 32))
 );
 

@@ -13,8 +13,10 @@ from accounts.totp_codes import (
     new_recovery_codes,
     new_secret,
     otpauth_uri,
+    pair_of,
     recovery_hash,
     step_of,
+    step_of_pair,
 )
 
 SECRET = b"12345678901234567890"  # of RFC 4226 Appendix D and RFC 6238 Appendix B
@@ -65,3 +67,19 @@ def test_recovery_codes_are_many_different_and_read_as_people_type_them() -> Non
     assert len(set(codes)) == 10
     assert not any(is_totp_code(code) for code in codes)
     assert recovery_hash(codes[0]) == recovery_hash(f" {codes[0].upper().replace('-', ' ')} ")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "step"),
+    [(9, 10, 10), (10, 11, 11), (8, 9, 9), (10, 9, None), (10, 10, None), (7, 8, None), (11, 12, None), (8, 10, None)],
+)
+def test_two_codes_are_of_steps_that_follow_one_another_around_now(first: int, second: int, step: int | None) -> None:
+    pair = f"{code_at(SECRET, first)} {code_at(SECRET, second)}"
+    assert step_of_pair(SECRET, pair, 10 * STEP_SECONDS) == step
+
+
+@pytest.mark.parametrize("text", ["", "123456", "12345678901", "1234567890123", "12345678901a", "12345678901\u0664"])
+def test_what_is_no_pair(text: str) -> None:
+    assert pair_of(text) is None
+    assert step_of_pair(SECRET, text, 300) is None
+    assert pair_of(" 123 456  789012") == ("123456", "789012")
