@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
 from argon2 import PasswordHasher
 
 from accounts.sessions import ANSWERS_AGAIN_MAX, GRACE_SECONDS, Sessions
@@ -121,6 +122,31 @@ async def test_a_new_password_ends_all_other_sessions(accounts: Accounts) -> Non
     assert (await accounts.refresh(here["refresh_token"])).status == 200, "this one goes on"
     assert (await accounts.try_login()).status == 401
     assert (await accounts.try_login(password="another horse")).status == 200
+
+
+@pytest.mark.parametrize("way", ["logout", "logout-everywhere", "one by one", "password"])
+async def test_an_ended_session_is_over_at_once_also_for_who_lost_an_answer(accounts: Accounts, way: str) -> None:
+    await accounts.register()
+    here, there = await accounts.login(), await accounts.login()
+    spent = there["refresh_token"]
+    present = (await accounts.refresh(spent)).body["refresh_token"]
+    other = (await accounts.client.get("/api/auth/sessions", token=there["access_token"])).body["sessions"]
+    session_id = next(one["session_id"] for one in other if one["current"])
+    client, token = accounts.client, here["access_token"]
+    ended = {
+        "logout": lambda: client.post("/api/auth/logout", json={"refresh_token": spent}),
+        "logout-everywhere": lambda: client.post("/api/auth/logout-everywhere", token=token),
+        "one by one": lambda: client.delete(f"/api/auth/sessions/{session_id}", token=token),
+        "password": lambda: client.put(
+            "/api/auth/password", json={"password": PASSWORD, "new_password": "another horse"}, token=token
+        ),
+    }
+    assert (await ended[way]()).status == 204
+    for one in (spent, present):
+        answer = await accounts.refresh(one)
+        assert (answer.status, answer.problem) == (401, "refresh-token-invalid"), "the ten seconds are no way back in"
+    left = (await accounts.client.get("/api/auth/sessions", token=token)).body["sessions"]
+    assert session_id not in [one["session_id"] for one in left]
 
 
 async def test_a_login_that_is_under_way_does_not_outlive_the_password_it_showed(accounts: Accounts) -> None:
