@@ -41,7 +41,7 @@ byId("login-form").addEventListener("submit", async (event) => {
     form.reset();
     byId("login").close();
   } catch (error) {
-    if (error.kind === "totp-required") byId("login-code").hidden = false;
+    if (["totp-required", "too-many-attempts"].includes(error.kind)) byId("login-code").hidden = false;
     byId("login-error").textContent = error.message;
   } finally {
     for (const one of buttons) one.disabled = false;

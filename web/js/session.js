@@ -1,6 +1,10 @@
-/** Who is logged in. Tokens live in this module and in sessionStorage (this tab alone), never in a URL. */
+/**
+ * Who is logged in. Tokens live in this module and in sessionStorage (this tab alone), never in a URL. One that was spent
+ * stays in localStorage: it opens nothing, and tells the next login that this device was here before.
+ */
 
 const KEY = "livestream.session";
+const SPENT_KEY = "livestream.spent";
 const RENEW_BEFORE_MS = 60_000;
 let session = read();
 let renewing = null;
@@ -28,6 +32,15 @@ function keep(answer) {
   for (const listener of listeners) listener(session?.user ?? null);
 }
 
+function spent(token) {
+  try {
+    if (token) localStorage.setItem(SPENT_KEY, token);
+    return localStorage.getItem(SPENT_KEY);
+  } catch {
+    return null; // then this device is a new one at each login
+  }
+}
+
 /** The words of a problem document (RFC 9457), with the fields that are wrong. */
 async function problemOf(answer) {
   const problem = await answer.json().catch(() => ({}));
@@ -53,7 +66,9 @@ export const onChange = (listener) => listeners.add(listener);
 
 /** Throws with `kind` "totp-required" when the code of the second factor is needed as well. */
 export async function login(username, password, code) {
-  keep(await post("/api/auth/login", { username, password, ...(code && { totp_code: code }) }));
+  const former = spent();
+  const extras = { ...(code && { totp_code: code }), ...(former && { former_refresh_token: former }) };
+  keep(await post("/api/auth/login", { username, password, ...extras }));
 }
 
 export async function register(username, password) {
@@ -71,8 +86,12 @@ export async function logout() {
 export async function token() {
   if (!session) return null;
   if (Date.now() < session.expires - RENEW_BEFORE_MS) return session.access;
-  renewing ??= post("/api/auth/refresh", { refresh_token: session.refresh })
-    .then(keep)
+  const { refresh } = session;
+  renewing ??= post("/api/auth/refresh", { refresh_token: refresh })
+    .then((answer) => {
+      spent(refresh);
+      keep(answer);
+    })
     .catch((error) => {
       if (error.status && error.status < 500) keep(null);
     })
