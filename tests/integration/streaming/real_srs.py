@@ -69,13 +69,16 @@ async def running_srs(directory: Path, ports: Ports) -> AsyncIterator[Process]:
     """SRS when it listens; killed on leaving if it still runs."""
     assert SRS is not None
     path = configuration(directory, ports)
+
+    async def ready() -> bool:
+        return await listens(ports.rtmp) and await listens(ports.control)
+
     with (directory / "srs.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *(SRS, "-c", str(path)), cwd=directory, stdin=DEVNULL, stdout=log, stderr=log
         )
     try:
-        for port in (ports.rtmp, ports.control):
-            await eventually(lambda port=port: listens(port), until=bool, what="SRS does not listen")  # type: ignore[misc]
+        await eventually(ready, until=bool, what="SRS does not listen")
         yield process
     finally:
         if process.returncode is None:
