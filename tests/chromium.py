@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 
 PROGRAM = shutil.which("chromium")
-CALL_SECONDS_MAX = 20.0
+CALL_SECONDS_MAX = 45.0
 START_SECONDS_MAX = 30.0
 OPTIONS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),

@@ -15,11 +15,11 @@ const hls = new Hls({{maxBufferLength: 60}}), video = document.querySelector("vi
 hls.on(Hls.Events.ERROR, (_, fault) => faults.push(fault.details));
 const canvas = new OffscreenCanvas({WIDTH_PX}, {HEIGHT_PX}), drawing = canvas.getContext("2d");
 async function pictureAt(seconds) {{
-  video.currentTime = seconds;
-  // A frame from before the seek may still be on its way to the screen.
-  while (Math.abs(await new Promise((resolve) => video.requestVideoFrameCallback(
-    (_, frame) => resolve(frame.mediaTime - seconds)
-  ))) > 0.25);
+  // A frame from before the seek may still be on its way to the screen, and a busy browser may show none for it.
+  do video.currentTime = seconds; while (!(Math.abs(await new Promise((resolve) => {{
+    video.requestVideoFrameCallback((_, frame) => resolve(frame.mediaTime - seconds));
+    setTimeout(resolve, 3_000, NaN);
+  }})) <= 0.25));
   drawing.drawImage(video, 0, 0);
   const row = drawing.getImageData(0, {HEIGHT_PX // 2}, {WIDTH_PX}, 1).data;
   let number = 0;
