@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import asyncpg
 import structlog
@@ -50,7 +51,12 @@ async def serve(settings: SoloSettings, *, extra: Sequence[Service] = ()) -> Non
         guards = redis_guards(redis, settings)
         server = HttpServer(apis, settings=settings, verifier=verifier, health=health, guards=guards, reads=reads)
         services = [service for name, part in parts.items() for service in part.services_of(name)]
-        await supervise([server, *services, *extra], stop_grace_seconds=settings.stop_grace_seconds)
+        await supervise(
+            [server, *services, *extra],
+            stop_grace_seconds=settings.stop_grace_seconds,
+            # Without notice: nobody is sent elsewhere. Who chats is served until it is their turn to come back later.
+            farewell=partial(server.farewell, 0.0),
+        )
 
 
 async def _migrate(settings: SoloSettings) -> None:

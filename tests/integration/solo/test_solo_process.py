@@ -1,7 +1,9 @@
 """The one process as its owner meets it: it migrates, serves every route, stops in time, and says what is wrong."""
 
 import asyncio
+import json
 import re
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +16,7 @@ import aiohttp
 import psutil
 import pytest
 
+from chat.sockets.closecodes import CloseCode
 from deploy.local.places import CHECKOUT
 from runtime.migrations import SCHEMAS
 from runtime.postgres import connect
@@ -21,12 +24,15 @@ from tests.conftest import StackMaker
 from tests.contract.documents import whole_document
 from tests.engines import Database
 from tests.integration.solo.running import Solo, running_solo
+from tests.integration.streaming.publisher import eventually
 from tests.unit.solo.test_solo_settings import NEEDED
 
 Start = Callable[..., AbstractAsyncContextManager[Solo]]
 
 STOP_SECONDS_MAX = 4.0
 """Half of the grace: nobody is connected."""
+CHATTERS = 20
+"""The last of them is asked to leave a second after the first."""
 
 
 @pytest.fixture
@@ -83,6 +89,53 @@ async def test_it_migrates_serves_every_route_and_stops_in_time(start: Start, se
         await again.ready()
         assert again.said("migration_applied") == []
         assert await again.stop() == 0
+
+
+async def test_who_chats_is_served_until_they_are_told_to_come_back(start: Start) -> None:
+    async with start() as solo, aiohttp.ClientSession() as session:
+        await solo.ready()
+        said = {"username": "ann_1", "password": "correct horse battery"}
+        async with session.post(f"{solo.url}/api/auth/register", json=said) as answer:
+            assert answer.status == 201, await answer.text()
+            ann = await answer.json()
+        async with session.post(f"{solo.url}/api/auth/login", json=said) as answer:
+            ann |= await answer.json()
+        clients = [await _joined(session, solo, ann) for _ in range(CHATTERS)]
+        solo.process.send_signal(signal.SIGTERM)
+        heard = [asyncio.create_task(_kinds_heard(client)) for client in clients]
+        await asyncio.wait(heard, return_when=asyncio.FIRST_COMPLETED, timeout=5)
+        staying = [number for number, client in enumerate(clients) if not client.closed]
+        for number in staying:
+            await clients[number].send_json({"type": "send", "id": "last", "text": f"{number} is still here"})
+        kinds = await asyncio.gather(*heard)
+        assert any({"accepted", "messages"} <= kinds[number] for number in staying)
+        assert {client.close_code for client in clients} == {CloseCode.DRAINING}
+        assert CloseCode.DRAINING.reconnect
+        assert await solo.ended() == 0
+
+
+async def _kinds_heard(client: aiohttp.ClientWebSocketResponse) -> set[str]:
+    """Which kinds of frames come until the end."""
+    return {json.loads(frame.data)["type"] async for frame in client if frame.type is aiohttp.WSMsgType.TEXT}
+
+
+async def _joined(
+    session: aiohttp.ClientSession, solo: Solo, person: dict[str, str]
+) -> aiohttp.ClientWebSocketResponse:
+    """In the person's own room, once chat has heard of it."""
+    join = {"type": "join", "v": 1, "room": person["user_id"], "token": person["access_token"]}
+
+    async def let_in() -> aiohttp.ClientWebSocketResponse | None:
+        client = await session.ws_connect(f"{solo.url}/chat", compress=0)
+        await client.send_json(join)
+        if json.loads((await client.receive()).data)["type"] == "joined":
+            return client
+        await client.close()
+        return None
+
+    client = await eventually(let_in, until=bool, seconds_max=10, what="no room")
+    assert client is not None
+    return client
 
 
 async def _is_served(session: aiohttp.ClientSession, solo: Solo, method: str, path: str) -> None:
