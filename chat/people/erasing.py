@@ -65,7 +65,11 @@ class PersonErasing:
 
     async def erase_room(self, user_id: UUID) -> AsyncGenerator[None, None]:
         """Its log, its people, its emotes; the images are removed by whoever keeps them."""
-        while await QUERIES.erase_room(self._pool, channel_id=user_id, rows_max=ROWS_PER_BATCH_MAX):
+        erased = 1
+        while erased:
+            async with self._pool.acquire() as connection, connection.transaction():
+                await QUERIES.keep_log_holds_out(connection)
+                erased = await QUERIES.erase_room(connection, channel_id=user_id, rows_max=ROWS_PER_BATCH_MAX)
             yield
 
     async def erase_called_name(self, user_id: UUID) -> AsyncGenerator[None, None]:
@@ -109,6 +113,9 @@ class PersonErasing:
     async def _erase_messages(self, user_id: UUID, room: UUID) -> AsyncGenerator[None, None]:
         while True:
             async with self._outbox.transaction() as transaction:
+                await QUERIES.keep_log_holds_out(transaction.connection)
+                if await QUERIES.is_log_held(transaction.connection, channel_id=room):
+                    raise NotYet("a hold keeps what they said", wait_seconds=HOLD_WAIT_SECONDS)
                 erased: int = await QUERIES.erase_messages_of(
                     transaction.connection, user_id=user_id, channel_id=room, rows_max=ROWS_PER_BATCH_MAX
                 )

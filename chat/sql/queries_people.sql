@@ -15,6 +15,14 @@ FROM named WHERE rooms.channel_id = named.user_id AND rooms.channel_name IS NOT 
 -- Nobody finds a room any more.
 UPDATE rooms SET channel_name = NULL, version = version + 1 WHERE channel_id = :channel_id AND channel_name IS NOT NULL;
 
+-- name: keep_log_holds_out!
+-- Until the transaction ends no hold is placed; one that is being placed is waited for.
+LOCK TABLE log_holds IN SHARE MODE;
+
+-- name: is_log_held$
+-- Whether a hold keeps what was said in a room.
+SELECT is_log_held(:channel_id);
+
 -- name: erase_room$
 -- Erase some of a room; how much. Nothing: all is gone but images that are being removed, and what a hold keeps.
 SELECT erase_room(:channel_id, :rows_max);

@@ -1,5 +1,6 @@
 """Nothing of a deleted person is left in chat, whatever comes late; and names are corrected by renames alone."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -24,11 +25,12 @@ from chat.rooms.entries import Mention, Said, to_body
 from chat.rooms.signals import Signals
 from chat.speaking.standing import PostgresStandings
 from eventbus.outbox import Outbox
-from runtime.erasure import Erasures
+from runtime.erasure import Erasures, NotYet
 from runtime.ids import uuid7
 from runtime.postgres import Pool, open_pool
 from runtime.settings import PostgresSettings
 from tests.engines import Database
+from tests.integration.chat.gateways import eventually
 from tests.integration.remains import (
     deleted,
     erase_all,
@@ -39,6 +41,7 @@ from tests.integration.remains import (
 )
 
 NAME = "marker_erased_7"
+WAITS = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,29 @@ async def log_messages(world: World) -> None:
 async def settle_images(world: World) -> None:
     """What keeps emotes does, once their rows say that they are to be removed."""
     await world.pool.execute("DELETE FROM emotes WHERE state = 'removing'")
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_hold_that_is_placed_while_messages_are_erased_is_seen(world: World, own: bool) -> None:
+    """In their own room as in another's."""
+    await log_messages(world)
+    held = world.gone if own else world.room
+    kept = await world.pool.fetchval("SELECT count(*) FROM messages WHERE channel_id = $1", held)
+    steps = PersonErasing(world.pool, world.outbox, Telling(world.pool, world.broker), RoomKeys(world.redis))
+
+    async def erase() -> None:
+        async for _ in (steps.erase_room if own else steps.erase_elsewhere)(world.gone):
+            pass
+
+    async with world.pool.acquire() as connection, connection.transaction():
+        await connection.execute(
+            "INSERT INTO log_holds (hold_id, channel_id, reason, placed_by) VALUES ($1, $2, 'r', 'p')", uuid7(), held
+        )
+        erasing = asyncio.create_task(erase())
+        await eventually(lambda: world.pool.fetchval(WAITS))
+    await asyncio.wait([erasing])
+    assert isinstance(erasing.exception(), NotYet if not own else type(None))
+    assert await world.pool.fetchval("SELECT count(*) FROM messages WHERE channel_id = $1", held) == kept
 
 
 async def test_nothing_of_a_deleted_person_is_left(world: World) -> None:
