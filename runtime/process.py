@@ -5,6 +5,7 @@ whole grace.
 """
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -30,6 +31,10 @@ EXIT_STUCK = 2
 # The supervisor gives services the whole grace; what is left over closes pools before the hard exit.
 CLOSING_SECONDS = 1.0
 
+# The youngest generation of the cyclic collector. With Python's own 700, a busy gateway looks for cycles hundreds of
+# times a second and finds next to none, which took 4 % of its CPU; so many small objects more are a few hundred KB.
+COLLECTED_OBJECTS_MIN = 10_000
+
 
 def run_process(name: str, settings_type: type[S], serve: Callable[[S], Awaitable[None]]) -> NoReturn:
     """Be the process `name`: run `serve(settings)` until it ends or SIGTERM/SIGINT comes, then exit with 0, 1 or 2.
@@ -52,6 +57,7 @@ def run_to_exit_code(name: str, settings_type: type[S], serve: Callable[[S], Awa
         return EXIT_FAILED
     configure_logging(service=name, level=settings.log_level, log_format=settings.log_format)
     _raise_open_files()
+    _calm_garbage_collection()
     stopper = _Stopper(name, settings.stop_grace_seconds + CLOSING_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(_served(name, settings, serve, stopper))
@@ -64,6 +70,12 @@ def _raise_open_files() -> None:
     """Every client takes a descriptor: as many as the system allows, where shells start processes with 1,024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _calm_garbage_collection() -> None:
+    """Leave what was imported, which stays for ever, out of every search for cycles, and search less often."""
+    gc.freeze()
+    gc.set_threshold(COLLECTED_OBJECTS_MIN, *gc.get_threshold()[1:])
 
 
 async def _served(name: str, settings: S, serve: Callable[[S], Awaitable[None]], stopper: "_Stopper") -> int:

@@ -6,6 +6,7 @@ the broker can prove that nothing of it was lost. Backends: `broker_redis` and, 
 tests/conformance/test_chat_broker.py.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -136,8 +137,11 @@ class Broker(Protocol):
         """Tell every listener something that is not history."""
         ...
 
-    async def count_members(self, room: UUID, gateway: str, members: int, *, seconds: float) -> int:
-        """Say how many members this gateway has (believed for ``seconds``); the answer is the sum over all gateways."""
+    async def count_members(self, gateway: str, members: Mapping[UUID, int], *, seconds: float) -> Mapping[UUID, int]:
+        """Say how many members this gateway has in each of some rooms (believed for ``seconds``).
+
+        The answer is each room's sum over all gateways.
+        """
         ...
 
     def listen(self, room: UUID, listener: Listener) -> None:

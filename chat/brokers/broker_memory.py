@@ -6,7 +6,7 @@ Faults are methods: a server can lose everything or be away, a link can miss tra
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from uuid import UUID
@@ -157,7 +157,10 @@ class MemoryBroker:
         self._reach(room)
         self._server.tell(room, lambda listener: listener.signalled(body))
 
-    async def count_members(self, room: UUID, gateway: str, members: int, *, seconds: float) -> int:
+    async def count_members(self, gateway: str, members: Mapping[UUID, int], *, seconds: float) -> Mapping[UUID, int]:
+        return {room: self._count(room, gateway, number, seconds) for room, number in members.items()}
+
+    def _count(self, room: UUID, gateway: str, members: int, seconds: float) -> int:
         state, now = self._reach(room), self._server.clock()
         state.members[gateway] = (now + seconds, members)
         state.members = {name: said for name, said in state.members.items() if said[0] > now}

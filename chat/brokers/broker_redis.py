@@ -5,6 +5,7 @@ since it costs every publish.
 """
 
 import secrets
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -95,9 +96,11 @@ class RedisBroker:
         channel, command = room_channel(room), self._publish_command
         await self._calls.command(channel, command, channel, b"s " + body)
 
-    async def count_members(self, room: UUID, gateway: str, members: int, *, seconds: float) -> int:
-        return int(
-            await self._calls.run(self._count, [room_key(room, "members")], [gateway, members, milliseconds(seconds)])
+    async def count_members(self, gateway: str, members: Mapping[UUID, int], *, seconds: float) -> Mapping[UUID, int]:
+        believed_ms = milliseconds(seconds)
+        return await self._calls.run_in(
+            self._count,
+            {room: ([room_key(room, "members")], [gateway, number, believed_ms]) for room, number in members.items()},
         )
 
     def listen(self, room: UUID, listener: Listener) -> None:

@@ -1,7 +1,7 @@
 """How chat asks Redis: scripts and commands with a bound on the wait, and one error for every way of being away."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 from uuid import UUID
@@ -29,6 +29,7 @@ from runtime.redis_cluster import ClusterNodes, ClusterRedis
 log = structlog.get_logger(__name__)
 
 COMMAND_SECONDS_MAX = 3.0
+SCRIPTS_PER_PIPELINE_MAX = 100
 ROUTES_MAX = 5
 MOVING_SECONDS = 0.2
 
@@ -54,6 +55,29 @@ class RedisCalls:
     async def run(self, script: AsyncScript, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:  # noqa: ANN401  Lua answers anything
         """Run a script of `script`; its keys are of one slot."""
         return await self.ask(keys[0], lambda client: script(keys=keys, args=arguments, client=client))
+
+    async def run_in(
+        self, script: AsyncScript, questions: Mapping[UUID, tuple[Sequence[str], Sequence[str | bytes | int]]]
+    ) -> dict[UUID, Any]:
+        """Run a script for each of some rooms, with keys of that room and arguments, in few round trips.
+
+        Raises BrokerUnavailable when the servers of some do not answer; it may have run for the others.
+        """
+        answers: dict[UUID, Any] = {}
+        for group in await self.by_server(list(questions), lambda room: questions[room][0][0]):
+            for start in range(0, len(group), SCRIPTS_PER_PIPELINE_MAX):
+                rooms = group[start : start + SCRIPTS_PER_PIPELINE_MAX]
+
+                async def ask(client: Redis, rooms: Sequence[UUID] = rooms) -> list[Any]:
+                    pipeline = client.pipeline(transaction=False)
+                    for room in rooms:
+                        keys, arguments = questions[room]
+                        await script(keys=keys, args=arguments, client=pipeline)
+                    return list(await pipeline.execute())
+
+                found = await self.ask(questions[rooms[0]][0][0], ask)
+                answers.update(zip(rooms, found, strict=True))
+        return answers
 
     async def ask(self, key: str, call: Callable[[Redis], Awaitable[Any]]) -> Any:  # noqa: ANN401  as redis-py has it
         """Call with the client of the server that has the key. A call may be made twice."""

@@ -27,6 +27,8 @@ NOTED_ROOMS_MAX = 20_000
 NAMES_PER_COMMAND_MAX = 500
 ROOMS_PER_COMMAND_MAX = 100
 
+_HOLDS_MS = milliseconds(NOTE_HOLDS_SECONDS)
+
 
 class SpoolNotes:
     """What one gateway has noted in the index."""
@@ -68,7 +70,7 @@ class RedisSpool:
         self._calls = RedisCalls(redis)
         self._drop_rooms = self._calls.script("drop_rooms")
         self._drop_empty = self._calls.script("drop_empty_spool")
-        self._ask_depths = self._calls.script("spool_depths")
+        self._look = self._calls.script("look_at_spools")
         self._sweep = SpoolSweep(self._calls)
         self._from = 0
 
@@ -76,12 +78,13 @@ class RedisSpool:
         for room in await self._sweep.step():
             await self._calls.command(INDEX, "ZADD", INDEX, "NX", "0", str(room))  # a note that holds no longer
         first, last = self._from, self._from + rooms_max - 1
-        noted: list[bytes] = await self._calls.ask(INDEX, lambda client: client.zrange(INDEX, first, last))
-        self._from = self._from + rooms_max if len(noted) == rooms_max else 0
-        rooms = [UUID(name.decode()) for name in noted]
-        depths = await self._depths(rooms)
-        await self._drop([room for room, depth in depths.items() if not depth])
-        return [room for room, depth in depths.items() if depth]
+        if self._calls.nodes is None:
+            noted, waiting, empty = await self._calls.run(self._look, [INDEX], [first, last, _HOLDS_MS])
+        else:
+            noted, waiting, empty = await self._look_at_cluster(first, last)
+        self._from = self._from + rooms_max if noted == rooms_max else 0
+        await self._drop(empty)
+        return [UUID(name.decode()) for name in waiting]
 
     async def waiting(self, room: UUID, *, entries_max: int) -> Sequence[SpooledMessage]:
         key = _spool(room)
@@ -131,14 +134,12 @@ class RedisSpool:
         key = _spool(room)
         return int(await self._calls.ask(key, lambda client: client.xlen(key)))
 
-    async def _depths(self, rooms: Sequence[UUID]) -> dict[UUID, int]:
-        """How many wait in each room, asked in one go of each server. Rooms whose server is away are left out."""
-        if self._calls.nodes is None:
-            keys = [_spool(room) for room in rooms]
-            return dict(zip(rooms, await self._calls.run(self._ask_depths, keys, []), strict=True)) if keys else {}
+    async def _look_at_cluster(self, first: int, last: int) -> tuple[int, list[bytes], list[bytes]]:
+        """As `look_at_spools.lua`, over the servers that have the spools; rooms whose server is away are left out."""
+        names: list[bytes] = await self._calls.ask(INDEX, lambda client: client.zrange(INDEX, first, last))
         depths: dict[UUID, int] = {}
         lost: list[BrokerUnavailable] = []
-        groups = await self._calls.by_server(rooms, _spool)
+        groups = await self._calls.by_server([UUID(name.decode()) for name in names], _spool)
         for group in groups:
 
             def ask(client: Redis, group: Sequence[UUID] = group) -> Awaitable[list[int]]:
@@ -153,14 +154,14 @@ class RedisSpool:
                 lost.append(error)
         if lost and len(lost) == len(groups):
             raise lost[0]
-        return depths
+        waiting = [str(room).encode() for room, depth in depths.items() if depth]
+        return len(names), waiting, [str(room).encode() for room, depth in depths.items() if not depth]
 
-    async def _drop(self, empty: Sequence[UUID]) -> None:
+    async def _drop(self, empty: Sequence[bytes]) -> None:
         """Forget rooms that nobody has noted lately: from the index first, so that a new note finds its place."""
         if not empty:
             return
-        names = [str(room) for room in empty]
-        dropped = await self._calls.run(self._drop_rooms, [INDEX], [milliseconds(NOTE_HOLDS_SECONDS), *names])
+        dropped = await self._calls.run(self._drop_rooms, [INDEX], [_HOLDS_MS, *empty])
         for name in dropped:
             await self._calls.run(self._drop_empty, [_spool(UUID(name.decode()))], [])
 

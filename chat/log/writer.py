@@ -32,11 +32,11 @@ from runtime.unavailable import PERHAPS_AWAY, is_unavailable
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.2
-GATHER_SECONDS = 0.6
+GATHER_SECONDS = 1.0
 """Between rounds while messages come and none has to wait for a second round: a round costs much the same for one
 message as for twenty."""
 ROOMS_PER_ROUND_MAX = 500
-ROOMS_PER_BATCH_MAX = 25
+ROOMS_PER_BATCH_MAX = 100
 ENTRIES_PER_BATCH_MAX = 500
 RETRY_FIRST_SECONDS = 0.2
 RETRY_CEILING_SECONDS = 5.0

@@ -124,4 +124,4 @@ class RoomApi:
         for open_room in self._rooms.open_rooms():
             if open_room.room_id == room:
                 return max(open_room.chatters, open_room.members_count)
-        return await self._broker.count_members(room, READER, 0, seconds=COUNT_BELIEVED_SECONDS)
+        return (await self._broker.count_members(READER, {room: 0}, seconds=COUNT_BELIEVED_SECONDS))[room]

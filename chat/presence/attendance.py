@@ -1,7 +1,8 @@
 """Says again and again who is connected to this gateway, a bounded number at a time."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from uuid import UUID
 
 import structlog
@@ -55,19 +56,25 @@ class Attendance:
         for room_id in self._again_at.keys() - rooms.keys():
             del self._again_at[room_id]
         noted = 0
-        for room in rooms.values():
-            due = self._due(room)[: PEOPLE_PER_TICK_MAX - noted]
-            for start in range(0, len(due), PEOPLE_PER_CALL):
-                await self._note(room, due[start : start + PEOPLE_PER_CALL])
-            noted += len(due)
+        for call in _calls(
+            [
+                (room.room_id, self._due(room))
+                for room in rooms.values()
+                if room.people or self._again_at.get(room.room_id)
+            ]
+        ):
+            await self._note(call)
+            noted += sum(map(len, call.values()))
         return noted
 
-    async def _note(self, room: Room, people: list[Present]) -> None:
-        await self._presence.note(room.room_id, people)
-        metrics.people_noted.inc(len(people))
-        again_at, now = self._again_at[room.room_id], _now()
-        for person in people:
-            again_at[person.user_id] = now + jittered(AGAIN_SECONDS, 0.75, 1.0)
+    async def _note(self, people: Mapping[UUID, Sequence[Present]]) -> None:
+        await self._presence.note(people)
+        now = _now()
+        for room_id, those in people.items():
+            metrics.people_noted.inc(len(those))
+            again_at = self._again_at.get(room_id, {})
+            for person in those:
+                again_at[person.user_id] = now + jittered(AGAIN_SECONDS, 0.75, 1.0)
 
     def _due(self, room: Room) -> list[Present]:
         again_at, now = self._again_at.setdefault(room.room_id, {}), _now()
@@ -78,6 +85,17 @@ class Attendance:
             for user_id, seats in room.people.items()
             if seats and again_at.get(user_id, 0.0) <= now
         ]
+
+
+def _calls(due: Iterable[tuple[UUID, Sequence[Present]]]) -> Iterator[dict[UUID, list[Present]]]:
+    """At most PEOPLE_PER_TICK_MAX of those who are due, in calls of PEOPLE_PER_CALL, over rooms."""
+    every = ((room_id, person) for room_id, people in due for person in people)
+    allowed = itertools.islice(every, PEOPLE_PER_TICK_MAX)
+    while some := list(itertools.islice(allowed, PEOPLE_PER_CALL)):
+        call: dict[UUID, list[Present]] = {}
+        for room_id, person in some:
+            call.setdefault(room_id, []).append(person)
+        yield call
 
 
 def _present(room_id: UUID, user_id: UUID, seats: Iterable[Seat]) -> Present:

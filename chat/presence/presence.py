@@ -6,7 +6,7 @@ several gateways is there once. Backends: `presence_redis` and, for tests, `pres
 tests/conformance/test_chat_presence.py. ADR 0088.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID
@@ -37,8 +37,8 @@ class PresentPage:
 class Presence(Protocol):
     """Notes and lists. Every method raises BrokerUnavailable when the server does not answer."""
 
-    async def note(self, room: UUID, people: Sequence[Present]) -> None:
-        """These are there, for the next BELIEVED_SECONDS. Give a bounded number at a time."""
+    async def note(self, people: Mapping[UUID, Sequence[Present]]) -> None:
+        """These are in these rooms, for the next BELIEVED_SECONDS. Give a bounded number at a time."""
         ...
 
     async def page(

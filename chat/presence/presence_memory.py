@@ -1,7 +1,7 @@
 """The presence's twin without a server, for tests."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 from chat.errors import BrokerUnavailable
@@ -19,13 +19,13 @@ class MemoryPresence:
         self._rooms: dict[UUID, dict[tuple[str, UUID], tuple[float, Present]]] = {}
         self.away = False
 
-    async def note(self, room: UUID, people: Sequence[Present]) -> None:
+    async def note(self, people: Mapping[UUID, Sequence[Present]]) -> None:
         """See the port."""
         self._reach()
         until = self._clock() + self._believed_seconds
-        here = self._rooms.setdefault(room, {})
-        for person in people:
-            here[person.username, person.user_id] = (until, person)
+        for room, those in people.items():
+            here = self._rooms.setdefault(room, {})
+            here.update({(person.username, person.user_id): (until, person) for person in those})
 
     async def page(
         self, room: UUID, *, after: tuple[str, UUID] | None = None, prefix: str = "", people_max: int

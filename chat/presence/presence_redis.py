@@ -4,7 +4,7 @@ All keys of a room share a hash tag and every script touches one room, so a clus
 not everybody's are kept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -24,15 +24,19 @@ class RedisPresence:
         self._note = self._calls.script("forget_gone_people", "note_people")
         self._list = self._calls.script("forget_gone_people", "list_people")
 
-    async def note(self, room: UUID, people: Sequence[Present]) -> None:
+    async def note(self, people: Mapping[UUID, Sequence[Present]]) -> None:
         """See the port."""
-        if not people:
-            return
-        arguments: list[str | bytes | int] = [self._believed_ms]
+        await self._calls.run_in(
+            self._note, {room: (_keys(room), self._said(those)) for room, those in people.items() if those}
+        )
+
+    def _said(self, people: Sequence[Present]) -> list[str | bytes | int]:
+        """The arguments of `note_people.lua`."""
+        said: list[str | bytes | int] = [self._believed_ms]
         for person in people:
             role = "" if person.role == ORDINARY_ROLE else person.role
-            arguments.extend((_place(person.username, person.user_id), role))
-        await self._calls.run(self._note, _keys(room), arguments)
+            said.extend((_place(person.username, person.user_id), role))
+        return said
 
     async def page(
         self, room: UUID, *, after: tuple[str, UUID] | None = None, prefix: str = "", people_max: int

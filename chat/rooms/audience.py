@@ -135,12 +135,19 @@ class Flight:
         """Write to all, shard by shard."""
         for start in range(0, len(self.seats), MEMBERS_PER_SHARD):
             shard = self.seats[start : start + MEMBERS_PER_SHARD]
-            if self.own:
-                self._write_apart(shard)
-            else:
-                broadcast([seat.member for seat in shard], self.blob)
+            self._write(shard)
             if len(shard) > MEMBERS_WITHOUT_TURN_MAX:
                 await asyncio.sleep(0)
+
+    def land_at_once(self) -> None:
+        """Write to all, without a turn of the event loop in between: for few members."""
+        self._write(self.seats)
+
+    def _write(self, shard: Sequence[Seat]) -> None:
+        if self.own:
+            self._write_apart(shard)
+        else:
+            broadcast([seat.member for seat in shard], self.blob)
 
     def _write_apart(self, shard: Sequence[Seat]) -> None:
         for seat in shard:

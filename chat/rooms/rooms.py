@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
@@ -18,6 +19,7 @@ log = structlog.get_logger(__name__)
 SWEEP_SECONDS = 5.0
 ROOM_LINGER_SECONDS = 30.0
 COUNT_BELIEVED_SECONDS = 3 * SWEEP_SECONDS
+ROOMS_PER_COUNT = 100
 
 
 class Rooms:
@@ -69,8 +71,9 @@ class Rooms:
         for room_id, (room, task) in list(self._open.items()):
             if room.members_count == 0 and now - room.empty_since > ROOM_LINGER_SECONDS:
                 self._close(room_id, task)
-                continue
-            await self._count(room)
+        rooms = self.open_rooms()
+        for start in range(0, len(rooms), ROOMS_PER_COUNT):
+            await self._count(rooms[start : start + ROOMS_PER_COUNT])
         await self._compare_versions()
 
     async def _compare_versions(self) -> None:
@@ -92,19 +95,20 @@ class Rooms:
         task.cancel()
         metrics.rooms.dec()
 
-    async def _count(self, room: Room) -> None:
+    async def _count(self, rooms: Sequence[Room]) -> None:
         if not self._broker.connected:
             return
+        members = {room.room_id: room.members_count for room in rooms}
         try:
-            chatters = await self._broker.count_members(
-                room.room_id, self._gateway, room.members_count, seconds=COUNT_BELIEVED_SECONDS
-            )
+            counted = await self._broker.count_members(self._gateway, members, seconds=COUNT_BELIEVED_SECONDS)
         except BrokerUnavailable as error:
-            log.info("chat_members_not_counted", room=str(room.room_id), reason=str(error))
+            log.info("chat_members_not_counted", rooms=len(rooms), reason=str(error))
             return
-        if chatters != room.chatters:
-            room.chatters = chatters
-            room.notify_soon(frames.Presence(chatters=chatters))
+        for room in rooms:
+            chatters = counted[room.room_id]
+            if chatters != room.chatters:
+                room.chatters = chatters
+                room.notify_soon(frames.Presence(chatters=chatters))
 
     async def _look_up_touched(self) -> None:
         """Look rooms up as soon as somebody says that they changed."""

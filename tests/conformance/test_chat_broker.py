@@ -382,11 +382,19 @@ async def test_a_full_spool_takes_nothing_more_and_repeats_still_answer(world: W
 
 async def test_members_are_counted_over_gateways_that_say_so_lately(world: World) -> None:
     room = uuid4()
-    assert await world.one.count_members(room, "g1", 3, seconds=1.5) == 3
-    assert await world.other.count_members(room, "g2", 4, seconds=60) == 7
-    assert await world.one.count_members(room, "g1", 2, seconds=1.5) == 6
+    assert await world.one.count_members("g1", {room: 3}, seconds=1.5) == {room: 3}
+    assert await world.other.count_members("g2", {room: 4}, seconds=60) == {room: 7}
+    assert await world.one.count_members("g1", {room: 2}, seconds=1.5) == {room: 6}
     await world.pass_seconds(1.6)
-    assert await world.other.count_members(room, "g2", 4, seconds=60) == 4
+    assert await world.other.count_members("g2", {room: 4}, seconds=60) == {room: 4}
+
+
+async def test_members_of_many_rooms_are_counted_at_once(world: World) -> None:
+    members = {uuid4(): number for number in range(250)}
+    assert await world.one.count_members("g1", members, seconds=60) == members
+    assert await world.other.count_members("g2", dict.fromkeys(members, 1), seconds=60) == {
+        room: number + 1 for room, number in members.items()
+    }
 
 
 async def test_a_restarted_redis_continues_what_it_kept_and_refuses_what_it_lost(redis_url: str) -> None:

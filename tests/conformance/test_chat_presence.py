@@ -57,8 +57,8 @@ async def names(presence: Presence, room: UUID, prefix: str = "") -> list[str]:
 
 async def test_people_are_listed_by_name_once_whatever_gateways_say(presence: Presence) -> None:
     room, bob, ann = uuid4(), person("bob"), Present(uuid4(), "ann", "moderator")
-    await presence.note(room, [bob, ann])
-    await presence.note(room, [bob])
+    await presence.note({room: [bob, ann]})
+    await presence.note({room: [bob]})
     page = await presence.page(room, people_max=10)
     assert page.people == (ann, bob)
     assert page.chatters == 2
@@ -67,13 +67,13 @@ async def test_people_are_listed_by_name_once_whatever_gateways_say(presence: Pr
 async def test_a_role_is_the_one_that_was_told_last(presence: Presence) -> None:
     room, user_id = uuid4(), uuid4()
     for role in ("moderator", "viewer", "streamer"):
-        await presence.note(room, [Present(user_id, "ann", role)])
+        await presence.note({room: [Present(user_id, "ann", role)]})
         assert [one.role for one in (await presence.page(room, people_max=10)).people] == [role]
 
 
 async def test_rooms_do_not_mix(presence: Presence) -> None:
     one, other = uuid4(), uuid4()
-    await presence.note(one, [person("ann")])
+    await presence.note({one: [person("ann")]})
     assert await names(presence, other) == []
     assert (await presence.page(other, people_max=10)).chatters == 0
 
@@ -82,7 +82,7 @@ async def test_pages_follow_each_other_without_a_hole_or_a_double(presence: Pres
     room = uuid4()
     people = [person(name) for name in ("ann", "ann", "ann_", "ann1", "b_b", "bb", "bob", "bobby", "zoe")]
     shuffled = random.sample(people, len(people))
-    await presence.note(room, shuffled)
+    await presence.note({room: shuffled})
     found: list[Present] = []
     after = None
     while page := (await presence.page(room, after=after, people_max=2)).people:
@@ -95,7 +95,7 @@ async def test_pages_follow_each_other_without_a_hole_or_a_double(presence: Pres
 async def test_a_search_is_by_the_beginning_of_the_name_and_pages_too(presence: Presence) -> None:
     room = uuid4()
     people = [person(name) for name in ("ann", "bo", "bob", "bobby", "bog", "cy", "az_1")]
-    await presence.note(room, people)
+    await presence.note({room: people})
     assert await names(presence, room, "bo") == ["bo", "bob", "bobby", "bog"]
     assert await names(presence, room, "bob") == ["bob", "bobby"]
     assert await names(presence, room, "x") == []
@@ -109,10 +109,10 @@ async def test_a_search_is_by_the_beginning_of_the_name_and_pages_too(presence: 
 
 async def test_whoever_is_told_of_no_more_is_gone_and_the_others_are_not(forgetful: Presence) -> None:
     room, stays, leaves = uuid4(), person("stays"), person("leaves")
-    await forgetful.note(room, [stays, leaves])
+    await forgetful.note({room: [stays, leaves]})
     async with asyncio.timeout(10):
         while await names(forgetful, room) != ["stays"]:
-            await forgetful.note(room, [stays])
+            await forgetful.note({room: [stays]})
             await asyncio.sleep(BELIEVED_SECONDS / 6)
             assert "stays" in await names(forgetful, room)
     assert (await forgetful.page(room, people_max=0)).chatters == 1
@@ -122,7 +122,7 @@ async def test_ten_thousand_are_counted_and_paged(presence: Presence) -> None:
     room = uuid4()
     people = [person(f"user{number:05}") for number in range(10_000)]
     for start in range(0, len(people), 500):
-        await presence.note(room, people[start : start + 500])
+        await presence.note({room: people[start : start + 500]})
     page = await presence.page(room, prefix="user09", people_max=100)
     assert page.chatters == 10_000
     assert page.people == tuple(people[9_000:9_100])
@@ -131,7 +131,9 @@ async def test_ten_thousand_are_counted_and_paged(presence: Presence) -> None:
 async def test_the_keys_of_a_room_expire_with_the_last_gateway(redis_url: str) -> None:
     room = uuid4()
     async with redis_client(RedisSettings(redis_url=SecretStr(redis_url))) as client:
-        await RedisPresence(client, believed_seconds=BELIEVED_SECONDS).note(room, [Present(uuid4(), "ann", "streamer")])
+        await RedisPresence(client, believed_seconds=BELIEVED_SECONDS).note(
+            {room: [Present(uuid4(), "ann", "streamer")]}
+        )
         keys = [room_key(room, what) for what in ("people", "people-by-name", "people-roles")]
         assert await client.exists(*keys) == 3
 
@@ -148,8 +150,8 @@ async def test_those_who_are_gone_leave_the_server_and_take_no_place_on_a_page(r
         brief, long = RedisPresence(client, believed_seconds=BELIEVED_SECONDS), RedisPresence(client)
         gone = [person(f"gone{number:05}") for number in range(5_600)]
         for start in range(0, len(gone), 800):
-            await brief.note(room, gone[start : start + 800])
-        await long.note(room, [stays])
+            await brief.note({room: gone[start : start + 800]})
+        await long.note({room: [stays]})
         await asyncio.sleep(BELIEVED_SECONDS)
         assert (await long.page(room, people_max=2)).people == (stays,), "more are gone than one look forgets"
         await long.page(room, people_max=0)
@@ -160,7 +162,14 @@ async def test_a_presence_that_does_not_answer_says_so() -> None:
     away = MemoryPresence()
     away.away = True
     with pytest.raises(BrokerUnavailable):
-        await away.note(uuid4(), [person("ann")])
+        await away.note({uuid4(): [person("ann")]})
     async with redis_presence("redis://127.0.0.1:1/0", 1.0) as unreachable:
         with pytest.raises(BrokerUnavailable):
             await unreachable.page(uuid4(), people_max=1)
+
+
+async def test_the_people_of_many_rooms_are_noted_at_once(presence: Presence) -> None:
+    rooms = {uuid4(): [person(f"user{number}")] for number in range(250)}
+    await presence.note(rooms | {uuid4(): []})
+    for room, people in list(rooms.items())[::50]:
+        assert (await presence.page(room, people_max=10)).people == tuple(people)

@@ -57,7 +57,7 @@ async def test_every_room_flows_wherever_it_lives_and_is_spooled(redis_set: Clus
             await other.signal(room, b"look")
         await eventually(lambda: all(len(f.seen) == 3 and f.signals == [b"look"] for f in followers))
         assert all(speaker.refused == 0 for speaker in speakers)
-        assert await one.count_members(rooms[0], "g", 3, seconds=5) == 3
+        assert await one.count_members("g", {rooms[0]: 3}, seconds=5) == {rooms[0]: 3}
         async with redis_of(redis_set.url) as client:
             spool = RedisSpool(client)
             assert set(await spool.rooms(rooms_max=100)) == set(rooms)

@@ -152,7 +152,7 @@ async def live_in(world: World) -> None:
     await log_messages(world)
     await world.say(me, other, "other", "in their room")
     await world.say(room, me, NAME, "waiting to be written")
-    await RedisPresence(world.redis).note(me, [Present(other, "other", "viewer")])
+    await RedisPresence(world.redis).note({me: [Present(other, "other", "viewer")]})
 
 
 async def log_messages(world: World) -> None:

@@ -77,7 +77,7 @@ async def test_a_room_is_seen_by_everybody(world: World) -> None:
 
 async def test_chatters_are_listed_page_by_page_and_searched(world: World) -> None:
     people = [Present(uuid4(), f"user{number:02}") for number in range(7)]
-    await world.presence.note(world.owner.user_id, [*people, Present(world.owner.user_id, "owner", "streamer")])
+    await world.presence.note({world.owner.user_id: [*people, Present(world.owner.user_id, "owner", "streamer")]})
     names: list[str] = []
     cursor = ""
     while True:

@@ -1,6 +1,6 @@
 """Who is connected to a gateway is noted soon, again in time, and a bounded number at once."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from uuid import UUID, uuid4
 
 import pytest
@@ -24,10 +24,10 @@ class CountedPresence(MemoryPresence):
         super().__init__()
         self.calls: list[int] = []
 
-    async def note(self, room: UUID, people: Sequence[Present]) -> None:
+    async def note(self, people: Mapping[UUID, Sequence[Present]]) -> None:
         """See the port."""
-        await super().note(room, people)
-        self.calls.append(len(people))
+        await super().note(people)
+        self.calls.append(sum(map(len, people.values())))
 
 
 @pytest.fixture

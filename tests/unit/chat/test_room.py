@@ -5,19 +5,23 @@ import json
 import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
 
 import pytest
 
 from chat.brokers.broker import Position
-from chat.rooms.audience import Seat
+from chat.rooms.audience import MEMBERS_PER_SHARD, MEMBERS_WITHOUT_TURN_MAX, Seat
+from chat.rooms.entries import message_body
 from chat.rooms.facts import RoomFacts
 from chat.rooms.room import RoomLimits
 from chat.rooms.signals import RoomTouched
 from chat.sockets import frames
 from chat.speaking.rules import Rules
 from tests.unit.chat.room_world import Client, World, split, until, world_of
+
+BODY = message_body(uuid4(), uuid4(), "ann", "hi", datetime(2026, 1, 1, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -40,6 +44,40 @@ async def test_a_quiet_room_sends_at_once_and_a_busy_one_in_ticks() -> None:
         await until(lambda: len(client.offsets) == 21)
         assert loop.time() - started > 0.45, "half a tick of slack"
         assert len(client.writes) == 2, "twenty messages of one tick are one write"
+
+
+async def test_a_small_quiet_room_is_flushed_where_it_hears() -> None:
+    async with world_of(1, RoomLimits(tick_seconds=0.05)) as world:
+        few, many = Client(), [Client() for _ in range(MEMBERS_WITHOUT_TURN_MAX)]
+        await few.join(world.rooms[0])
+        await asyncio.sleep(0.06)  # what the opening flushed is a tick ago
+        heard = Position(1, few.position.epoch if few.position else "")
+        world.rooms[0].published(heard, BODY)
+        assert few.offsets == [1], "no turn of the event loop has passed"
+        for client in many:
+            await client.join(world.rooms[0])
+        await asyncio.sleep(0.06)
+        world.rooms[0].published(replace(heard, offset=2), BODY)
+        assert few.offsets == [1], "so many are told by the room's task"
+        await until(lambda: few.offsets == many[0].offsets == many[-1].offsets == [1, 2])
+
+
+async def test_what_is_heard_while_a_flush_is_on_its_way_follows_it() -> None:
+    async with world_of(1, RoomLimits(tick_seconds=0.0)) as world:
+        clients = [Client() for _ in range(MEMBERS_PER_SHARD + 1)]
+        for client in clients:
+            await client.join(world.rooms[0])
+        first, last = clients[0], clients[-1]
+        heard = Position(1, first.position.epoch if first.position else "")
+        world.rooms[0].published(heard, BODY)
+        while not first.offsets:  # noqa: ASYNC110  turn by turn
+            await asyncio.sleep(0)
+        assert not last.offsets, "the second shard waits for its turn"
+        for client in clients[:-1]:
+            client.leave(world.rooms[0])
+        world.rooms[0].published(replace(heard, offset=2), BODY)
+        await until(lambda: len(last.offsets) == 2)
+        assert last.offsets == [1, 2]
 
 
 async def test_all_members_get_the_same_bytes(world: World) -> None:
