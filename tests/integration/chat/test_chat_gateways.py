@@ -14,6 +14,8 @@ from eventbus.settings import KafkaSettings
 from events import AccountDeleted, AccountRegistered, Envelope, Event, StreamEnded, StreamStarted, encode, topic_of
 from events.streams import EndReason
 from runtime.ids import uuid7
+from runtime.postgres import connect
+from tests import engines
 from tests.integration.chat.gateways import Client, Gateway, Person, Site, eventually
 
 
@@ -82,7 +84,7 @@ async def test_a_stopped_gateway_sends_its_clients_away_and_exits_well(site: Sit
 
 
 async def test_rooms_follow_accounts_and_streams_in_any_order(
-    site: Site, kafka_bootstrap_servers: str, topic_prefix: str
+    site: Site, kafka_bootstrap_servers: str, topic_prefix: str, database: engines.Database
 ) -> None:
     settings = KafkaSettings(kafka_bootstrap_servers=kafka_bootstrap_servers, kafka_topic_prefix=topic_prefix)
     one, other = await asyncio.gather(site.start(), site.start())
@@ -124,6 +126,10 @@ async def test_rooms_follow_accounts_and_streams_in_any_order(
         await say(ended(first, 1), ended(third, 9))
         await _told(watchers, [str(first), None, str(third), None])
         await say(AccountDeleted(user_id=ann.user_id, deleted_at=now))
+        connection = await connect(database.dsn, schema="chat")
+        found = "SELECT EXISTS (SELECT FROM rooms WHERE channel_id = $1 AND channel_name IS NULL)"
+        await eventually(lambda: connection.fetchval(found, ann.user_id))
+        await connection.close()
         # Sooner than gateways compare the versions of their rooms, which finds what a lost signal would have said.
         await eventually(lambda: all(client.gone for client in watchers), SWEEP_SECONDS / 2)
         assert [client.close_code for client in watchers] == [CloseCode.ROOM_GONE] * 2
