@@ -23,7 +23,8 @@ from tests import engines
 from tests.conftest import FaultPlan
 from tests.faults.chat_crowd import Crowd
 from tests.faults.chat_history import Verdict, judge
-from tests.integration.chat.gateways import Accounts, Person, chat_environment, free_port
+from tests.free_ports import free_port
+from tests.integration.chat.gateways import Accounts, Person, chat_environment
 from tests.integration.chat.wire import make_room, published_keys, rss_bytes, start_gateway, wait_until_ready
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]

@@ -24,6 +24,7 @@ from deploy.local import AddressTaken, Listen, PartFailed, Stack
 from deploy.local.errors import PortsTaken
 from deploy.local.places import CHECKOUT
 from tests.engines import S3, Database
+from tests.free_ports import free_port
 
 
 async def test_a_test_database_has_every_schema_and_is_its_own(database: Database) -> None:
@@ -173,15 +174,6 @@ def test_a_running_part_whose_configuration_has_changed_is_restarted(own_stack: 
 # --- solo, and addresses that were asked for --------------------------------------------------------------------------
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nothing listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 def test_solo_runs_keeps_what_it_has_and_comes_back_after_a_kill(own_stack: Callable[..., Stack]) -> None:
     stack = own_stack("postgres", "redis", "nginx", "solo", profile="solo")
     assert {status.name: status.state for status in stack.status()} == dict.fromkeys(stack.parts, "running")
@@ -221,7 +213,7 @@ def test_some_parts_of_solo_may_be_left_to_others(own_stack: Callable[..., Stack
 
 
 def test_the_edge_and_ingest_listen_where_they_are_asked_to(own_stack: Callable[..., Stack]) -> None:
-    http, rtmp = free_ports(2)
+    http, rtmp = free_port(), free_port()
     listen = Listen(http=f"127.0.0.1:{http}", rtmp=f"127.0.0.2:{rtmp}")
     stack = own_stack("nginx", profile="solo", listen=listen)
     shown = {str(address) for status in stack.status() if status.name == "nginx" for address in status.addresses}
@@ -238,7 +230,7 @@ def test_the_edge_and_ingest_listen_where_they_are_asked_to(own_stack: Callable[
 def test_an_address_that_was_asked_for_and_is_taken_is_told_in_one_line(
     own_stack: Callable[..., Stack], use: str
 ) -> None:
-    free, taken = free_ports(2)
+    free, taken = free_port(), free_port()
     with foreign_program(taken), pytest.raises(AddressTaken, match=f"{use}.*port {taken} is in use") as told:
         asked = {"HTTP": (taken, free), "RTMP": (free, taken)}[use]
         listen = Listen(http=f"127.0.0.1:{asked[0]}", rtmp=f"127.0.0.1:{asked[1]}")

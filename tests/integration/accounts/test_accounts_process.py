@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -18,6 +17,7 @@ from aiokafka import AIOKafkaConsumer
 from runtime.migrations import migrate
 from runtime.tokens import InvalidToken, TokenVerifier
 from tests.engines import Database
+from tests.free_ports import free_port
 
 CHECKOUT = Path(__file__).parents[3]
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -43,9 +43,7 @@ class Running:
 
 
 def _environment(database: Database, kafka: str, prefix: str, redis: str) -> dict[str, str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LIVESTREAM_")}
     return clean | {
         "LIVESTREAM_POSTGRES_DSN": database.url,

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 import time
 from asyncio.subprocess import Process, create_subprocess_exec
@@ -24,6 +23,7 @@ from joserfc.jwk import OKPKey
 from chat.sockets.frames import SERVER_FRAME
 from runtime.ids import uuid7
 from runtime.tokens import ALGORITHM
+from tests.free_ports import free_port
 
 REPOSITORY = Path(__file__).parents[3]
 WAIT_SECONDS = 30.0
@@ -243,12 +243,6 @@ async def create_topics(environment: dict[str, str]) -> None:
     """Make the topics of the contract, under the environment's prefix."""
     process = await create_subprocess_exec(sys.executable, "-m", "console", "topics", "create", env=environment)
     assert await asyncio.wait_for(process.wait(), 60) == 0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def eventually(condition: Callable[[], bool | Awaitable[bool]], seconds: float = WAIT_SECONDS) -> None:

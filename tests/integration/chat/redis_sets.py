@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from deploy.local import places
-from tests.integration.chat.gateways import eventually, free_port
+from tests.free_ports import free_port
+from tests.integration.chat.gateways import eventually
 
 PASSWORD = "a-password-of-tests"
 SERVICE = "chat"

@@ -11,7 +11,8 @@ import pytest
 
 from runtime.postgres import connect
 from tests import engines
-from tests.integration.chat.gateways import Accounts, Gateway, Person, Site, chat_environment, eventually, free_port
+from tests.free_ports import free_port
+from tests.integration.chat.gateways import Accounts, Gateway, Person, Site, chat_environment, eventually
 from tests.integration.chat.irc_clients import Bot, Irssi, PlainClient
 
 ALL_CAPABILITIES = "CAP REQ :twitch.tv/tags twitch.tv/commands twitch.tv/membership"

@@ -18,8 +18,9 @@ CLIENTS = 60
 
 
 async def test_readiness_goes_first_then_the_clients_a_few_at_a_time(wire_gateway: WireGateway) -> None:
-    clients = [await RawClient.connect(wire_gateway.port) for _ in range(CLIENTS)]
-    for client in clients:
+    clients = []
+    for _ in range(CLIENTS):  # one after the other: who is connected has to join in time
+        clients.append(client := await RawClient.connect(wire_gateway.port))
         await client.join(wire_gateway.room)
     speaker = await RawClient.connect(wire_gateway.port)
     await speaker.join(wire_gateway.room, wire_gateway.accounts.token(Person("speaker")))

@@ -22,7 +22,8 @@ import pytest
 from runtime.ids import uuid7
 from runtime.postgres import connect
 from tests import engines
-from tests.integration.chat.gateways import REPOSITORY, Accounts, Person, chat_environment, free_port
+from tests.free_ports import free_port
+from tests.integration.chat.gateways import REPOSITORY, Accounts, Person, chat_environment
 from tests.integration.chat.rfc6455 import CLOSE, PING, PONG, TEXT, ServerFrame, ServerFrames, client_frame
 
 WAIT_SECONDS = 20.0

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,19 +16,11 @@ from pathlib import Path
 
 from deploy.local import places, processes
 from deploy.local.env_file import read_env_file
+from tests.free_ports import free_port
 
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 60.0
 ENGINES = ("postgres", "redis", "nginx")
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has right now, and that no outgoing connection is given meanwhile (ip(7))."""
-    for port in random.sample(range(10_000, 17_000), 100):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise OSError("no port between 10000 and 17000 is free")
 
 
 def until(what: str, true: Callable[[], bool], *, seconds: float = START_SECONDS_MAX) -> None:

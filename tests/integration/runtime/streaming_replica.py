@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
@@ -17,6 +16,7 @@ import psutil
 import pytest
 
 from deploy.local import places, probes
+from tests.free_ports import free_port
 
 READY_SECONDS_MAX = 30
 
@@ -65,7 +65,7 @@ async def streaming_replica(primary_url: str) -> AsyncIterator[StreamingReplica]
     directory = Path(tempfile.mkdtemp(prefix="livestream-replica-"))
     if os.geteuid() == 0:
         shutil.chown(directory, "postgres", "postgres")
-    port = _free_port()
+    port = free_port()
     try:
         await asyncio.to_thread(_copy, primary_url, directory / "data")
         process = await asyncio.to_thread(_start, directory / "data", port)
@@ -126,10 +126,3 @@ async def _ready(process: "subprocess.Popen[bytes]", port: int) -> None:
             if process.poll() is not None:
                 pytest.fail(f"the replica ended: {reason}")
             await asyncio.sleep(0.1)
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port

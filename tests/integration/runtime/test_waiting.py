@@ -1,7 +1,6 @@
 """Processes start in any order: what is not there yet is waited for, and the log says so."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
@@ -14,13 +13,7 @@ from structlog.testing import capture_logs
 from runtime.postgres import open_pool, postgres_check
 from runtime.settings import PostgresSettings
 from tests.engines import Database
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+from tests.free_ports import free_port
 
 
 def _at_port(url: str, port: int) -> str:
@@ -55,7 +48,7 @@ async def _until_logged(lines: Sequence[Mapping[str, object]], event: str, times
 
 
 async def test_postgres_is_waited_for(database: Database) -> None:
-    port = _free_port()
+    port = free_port()
     settings = PostgresSettings(postgres_dsn=SecretStr(_at_port(database.url, port)))
 
     async def use() -> object:

@@ -38,7 +38,8 @@ from runtime.client_address import ClientAddresses
 from runtime.service import CannotServe
 from runtime.tokens import Caller, InvalidToken
 from runtime.websockets import AllowedOrigins
-from tests.integration.chat.gateways import eventually, free_port
+from tests.free_ports import free_port
+from tests.integration.chat.gateways import eventually
 from tests.integration.chat.irc_clients import PlainClient
 
 ROOM = uuid4()
