@@ -87,6 +87,7 @@ class LogRetention:
         done = [room async for room in self.due(now) if not room.held and await self._delete(room)]
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_MS}ms'")
+            await QUERIES.keep_log_holds_out(connection)
             dropped = await QUERIES.drop_message_months(connection, now=now, log_days=self._log_days)
         if done or dropped:
             messages = sum(room.messages for room in done)
@@ -96,12 +97,14 @@ class LogRetention:
     async def _delete(self, room: Aged) -> bool:
         any_deleted = False
         while True:
-            deleted = await QUERIES.delete_due_messages(
-                self._pool,
-                channel_id=room.channel_id,
-                due_before=room.due_before,
-                messages_max=DELETED_AT_ONCE_MAX,
-            )
+            async with self._pool.acquire() as connection, connection.transaction():
+                await QUERIES.keep_log_holds_out(connection)
+                deleted = await QUERIES.delete_due_messages(
+                    connection,
+                    channel_id=room.channel_id,
+                    due_before=room.due_before,
+                    messages_max=DELETED_AT_ONCE_MAX,
+                )
             metrics.expired.inc(deleted)
             any_deleted = any_deleted or deleted > 0
             if deleted < DELETED_AT_ONCE_MAX:

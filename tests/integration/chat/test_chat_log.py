@@ -31,6 +31,8 @@ from tests.contract.held_client import HeldClient, held_client
 from tests.engines import Database
 from tests.integration.chat.gateways import Person, Site, eventually
 
+WAITS = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
+
 FREE = Conditions()
 SOON_SECONDS = 15.0
 """A second as a rule; more where other tests keep the machine busy."""
@@ -322,6 +324,13 @@ async def test_messages_go_when_their_room_keeps_them_no_longer_and_no_hold_does
     await place.writer().round()
     retention = LogRetention(place.pool, log_days=30)
     hold_id = uuid7()
+    async with place.pool.acquire() as connection, connection.transaction():
+        await store.QUERIES.place_log_hold(
+            connection, hold_id=hold_id, channel_id=place.room, reason="case 7", placed_by="ada"
+        )
+        working = asyncio.create_task(retention.round(now))
+        await eventually(lambda: place.pool.fetchval(WAITS))
+    assert await working == [], "a hold that is being placed meanwhile is seen"
     await place_hold(place.pool, hold_id, place.room, reason="case 7", placed_by="ada")
 
     async def due() -> list[tuple[int, bool]]:
