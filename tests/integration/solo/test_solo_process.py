@@ -29,8 +29,8 @@ from tests.unit.solo.test_solo_settings import NEEDED
 
 Start = Callable[..., AbstractAsyncContextManager[Solo]]
 
-STOP_SECONDS_MAX = 4.0
-"""Half of the grace: nobody is connected."""
+STOP_SECONDS_MAX = 7.0
+"""Less than the grace: nobody is connected."""
 CHATTERS = 20
 """The last of them is asked to leave a second after the first."""
 
@@ -81,7 +81,7 @@ async def test_it_migrates_serves_every_route_and_stops_in_time(start: Start, se
         assert await solo.stop() == 0
         assert asyncio.get_running_loop().time() - began < STOP_SECONDS_MAX
         # not every machine lets encoders be started without a network, a busy one is slow, and no media server runs
-        expected = {"children_keep_the_network", "query_slow", "media_server_away"}
+        expected = {"children_keep_the_network", "query_slow", "media_server_away", "limits_redis_away"}
         complaints = [line for line in solo.lines() if line["level"] in ("warning", "error")]
         assert [one for one in complaints if "request" not in one["event"] and one["event"] not in expected] == []
 
