@@ -174,8 +174,8 @@ class AccountsApi:
                 raise
             try:
                 await self._parts.factor.check(account.user.user_id, code, place)
-            except TotpCodeWrong:
-                raise refused from None  # nothing is said of a code to whom has not shown the password
+            except (TotpCodeWrong, TooManyAttempts):
+                raise refused from None  # nothing is said of a code, or of there being any, without the password
             return True
         return False
 

@@ -144,6 +144,7 @@ class OwnAccountApi:
         account = await confirmed(parts, caller, body, request)
         new_hash = await parts.passwords.hash(body.new_password.get_secret_value())
         await parts.store.change_password(account, new_hash, keep_session=caller.session_id)
+        await parts.throttle.remember(caller.user_id, parts.addresses.of(request))
 
     @endpoint("PUT", "/api/auth/username", limit=LOGINS, problems=(*CONFIRMING, UsernameTaken, RenamedLately))
     async def rename(self, caller: Caller, body: RenameBody) -> UserView:

@@ -97,6 +97,8 @@ class AccountStore:
     async def change_password(self, account: Account, new_hash: str, *, keep_session: UUID | None) -> int:
         """Store a new password and end all sessions but `keep_session`; how many were. One transaction.
 
+        Whoever had the password of before is a stranger from then on: where it has let somebody in is known no more.
+
         Raises PasswordWrong when it was changed since `account` was read: what was given is the one of before.
         """
         user_id = account.user.user_id
@@ -106,6 +108,8 @@ class AccountStore:
             ):
                 raise PasswordWrong("it was changed a moment ago")
             ended: int = await QUERIES.revoke_sessions(connection, user_id=user_id, except_id=keep_session)
+            await QUERIES.forget_sessions(connection, user_id=user_id, except_id=keep_session)
+            await QUERIES.forget_addresses(connection, user_id=user_id)
         log.info("password_changed", user_id=str(user_id), sessions_ended=ended)
         return ended
 

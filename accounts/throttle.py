@@ -89,6 +89,10 @@ class Throttle:
     async def login_succeeded(self, username: str, user_id: UUID, place: Place, address: str) -> None:
         """The owner was there, with all that is asked for: begin anew there, and know where from."""
         await self._forget(_login_budgets(username, place)[0])
+        await self.remember(user_id, address)
+
+    async def remember(self, user_id: UUID, address: str) -> None:
+        """Know an address from now on: the owner was there, with all that is asked for."""
         await QUERIES.remember_address(self._pool, user_id=user_id, address_hash=self._hash_address(address))
 
     async def count_password(self, user_id: UUID, session_id: UUID | None) -> None:

@@ -38,7 +38,7 @@ INSERT INTO known_addresses AS known (user_id, address_hash) VALUES (:user_id, :
 ON CONFLICT (user_id, address_hash) DO UPDATE SET seen_at = now() WHERE known.seen_at < now() - interval '1 day';
 
 -- name: forget_addresses(user_id)!
--- Forget from where a person has logged in: by less than what is asked for from now on.
+-- Forget from where a person has logged in: by less than what is asked for from now on, or by another password.
 DELETE FROM known_addresses WHERE user_id = :user_id;
 
 -- name: delete_old_addresses(days, addresses_max)$

@@ -19,10 +19,11 @@ WHERE session_id = (SELECT session_id FROM refresh_tokens WHERE token_hash = :to
 FOR UPDATE OF sessions;
 
 -- name: find_session_once_had(user_id, token_hash)$
--- The session of a person's that a refresh token was of, if it began with all that is asked for now; it may be over.
+-- The session of a person's that a refresh token was of, if it began with all that is asked for now; it may be over, but
+-- not by another password.
 SELECT session_id
 FROM refresh_tokens JOIN sessions USING (session_id) LEFT JOIN totp USING (user_id)
-WHERE token_hash = :token_hash AND user_id = :user_id
+WHERE token_hash = :token_hash AND user_id = :user_id AND expires_at > now()
   AND started_at >= coalesce(totp.confirmed_at, '-infinity'::timestamptz);
 
 -- name: find_token_generation(token_hash, session_generation)$
@@ -60,6 +61,12 @@ WHERE user_id = :user_id AND session_id = :session_id AND revoked_at IS NULL AND
 -- End all sessions of a person, but for one if it is named.
 UPDATE sessions SET revoked_at = now()
 WHERE user_id = :user_id AND session_id IS DISTINCT FROM :except_id::uuid AND revoked_at IS NULL;
+
+-- name: forget_sessions(user_id, except_id)!
+-- Have all logins of a person but one go at the next clearing, those that are over as well: no token of theirs shows any
+-- more who was here.
+UPDATE sessions SET expires_at = now()
+WHERE user_id = :user_id AND session_id IS DISTINCT FROM :except_id::uuid AND expires_at > now();
 
 -- name: list_sessions(user_id, sessions_max)
 -- The sessions of a person that go on, the newest login first.

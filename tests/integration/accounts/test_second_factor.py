@@ -187,6 +187,18 @@ async def test_an_owner_with_a_second_factor_comes_in_from_anywhere(accounts: Ac
     assert (await _login_from(accounts, 2, "ann", "wrong horse", totp_code=recovery[0])).status == 401
 
 
+async def test_nobody_learns_without_the_password_whether_there_is_a_second_factor(accounts: Accounts) -> None:
+    user_id = UUID((await accounts.register())["user_id"])
+    await _switched_on(accounts, (await accounts.login())["access_token"])
+    await _strangers_try_passwords(accounts, "ann")
+    place = await accounts.parts.throttle.place(user_id, "203.0.113.1")
+    for _ in range(CODES_MAX):
+        await accounts.parts.throttle.count_code(user_id, place, single=False)
+    used_up = await _login_from(accounts, 1, "ann", "wrong horse", totp_code="aaaa-aaaa")
+    without = await _login_from(accounts, 1, "ann", "wrong horse")
+    assert used_up.body["detail"] == without.body["detail"]
+
+
 async def test_what_the_password_alone_has_opened_is_not_known_once_there_is_a_second_factor(
     accounts: Accounts,
 ) -> None:
@@ -202,6 +214,27 @@ async def test_what_the_password_alone_has_opened_is_not_known_once_there_is_a_s
     device, _ = await _switched_on(accounts, login["access_token"])
     assert await known(login["refresh_token"]) == (False, False)
     assert await known((await accounts.login(totp_code=device.code()))["refresh_token"]) == (True, True)
+
+
+async def test_what_the_password_of_before_has_opened_is_not_known_once_there_is_another(accounts: Accounts) -> None:
+    user_id = UUID((await accounts.register())["user_id"])
+    here, ended, thief = [await accounts.login() for _ in range(3)]
+    tokens = [login["refresh_token"] for login in (here, ended, thief)]
+    assert (await accounts.client.post("/api/auth/logout", json={"refresh_token": tokens[1]})).status == 204
+    assert (await _login_from(accounts, 0, "ann")).status == 200
+    throttle = accounts.parts.throttle
+
+    async def known(address: str, token: str | None = None) -> bool:
+        return (await throttle.place(user_id, address, token)).known
+
+    assert [await known("192.0.2.9", token) for token in tokens] == [True, True, True]
+    assert await known("203.0.113.0")
+    changed = {"password": PASSWORD, "new_password": "another horse"}
+    answer = await accounts.client.put("/api/auth/password", json=changed, token=here["access_token"])
+    assert answer.status == 204
+    assert [await known("192.0.2.9", token) for token in tokens] == [True, False, False], "this one goes on"
+    assert not await known("203.0.113.0")
+    assert await known("127.0.0.1"), "where it was changed"
 
 
 async def test_a_stolen_access_token_keeps_its_owner_from_nothing_in_another_session(accounts: Accounts) -> None:
