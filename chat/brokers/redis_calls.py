@@ -8,11 +8,13 @@ from uuid import UUID
 
 import structlog
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 from redis.commands.core import AsyncScript
 from redis.exceptions import (
     AskError,
     ClusterDownError,
     MovedError,
+    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
@@ -38,6 +40,8 @@ _AWAY: tuple[type[Exception], ...] = (*_LOST, OutOfMemoryError)
 # Answers of a server that is there and takes no writes now: its disk fails, its replicas are gone, a script is stuck.
 _REFUSALS = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "BUSY")
 _MOVING = (MovedError, AskError, TryAgainError, ClusterDownError)
+# The client loads scripts before a pipeline; a server that was restarted since, or another one, has none of them.
+_FORGOT = (NoScriptError,)
 
 
 class RedisCalls:
@@ -61,22 +65,29 @@ class RedisCalls:
     ) -> dict[UUID, Any]:
         """Run a script for each of some rooms, with keys of that room and arguments, in few round trips.
 
-        Raises BrokerUnavailable when the servers of some do not answer; it may have run for the others.
+        Raises BrokerUnavailable when the servers of some do not answer; it has run for those of the others.
         """
         answers: dict[UUID, Any] = {}
+        lost: list[BrokerUnavailable] = []
         for group in await self.by_server(list(questions), lambda room: questions[room][0][0]):
-            for start in range(0, len(group), SCRIPTS_PER_PIPELINE_MAX):
-                rooms = group[start : start + SCRIPTS_PER_PIPELINE_MAX]
+            try:
+                for start in range(0, len(group), SCRIPTS_PER_PIPELINE_MAX):
+                    rooms = group[start : start + SCRIPTS_PER_PIPELINE_MAX]
 
-                async def ask(client: Redis, rooms: Sequence[UUID] = rooms) -> list[Any]:
-                    pipeline = client.pipeline(transaction=False)
-                    for room in rooms:
-                        keys, arguments = questions[room]
-                        await script(keys=keys, args=arguments, client=pipeline)
-                    return list(await pipeline.execute())
+                    async def ask(client: Redis, rooms: Sequence[UUID] = rooms) -> list[Any]:
+                        # Left in any way, it gives its connection back: not so when its scripts cannot be loaded.
+                        async with client.pipeline(transaction=False) as pipeline:
+                            for room in rooms:
+                                keys, arguments = questions[room]
+                                await script(keys=keys, args=arguments, client=pipeline)
+                            return await answers_of(pipeline)
 
-                found = await self.ask(questions[rooms[0]][0][0], ask)
-                answers.update(zip(rooms, found, strict=True))
+                    found = await self.ask(questions[rooms[0]][0][0], ask)
+                    answers.update(zip(rooms, found, strict=True))
+            except BrokerUnavailable as error:
+                lost.append(error)
+        if lost:
+            raise lost[0]
         return answers
 
     async def ask(self, key: str, call: Callable[[Redis], Awaitable[Any]]) -> Any:  # noqa: ANN401  as redis-py has it
@@ -93,7 +104,7 @@ class RedisCalls:
         except _AWAY as error:
             raise BrokerUnavailable(str(error) or type(error).__name__) from error
         except ResponseError as error:
-            if isinstance(error, _MOVING) or str(error).startswith(_REFUSALS):
+            if isinstance(error, (*_MOVING, *_FORGOT)) or str(error).startswith(_REFUSALS):
                 raise BrokerUnavailable(str(error)) from error
             raise
 
@@ -143,6 +154,15 @@ async def _routed(nodes: ClusterNodes, key: str, call: Callable[[Redis], Awaitab
             if nodes.owner(key) == owner:
                 raise
     raise BrokerUnavailable("the room's slot moves")
+
+
+async def answers_of(pipeline: Pipeline) -> list[Any]:
+    """What a pipeline is answered. Raises the first error as the server said it: refusals are known by that."""
+    answers = list(await pipeline.execute(raise_on_error=False))
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
 
 
 def room_channel(room: UUID) -> str:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-from chat.brokers.redis_calls import RedisCalls, milliseconds, room_key
+from chat.brokers.redis_calls import RedisCalls, answers_of, milliseconds, room_key
 from chat.brokers.spool import SpooledMessage
 from chat.brokers.spool_redis_sweep import SpoolSweep
 from chat.errors import BrokerUnavailable
@@ -119,7 +119,7 @@ class RedisSpool:
             for room, names in spool_ids.items():
                 for start in range(0, len(names), NAMES_PER_COMMAND_MAX):
                     pipeline.xdel(_spool(room), *names[start : start + NAMES_PER_COMMAND_MAX])
-            return pipeline.execute()
+            return answers_of(pipeline)
 
         if any(spool_ids.values()):
             await self._calls.ask(INDEX, ask)
@@ -146,7 +146,7 @@ class RedisSpool:
                 pipeline = client.pipeline(transaction=False)
                 for room in group:
                     pipeline.xlen(_spool(room))
-                return pipeline.execute()
+                return answers_of(pipeline)
 
             try:
                 depths.update(zip(group, await self._calls.ask(_spool(group[0]), ask), strict=True))

@@ -7,10 +7,14 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import Pipeline
 
 from chat.brokers.broker_redis import RedisBroker
 from chat.brokers.spool_redis import INDEX, RedisSpool
 from chat.errors import BrokerUnavailable
+from chat.presence.presence import Present
+from chat.presence.presence_redis import RedisPresence
 from tests.integration.chat.followers import FREE, UNSURE, Follower, Speaker, gateway_broker, no_silent_hole, redis_of
 from tests.integration.chat.gateways import eventually
 from tests.integration.chat.redis_sets import FREEZE, WAKE, Server, single_server
@@ -159,5 +163,56 @@ async def test_a_server_that_takes_no_writes_is_away(server: Server) -> None:
         await speaker.say(b"before")
         await server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
         assert await refusal_seconds(broker, room) < AT_ONCE_SECONDS
+        async with redis_of(server.url) as client:
+            spool = RedisSpool(client)
+            waiting = await spool.waiting(room, entries_max=10)
+            with pytest.raises(BrokerUnavailable):
+                await broker.count_members("g", {room: 1, uuid4(): 2}, seconds=5)
+            with pytest.raises(BrokerUnavailable):
+                await RedisPresence(client).note({room: [Present(uuid4(), "ann", "viewer")]})
+            with pytest.raises(BrokerUnavailable):
+                await spool.settle_in({room: [message.spool_id for message in waiting]})
         await server.ask("CONFIG", "SET", "min-replicas-to-write", "0")
         await is_back(follower, speaker, time.monotonic())
+
+
+class ForgetfulPipeline(Pipeline):
+    """Of a server that forgets its scripts right before it is to run them, as one that is restarted just then."""
+
+    async def load_scripts(self) -> None:
+        await super().load_scripts()  # type: ignore[no-untyped-call]  # redis-py: no annotations
+        await self.immediate_execute_command("SCRIPT", "FLUSH")  # type: ignore[no-untyped-call]  # redis-py: no annotations
+
+
+class ForgetfulRedis(Redis):
+    """A client with such pipelines."""
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        return ForgetfulPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+async def test_scripts_that_were_forgotten_are_loaded_again(server: Server) -> None:
+    room, ann = uuid4(), Present(uuid4(), "ann", "moderator")
+    async with redis_of(server.url) as client:
+        presence = RedisPresence(client)
+        for _ in range(2):
+            await presence.note({room: [ann]})
+            await server.ask("SCRIPT", "FLUSH")
+        assert (await presence.page(room, people_max=1)).people == (ann,)
+    async with ForgetfulRedis.from_url(server.url) as forgetful:
+        with pytest.raises(BrokerUnavailable):
+            await RedisPresence(forgetful).note({room: [ann]})
+
+
+async def test_scripts_that_cannot_be_loaded_cost_no_connection(server: Server) -> None:
+    pool = BlockingConnectionPool.from_url(server.url, max_connections=1, timeout=0.5, socket_timeout=0.3)
+    async with Redis.from_pool(pool) as client:
+        presence, said = RedisPresence(client), {uuid4(): [Present(uuid4(), "ann", "viewer")]}
+        await presence.note(said)
+        server.signal(FREEZE)
+        try:
+            with pytest.raises(BrokerUnavailable):
+                await presence.note(said)
+        finally:
+            server.signal(WAKE)
+        await presence.note(said)

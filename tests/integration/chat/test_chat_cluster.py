@@ -11,6 +11,7 @@ from redis.crc import key_slot
 
 from chat.brokers.broker_redis import RedisBroker
 from chat.brokers.spool_redis import RedisSpool
+from chat.errors import BrokerUnavailable
 from tests.integration.chat.followers import (
     Follower,
     Speaker,
@@ -83,6 +84,9 @@ async def test_a_killed_server_is_followed_by_its_replica_and_the_other_rooms_no
         talking = [asyncio.create_task(s.say_until(over)) for s in (speaker, undisturbed)]
         await eventually(lambda: len(follower.seen) > 50)
         redis_set.servers[0].kill()
+        with pytest.raises(BrokerUnavailable):
+            await one.count_members("g", {room: 1, elsewhere: 2}, seconds=30)
+        assert await other.count_members("h", {elsewhere: 3}, seconds=30) == {elsewhere: 5}, "the others are counted"
         await redis_set.promoted()
         promoted_at, accepted = time.monotonic(), len(speaker.accepted)
         await eventually(lambda: follower.hears and len(speaker.accepted) > accepted + 5)
