@@ -93,9 +93,12 @@ class Reconciler:
         findings = looks.compare(publishers, sessions, asked_at=asked_at, now=now)
         await self._keep_alive(name, asked_at, findings.present)
         await self._apply([(one, Absent(one.session, asked_at, self._unheard)) for one in findings.absent], "gone")
-        for stranger in findings.strangers[:DROPS_PER_PASS_MAX]:
+        strangers = findings.strangers[:DROPS_PER_PASS_MAX]
+        for stranger in strangers:
             looks.spare(stranger.client)
-            await self._drop(name, stranger)
+        # At once: slow ones after another would keep all media servers from being asked, until publishers of whom only
+        # the answers tell count as silent.
+        await asyncio.gather(*(self._drop(name, stranger) for stranger in strangers))
 
     async def _keep_alive(self, name: str, asked_at: datetime, present: Sequence[Listened]) -> None:
         """Write down who is there: a live one as the state machine would, in one statement for many."""

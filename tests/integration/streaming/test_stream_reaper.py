@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from deploy.local.edge import UPDATE_SECONDS
+from streaming.ingest.commands import Session
 from streaming.lifecycle import reconciler
 from streaming.lifecycle.reaper import PASS_SECONDS, Reaper
 from streaming.lifecycle.reconciler import TOUCH_SECONDS, Reconciler
@@ -143,6 +144,29 @@ async def test_a_publisher_that_no_hook_tells_of_lives_by_its_media_servers_answ
     await reaper.reap()
     assert (await studio.stream(told))["status"] == "live"
     assert (await studio.stream(left_out))["status"] == "interrupted"
+
+
+class SlowToLetGo(MediaServerTwin):
+    """A media server that lets go of nobody before it has been told of all."""
+
+    def __init__(self, strangers: int) -> None:
+        super().__init__()
+        self.publishing = [Publisher(str(number), publishing_seconds=None) for number in range(strangers)]
+        self._told_of_all = asyncio.Barrier(strangers)
+
+    async def drop(self, session: Session) -> bool:
+        await self._told_of_all.wait()
+        return await super().drop(session)
+
+
+async def test_strangers_that_are_slow_to_leave_keep_nobody_from_being_looked_at(studio: Studio) -> None:
+    """One after another they would take longer than silence is borne, at this media server and at all others."""
+    media_server = SlowToLetGo(strangers=3)
+    asking = Reconciler(
+        studio.outbox, studio.pool, MediaServers({SERVER: media_server}), absence_seconds=0, on_change=_nothing
+    )
+    await asking.reconcile(SERVER)
+    assert sorted(session.client for session in media_server.dropped) == ["0", "1", "2"]
 
 
 async def test_who_was_stopped_for_a_while_begins_to_listen_anew(studio: Studio) -> None:
