@@ -27,9 +27,12 @@ WHERE token_hash = :token_hash AND user_id = :user_id AND expires_at > now()
   AND started_at >= coalesce(totp.confirmed_at, '-infinity'::timestamptz);
 
 -- name: find_token_generation(token_hash, session_generation)$
--- The generation of a refresh token. One from before there were any is of the present one until it is used. Only under
--- the lock of its session.
-SELECT coalesce(generation, CASE WHEN used_at IS NULL THEN :session_generation::integer ELSE -1 END)
+-- The generation of a refresh token. One from before there were any is of the present one until it is used. -1: a process
+-- from then has spent it; one of today begins the next generation with it. Only under the lock of its session.
+SELECT CASE
+    WHEN used_at IS NULL THEN coalesce(generation, :session_generation::integer)
+    WHEN generation < :session_generation::integer THEN generation
+    ELSE -1 END
 FROM refresh_tokens WHERE token_hash = :token_hash;
 
 -- name: use_refresh_token(token_hash, generation)!
