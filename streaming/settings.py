@@ -32,7 +32,7 @@ class StreamingSettings(
     )
     streaming_silence_seconds: float = Field(
         # With a pass of the reaper a media server that has died is noticed within 15 s. Signs of life come every 5 s by
-        # hooks and by answers, each; one that is lost, or slow, makes nobody silent.
+        # hooks and every 4 s by answers; one that is lost and one that is slow make nobody silent.
         default=13.0,
         ge=2,
         le=3_600,

@@ -35,7 +35,7 @@ POLL_SECONDS = 0.2
 GATHER_SECONDS = 1.0
 """Between rounds while messages come and none has to wait for a second round: a round costs much the same for one
 message as for twenty."""
-ROOMS_PER_ROUND_MAX = 500
+ROOMS_PER_ROUND_MAX = 2_000
 ROOMS_PER_BATCH_MAX = 100
 ENTRIES_PER_BATCH_MAX = 500
 RETRY_FIRST_SECONDS = 0.2

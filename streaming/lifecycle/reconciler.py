@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 PASS_SECONDS: Final = 2.0
 LOOK_SECONDS_MAX: Final = 2.0
-TOUCH_SECONDS: Final = 5.0  # hooks tell of most sessions as often; those of other media servers live by this
+TOUCH_SECONDS: Final = 3.0  # those whom no hooks tell of live by this: one answer may be lost and one slow
 TOUCHES_PER_STATEMENT_MAX: Final = 500
 STREAMS_PER_TRANSACTION_MAX: Final = 50  # each is locked until the last is written, and hooks wait for it
 DROPS_PER_PASS_MAX: Final = 20
