@@ -42,6 +42,7 @@ def settings(empty_database: Database, redis_url: str, tmp_path: Path) -> dict[s
         "LIVESTREAM_POSTGRES_DSN": empty_database.url,
         "LIVESTREAM_REDIS_URL": redis_url,
         "LIVESTREAM_HTTP_PORT": "0",
+        "LIVESTREAM_LIMIT_LOGINS_PER_MINUTE": "10000",  # tests that share a Redis have one address
         "LIVESTREAM_NOTIFY_REDIS_PREFIX": empty_database.name,
         "LIVESTREAM_ARCHIVE_DISK_DIRECTORY": str(tmp_path / "recordings"),
         "LIVESTREAM_CHAT_EMOTE_DIRECTORY": str(tmp_path / "emotes"),
