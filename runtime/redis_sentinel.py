@@ -2,11 +2,13 @@
 
 A Sentinel that was cut off may name the master of before, so several are asked and the newest configuration counts.
 Whoever answers is asked for its role as well: a master that comes back is a replica soon, and takes nothing until then
-that would survive.
+that would survive. A connection that was made to a master of before is left at its next command: one that was in use
+while the others were closed would else go on reading there what was true once.
 """
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -17,6 +19,16 @@ from redis.exceptions import RedisError
 from runtime.redis_address import Server
 
 ANSWER_SECONDS_MAX = 1.0
+CONFIRMED_SECONDS_MAX = 30.0
+"""A configuration that no Sentinel has named for so long is none any more: they were set up anew, and count from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mastery:
+    """Who is the master, by a configuration of the Sentinels; newer ones have larger epochs."""
+
+    config_epoch: int
+    server: Server
 
 
 class Sentinels:
@@ -25,6 +37,8 @@ class Sentinels:
     def __init__(self, service: str, clients: Sequence[Redis]) -> None:
         self._service = service
         self._clients = clients
+        self._newest: Mastery | None = None
+        self._newest_at = 0.0
 
     async def master(self) -> Server:
         """Who the master is by the newest configuration; raises redis' ConnectionError when nobody knows or it is down.
@@ -46,7 +60,19 @@ class Sentinels:
             for task in asked:
                 task.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
-        return _newest(self._service, answers)
+        return self._newest_of(_newest(self._service, answers), asyncio.get_running_loop().time())
+
+    def _newest_of(self, found: Mastery, now: float) -> Server:
+        """The newer of what is found and what is known: those who answered may be the ones who have not heard yet."""
+        known = self._newest
+        if known is None or found.config_epoch >= known.config_epoch or now - self._newest_at > CONFIRMED_SECONDS_MAX:
+            self._newest, self._newest_at = found, now
+            return found.server
+        return known.server
+
+    def deposed(self, server: Server) -> bool:
+        """Whether another one is known to be the master."""
+        return self._newest is not None and self._newest.server != server
 
     async def _ask(self, client: Redis) -> dict[bytes, bytes] | None:
         try:
@@ -60,14 +86,14 @@ class Sentinels:
         await asyncio.gather(*(client.aclose() for client in self._clients), return_exceptions=True)
 
 
-def _newest(service: str, answers: Iterable[dict[bytes, bytes]]) -> Server:
+def _newest(service: str, answers: Iterable[dict[bytes, bytes]]) -> Mastery:
     ordered = sorted(answers, key=lambda answer: int(answer[b"config-epoch"]))
     if not ordered:
         raise RedisConnectionError(f"no Sentinel knows the master of {service}")
     newest = ordered[-1]
     if b"o_down" in newest[b"flags"]:
         raise RedisConnectionError(f"the master of {service} is down, and none is promoted yet")
-    return newest[b"ip"].decode(), int(newest[b"port"])
+    return Mastery(int(newest[b"config-epoch"]), (newest[b"ip"].decode(), int(newest[b"port"])))
 
 
 class SentinelRedis(Redis):
@@ -94,6 +120,12 @@ class MasterConnection(Connection):
     async def _connect(self) -> None:
         self.host, self.port = await self._sentinels.master()
         await super()._connect()  # type: ignore[no-untyped-call]  # redis-py: no annotations
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        """Send a command, to the master of now. Without ``check_health`` (of handshakes, subscriptions) just there."""
+        if check_health and self.is_connected and self._sentinels.deposed((self.host, self.port)):
+            await self.disconnect(nowait=True)
+        await super().send_packed_command(command, check_health=check_health)
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         """Log in, and ask for the role."""

@@ -20,6 +20,9 @@ class Says:
         self._answers = answers
         self._slow = slow
 
+    def becomes(self, other: "Says") -> None:
+        self._answers = other._answers
+
     async def execute_command(self, *words: str) -> Any:  # noqa: ANN401  as Redis answers
         if self._slow:
             await asyncio.Event().wait()
@@ -50,6 +53,25 @@ async def test_a_master_that_is_down_or_that_nobody_knows_is_none() -> None:
         await sentinels(sentinel(1, 4), sentinel(1, 4, b"s_down,o_down,master")).master()
     with pytest.raises(RedisConnectionError, match="no Sentinel knows"):
         await sentinels(Says(None), Says(None)).master()
+
+
+async def test_who_is_deposed_is_said_by_the_newest_configuration_heard_of_lately(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = sentinel(1, 4)
+    found = sentinels(said)
+    assert not found.deposed(("h", 1)), "nobody has been asked"
+    await found.master()
+    assert (found.deposed(("h", 1)), found.deposed(("h", 2))) == (False, True)
+    said.becomes(sentinel(2, 5))
+    await found.master()
+    assert (found.deposed(("h", 1)), found.deposed(("h", 2))) == (True, False)
+    said.becomes(sentinel(1, 4))
+    assert await found.master() == ("h", 2), "whoever answers now has not heard of it yet"
+    assert (found.deposed(("h", 1)), found.deposed(("h", 2))) == (True, False)
+    monkeypatch.setattr("runtime.redis_sentinel.CONFIRMED_SECONDS_MAX", -1.0)
+    assert await found.master() == ("h", 1)
+    assert (found.deposed(("h", 1)), found.deposed(("h", 2))) == (False, True), "they were set up anew"
 
 
 async def test_silent_sentinels_are_not_waited_for_long() -> None:
