@@ -137,8 +137,13 @@ def empty_database(postgres_dsn: str) -> Iterator[engines.Database]:
 
 @pytest.fixture(scope="session")
 def redis_url(shared_engines: engines.SharedEngines) -> str:
-    """The test Redis, shared: use unique ids or `redis_prefix` in every key and channel."""
-    url = shared_engines.need("redis")["LIVESTREAM_REDIS_URL"]
+    """The test Redis: use unique ids or `redis_prefix` in every key and channel.
+
+    Each process of tests has a number of it to itself. Requests of one address are counted, and gateways write down
+    whatever waits there, into databases of their own.
+    """
+    shared = shared_engines.need("redis")["LIVESTREAM_REDIS_URL"]
+    url = engines.redis_number(shared, os.environ.get("PYTEST_XDIST_WORKER", "gw0"))
     engines.sweep_spools(url)
     return url
 

@@ -190,6 +190,14 @@ def migrated_template(server_url: str) -> Iterator[str]:
 # --- Redis ------------------------------------------------------------------------------------------------------------
 
 
+REDIS_NUMBERS = 16
+
+
+def redis_number(redis_url: str, worker: str) -> str:
+    """The URL of a number of the Redis that belongs to a worker (`gw3`)."""
+    return f"{redis_url.rpartition('/')[0]}/{int(worker.removeprefix('gw')) % REDIS_NUMBERS}"
+
+
 def sweep_spools(redis_url: str) -> None:
     """Drop chat's spools that nobody has written to for an hour: they do not expire, and a test may leave some."""
 

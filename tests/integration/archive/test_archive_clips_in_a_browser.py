@@ -19,7 +19,7 @@ async function pictureAt(seconds) {{
   do video.currentTime = seconds; while (!(Math.abs(await new Promise((resolve) => {{
     video.requestVideoFrameCallback((_, frame) => resolve(frame.mediaTime - seconds));
     setTimeout(resolve, 3_000, NaN);
-  }})) <= 0.25));
+  }})) <= 0.15));
   drawing.drawImage(video, 0, 0);
   const row = drawing.getImageData(0, {HEIGHT_PX // 2}, {WIDTH_PX}, 1).data;
   let number = 0;

@@ -236,7 +236,8 @@ class Client:
 def chat_environment(stack: dict[str, str], **changes: str) -> dict[str, str]:
     """The environment of a gateway: nothing of this process's own LIVESTREAM_ variables but what is given."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("LIVESTREAM_")}
-    return {**inherited, **stack, "PYTHONPATH": str(REPOSITORY), **changes}
+    # All tests have one address, and poll.
+    return {**inherited, "LIVESTREAM_LIMIT_API_PER_MINUTE": "100000", **stack, "PYTHONPATH": str(REPOSITORY), **changes}
 
 
 async def create_topics(environment: dict[str, str]) -> None:
