@@ -25,8 +25,10 @@ from tests.integration.chat.gateways import (
     eventually,
 )
 
-EFFECT_SECONDS_MAX = 5.0
-"""One second is meant, at a quiet moment; two cores with other tests on them get more."""
+EFFECT_SECONDS_MAX = 2.5
+"""One second is meant, at a quiet moment; two cores with other tests on them get more, but less than the time in which
+gateways find by themselves what a lost signal would have said.
+"""
 RAIDERS = 1_000
 REGULARS = 20
 STORM_SECONDS_MAX = 30.0
