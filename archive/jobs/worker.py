@@ -68,7 +68,7 @@ class Worker:
         backoff = Backoff(first_seconds=0.2, ceiling_seconds=5.0)
         while True:
             try:
-                job = await self._jobs.lease(list(self._kinds))
+                job = await self._lease()
                 if job is not None:
                     await self._do(job)
                 await self._count()
@@ -81,6 +81,19 @@ class Worker:
                 continue
             if job is None:
                 await asyncio.sleep(POLL_SECONDS)
+
+    async def _lease(self) -> LeasedJob | None:
+        """A job, if there is one; it is given back when we are cancelled before we know that it is ours."""
+        leasing = asyncio.create_task(self._jobs.lease(list(self._kinds)))
+        try:
+            return await asyncio.shield(leasing)
+        except asyncio.CancelledError:
+            with suppress(*SUSPECTS):
+                async with asyncio.timeout(GIVE_BACK_SECONDS):
+                    job = await leasing
+                if job is not None:
+                    await self._give_back(job)
+            raise
 
     async def _count(self) -> None:
         if time.monotonic() >= self._count_at:

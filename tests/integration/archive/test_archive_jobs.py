@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -9,7 +10,7 @@ import pytest
 
 from archive.errors import LeaseLost
 from archive.jobs.jobs import Jobs, LeasedJob, NewJob, add_jobs
-from archive.jobs.worker import Progress
+from archive.jobs.worker import Progress, Worker
 from archive.ladder.chunks import CHUNK
 from archive.objects.keys import SEGMENT
 from runtime.ids import uuid7
@@ -186,6 +187,32 @@ async def test_a_stopped_worker_gives_its_job_back_at_once(house: House, clip: C
     assert {row["state"] for row in rows} <= {"pending", "done"}
     assert any(row["state"] == "pending" and row["fence"] == 1 and row["attempts"] == 0 for row in rows)
     assert list(house.work.iterdir()) == []
+
+
+async def test_a_worker_stopped_while_it_is_told_of_its_job_gives_it_back(house: House, clip: Clip) -> None:
+    class SlowlyTold(Jobs):
+        """What is leased is known to the worker only when the test allows it."""
+
+        leased, told = asyncio.Event(), asyncio.Event()
+
+        async def lease(self, kinds: Sequence[str]) -> LeasedJob | None:
+            job = await super().lease(kinds)
+            self.leased.set()
+            await self.told.wait()
+            return job
+
+    await published(house, clip)
+    jobs = SlowlyTold(house.pool, lease_seconds=600)
+    worker = Worker(jobs, house.outbox, [house.chunk_kind()], jobs_at_once=1, attempts_max=3)
+    working = asyncio.create_task(worker.run())
+    await jobs.leased.wait()
+    working.cancel()
+    await asyncio.sleep(0)
+    jobs.told.set()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert await house.pool.fetchval("select count(*) from jobs where state = 'leased'") == 0
+    assert await house.pool.fetchval("select count(*) from jobs where fence = 1 and attempts = 0") == 1
 
 
 async def test_for_a_chunk_that_cannot_be_made_the_source_plays(house: House, clip: Clip) -> None:

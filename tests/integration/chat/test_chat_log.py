@@ -382,6 +382,11 @@ async def test_what_a_gateway_accepted_is_in_its_history_soon(site: Site, stream
 
     await eventually(is_there)
     assert time.monotonic() - accepted_at < SOON_SECONDS
-    async with site.session.get(f"{gateway.url}/metrics") as answer:
-        assert "livestream_chat_log_messages_total 3.0" in await answer.text()
+
+    async def are_counted() -> bool:
+        async with site.session.get(f"{gateway.url}/metrics") as answer:
+            return "livestream_chat_log_messages_total 3.0" in await answer.text()
+
+    # What is committed can be read before it is counted.
+    await eventually(are_counted)
     await speaker.leave()
