@@ -93,6 +93,8 @@ class Senders:
 
     def _judge(self, provider: str, outcome: Outcome) -> None:
         """What an outcome says of the provider."""
+        if isinstance(outcome, Failed) and self.is_paused(provider):
+            return  # it was under way when the pause began: it is no probe, and says nothing that is not known
         pause = pause_after(outcome, provider, self._breakers)
         if pause is not None:
             self._settler.pause(pause)
