@@ -1,6 +1,7 @@
 """What the APIs of accounts are built from; `assemble` makes it once for the process."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +13,7 @@ from accounts.confirming import Confirmation
 from accounts.expiry import Expiry
 from accounts.key_ring import KeyRing
 from accounts.passwords import Passwords
-from accounts.profile_cache import ProfileCache
+from accounts.profile_cache import ANSWER_SECONDS_MAX, ProfileCache
 from accounts.profiles import Profiles
 from accounts.sealing import KeyedHash
 from accounts.second_factor import SecondFactor
@@ -51,10 +52,13 @@ async def make_parts(
     outbox: Outbox,
     *,
     redis_prefix: str = "",
+    cache_seconds_max: float = ANSWER_SECONDS_MAX,
+    now: Callable[[], float] = time.time,
 ) -> AccountsParts:
     """Everything, on a pool and a Redis that others close; ``stack`` closes the rest. Raises SigningKeyUnreadable.
 
-    `redis_prefix` keeps apart those who share a Redis, as tests do.
+    `redis_prefix` keeps apart those who share a Redis, as tests do. They also bring the clock that codes of the second
+    factor go by, and let the cache take longer on a busy machine.
     """
     secret = settings.key_secret()
     ring = KeyRing(
@@ -69,8 +73,8 @@ async def make_parts(
     names = Names(rest_days=settings.accounts_name_rest_days, rename_days=settings.accounts_rename_days)
     store = AccountStore(pool, outbox, names=names, hash_name=KeyedHash(secret, "names"))
     throttle = Throttle(pool, secret)
-    factor = SecondFactor(pool, secret, throttle, issuer=settings.accounts_totp_issuer)
-    cache = ProfileCache(redis, prefix=f"{redis_prefix}accounts:profile")
+    factor = SecondFactor(pool, secret, throttle, issuer=settings.accounts_totp_issuer, now=now)
+    cache = ProfileCache(redis, prefix=f"{redis_prefix}accounts:profile", answer_seconds_max=cache_seconds_max)
     return AccountsParts(
         store=store,
         sessions=Sessions(pool, idle=timedelta(days=settings.accounts_session_idle_days)),

@@ -42,9 +42,10 @@ class ProfileCache:
 
     name = "profile-cache"
 
-    def __init__(self, redis: Redis, *, prefix: str) -> None:
+    def __init__(self, redis: Redis, *, prefix: str, answer_seconds_max: float = ANSWER_SECONDS_MAX) -> None:
         self._redis = redis
         self._prefix = prefix
+        self._answer_seconds_max = answer_seconds_max
         self._owed: dict[str, float] = {}
 
     async def get(self, key: str, load: Callable[[], Awaitable[bytes]]) -> bytes:
@@ -53,7 +54,7 @@ class ProfileCache:
             return await load()
         mark = MARK + secrets.token_bytes(12)
         try:
-            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+            async with asyncio.timeout(self._answer_seconds_max):
                 found = await self._find_or_mark(key, mark)
         except (RedisError, OSError):
             metrics.profile_reads.labels("no_cache").inc()
@@ -96,7 +97,7 @@ class ProfileCache:
     async def _keep(self, key: str, mark: bytes, loaded: bytes) -> None:
         name = self._name(key)
         try:
-            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+            async with asyncio.timeout(self._answer_seconds_max):
                 redis: Any = await self._owner(name)  # redis-py types eval for both of its clients at once
                 await redis.eval(_KEEP, 1, name, mark, loaded, KEPT_SECONDS)
         except (RedisError, OSError) as error:
@@ -105,7 +106,7 @@ class ProfileCache:
     async def _removed(self, key: str) -> bool:
         name = self._name(key)
         try:
-            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+            async with asyncio.timeout(self._answer_seconds_max):
                 await (await self._owner(name)).delete(name)
         except (RedisError, OSError) as error:
             log.warning("profile_not_forgotten_yet", reason=str(error) or type(error).__name__)

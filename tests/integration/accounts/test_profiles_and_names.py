@@ -14,7 +14,12 @@ from accounts.profiles import Profiles
 from runtime.ids import uuid7
 from runtime.tokens import Caller
 from tests.contract.held_client import Answer
-from tests.integration.accounts.conftest import PASSWORD, Accounts
+from tests.integration.accounts.conftest import CACHE_SECONDS_MAX, PASSWORD, Accounts
+
+
+def _cache(accounts: Accounts, redis: Redis | None = None) -> ProfileCache:
+    """That of another process."""
+    return ProfileCache(redis or accounts.redis, prefix=accounts.cache_prefix, answer_seconds_max=CACHE_SECONDS_MAX)
 
 
 async def test_a_profile_is_cached_and_changes_everywhere_at_once(accounts: Accounts) -> None:
@@ -22,7 +27,7 @@ async def test_a_profile_is_cached_and_changes_everywhere_at_once(accounts: Acco
     token = (await accounts.login())["access_token"]
     by_id, by_name = f"/api/users/{user['user_id']}/profile", "/api/users/by-name/ANN"
     # The profiles of another process share Redis and nothing else.
-    elsewhere = Profiles(accounts.pool, ProfileCache(accounts.redis, prefix=accounts.cache_prefix))
+    elsewhere = Profiles(accounts.pool, _cache(accounts))
     first = await accounts.client.get(by_id)
     assert (first.body["display_name"], first.body["bio"]) == ("ann", "")
     assert "s-maxage" in first.headers["Cache-Control"]
@@ -45,7 +50,7 @@ async def test_a_profile_is_cached_and_changes_everywhere_at_once(accounts: Acco
 
 
 async def test_who_reads_while_somebody_changes_keeps_nothing_outdated(accounts: Accounts) -> None:
-    cache = ProfileCache(accounts.redis, prefix=accounts.cache_prefix)
+    cache = _cache(accounts)
     reading, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow() -> bytes:
@@ -67,7 +72,7 @@ async def test_who_reads_while_somebody_changes_keeps_nothing_outdated(accounts:
 
 async def test_without_redis_profiles_are_read_and_what_is_to_be_forgotten_is_owed(accounts: Accounts) -> None:
     dead = Redis(host="127.0.0.1", port=1)
-    cache, kept = ProfileCache(dead, prefix=accounts.cache_prefix), f"{accounts.cache_prefix}:id:2"
+    cache, kept = _cache(accounts, dead), f"{accounts.cache_prefix}:id:2"
 
     async def load() -> bytes:
         return b'"now"'

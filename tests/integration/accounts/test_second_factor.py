@@ -1,7 +1,6 @@
 """The second factor on a real database: codes work once, guessing ends soon, paper helps who lost the device."""
 
 import base64
-import time
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +18,7 @@ from accounts.throttle import (
 )
 from accounts.totp_codes import STEP_SECONDS, code_at
 from tests.contract.held_client import Answer
-from tests.integration.accounts.conftest import PASSWORD, Accounts
+from tests.integration.accounts.conftest import CODES_AT, PASSWORD, Accounts
 
 CONFIRMED = {"password": PASSWORD}
 
@@ -29,7 +28,7 @@ class Device:
 
     def __init__(self, secret: str) -> None:
         self._secret = base64.b32decode(secret)
-        self._step = int(time.time()) // STEP_SECONDS - 1
+        self._step = int(CODES_AT) // STEP_SECONDS - 1
 
     def code(self) -> str:
         """The next code of the three that are taken now."""
@@ -39,7 +38,7 @@ class Device:
 
     async def rewind(self, accounts: Accounts) -> None:
         """Let the codes of now be as if none had been used."""
-        self._step = int(time.time()) // STEP_SECONDS - 1
+        self._step = int(CODES_AT) // STEP_SECONDS - 1
         await accounts.pool.execute("UPDATE totp SET last_step = 0")
 
 
