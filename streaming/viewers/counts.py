@@ -37,9 +37,12 @@ class Count:
 class ViewerCounts:
     """What Redis knows of viewers. Every method raises RedisAway."""
 
-    def __init__(self, batches: RedisBatches, *, viewers_of_address_max: int) -> None:
+    def __init__(
+        self, batches: RedisBatches, *, viewers_of_address_max: int, answer_seconds_max: float = ANSWER_SECONDS_MAX
+    ) -> None:
         self._batches = batches
         self._viewers_of_address_max = viewers_of_address_max
+        self._answer_seconds_max = answer_seconds_max
         scripts = resources.files("streaming.viewers")
         self._watch = Script.of(scripts.joinpath("watch.lua").read_text())
         self._count = Script.of(scripts.joinpath("count.lua").read_text())
@@ -64,7 +67,7 @@ class ViewerCounts:
     async def _ask(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:  # noqa: ANN401  Lua answers anything
         if self._batches.resting:
             raise RedisAway("Redis was away a moment ago")
-        return await self._batches.ask(script, keys, arguments, seconds_max=ANSWER_SECONDS_MAX)
+        return await self._batches.ask(script, keys, arguments, seconds_max=self._answer_seconds_max)
 
 
 def sums(counts: Mapping[UUID, Count]) -> tuple[list[UUID], list[int], list[int], list[int]]:

@@ -47,6 +47,8 @@ SERVER = "nginx-rtmp"
 SECRET = "a-secret-of-the-tests"
 PLAYBACK_SECRET = "another-secret-of-the-tests"
 PLAYBACK_SECONDS = 600
+CLOSE_SECONDS_MAX = 10
+"""More than a busy machine takes for what happens while a stream is closed."""
 OPERATOR = "operator"
 PUSH_URL = "rtmp://127.0.0.1:1935/hls"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -182,6 +184,7 @@ async def open_studio(
     push_url: str = PUSH_URL,
     playback_secret: str = PLAYBACK_SECRET,
     port: int | None = None,
+    hook_seconds_max: float = 20,
 ) -> AsyncIterator[Studio]:
     """Streaming's HTTP surface on a free port (or `port`), without relay, consumer and reaper."""
     media_server = media_server or MediaServerTwin()
@@ -192,10 +195,14 @@ async def open_studio(
             read_streams, primary=pool, replicas=reads, seconds_max=10
         )
         publishing = Publishing(
-            outbox, pool, MediaServers({SERVER: media_server}), close_seconds_max=1, on_change=live_list.forget
+            outbox,
+            pool,
+            MediaServers({SERVER: media_server}),
+            close_seconds_max=CLOSE_SECONDS_MAX,
+            on_change=live_list.forget,
         )
         hooked = HookedServer(SERVER, Dialect.NGINX_RTMP, SettledSecrets(SecretStr(secret)), "live", push_url)
-        rules = HookRules(HookedServers([hooked]), seconds_max=5)
+        rules = HookRules(HookedServers([hooked]), seconds_max=hook_seconds_max)
         finding, bans = Finding(reads), Bans(pool)
         changing = Changing(outbox, on_change=live_list.forget)
         server = HttpServer(

@@ -11,6 +11,7 @@ import pytest
 
 from deploy.local import Stack
 from streaming.ingest.commands import Session
+from streaming.lifecycle.reaper import Reaper
 from streaming.servers.nginx_rtmp import NginxRtmp, open_nginx_rtmp
 from tests import engines
 from tests.integration.streaming.publisher import eventually, publishing
@@ -52,6 +53,15 @@ class Ingest:
     def segments(self, stream_id: str) -> list[str]:
         return [line for line in self.playlist(stream_id).splitlines() if line.endswith(".ts")]
 
+    async def until_reaped(self, reaper: Reaper, status: str) -> None:
+        """Have the newest stream reaped until it is so: a sign of life that is under way may come in between."""
+
+        async def reaped() -> str | None:
+            await reaper.reap()
+            return await self.status()
+
+        await eventually(reaped, until=lambda found: found == status, what="status")
+
     async def until_segments(self, stream_id: str, count: int) -> None:
         async def segments() -> int:
             return len(self.segments(stream_id))
@@ -80,7 +90,7 @@ async def serve(database: engines.Database, stack: Stack) -> AsyncIterator[Inges
             control_url=settings["LIVESTREAM_STREAMING_INGEST_CONTROL_URL"],
             stat_url=settings["LIVESTREAM_STREAMING_INGEST_STAT_URL"],
             application="live",
-            seconds_max=1,
+            seconds_max=4,
         ) as media_server,
         open_studio(
             database.dsn,
@@ -220,8 +230,7 @@ async def test_a_frozen_media_server_interrupts_and_its_return_resumes(ingest: I
         try:
             for process in frozen:
                 process.suspend()
-            await ingest.studio.reaper(grace_seconds=60, silence_seconds=0).reap()
-            await ingest.until("interrupted")
+            await ingest.until_reaped(ingest.studio.reaper(grace_seconds=60, silence_seconds=0), "interrupted")
         finally:
             for process in frozen:
                 process.resume()
@@ -234,10 +243,7 @@ async def test_a_publisher_whose_stream_has_ended_is_dropped_at_its_next_sign_of
     _, key = await ingest.studio.channel()
     async with publishing(ingest.url(key)) as publisher:
         await ingest.until("live")
-        reaper = ingest.studio.reaper(grace_seconds=0, silence_seconds=0)
-        await reaper.reap()
-        await reaper.reap()
-        await ingest.until("ended")
+        await ingest.until_reaped(ingest.studio.reaper(grace_seconds=0, silence_seconds=0), "ended")
         assert await publisher.wait() != 0
 
 

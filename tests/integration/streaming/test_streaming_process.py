@@ -72,7 +72,7 @@ async def _run(environment: dict[str, str], port: int, log: Path) -> AsyncIterat
             stderr=output,
         )
         try:
-            await eventually(_answers(port), until=bool, what=f"no answer; see {log}")
+            await eventually(_answers(port), until=bool, seconds_max=60, what=f"no answer; see {log}")
             yield process
         finally:
             if process.returncode is None:

@@ -18,6 +18,7 @@ UPDATE_SECONDS = 5
 LOOK_SECONDS = 2
 TRUTH_SECONDS_MAX = 15
 STAYS_SECONDS = 22
+STALL_SECONDS_MAX = 3  # by the clock, while time is made to pass
 RESTART_SECONDS = 1.5  # no encoder is back sooner; ages are told apart from one second on
 
 
@@ -271,7 +272,10 @@ class World:
         self.in_flight.clear()
         for server in self.servers.values():
             server.answers = True
+        began = self._clock()
         self.watch(TRUTH_SECONDS_MAX)
+        if self._clock() - began > STALL_SECONDS_MAX:  # with looks far apart an absence is counted anew
+            self.watch(TRUTH_SECONDS_MAX)
         self._check_who_is_live()
 
     def check_the_truth_stays(self) -> None:
