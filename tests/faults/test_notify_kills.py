@@ -41,6 +41,7 @@ WINDOW_PAGES = 16
 DESTINATIONS = FOLLOWERS // 5 + FOLLOWERS // 10
 PROCESSES = 2
 POINTS_ALL = 50
+BLOWS_PER_POINT_MAX = 2
 PAGE_SECONDS = 0.012
 """About what a page takes here: blows inside of pages fall within it."""
 TAKE_OVER_SECONDS = 60.0
@@ -84,7 +85,7 @@ class Scene:
                 process.terminate()
         for process in self.processes:
             # one that was still starting knows nothing of signals yet
-            assert await asyncio.wait_for(process.wait(), 15) in {0, -signal.SIGTERM}
+            assert await asyncio.wait_for(process.wait(), 30) in {0, -signal.SIGTERM}
 
 
 @pytest.fixture
@@ -137,18 +138,20 @@ async def test_every_follower_is_told_once_wherever_a_process_is_killed(
     await _destine(scene.pool)
     for _ in range(PROCESSES):
         await scene.start()
-    struck = 0
-    for point in range(points):
+    struck = blows = 0
+    while struck < points:
+        # a blow that comes when all pages are told, because this process stood still, is made up for by another
+        assert blows < points * BLOWS_PER_POINT_MAX, "most blows must fall while pages are being told"
         event = started(ADA)
         await say(scene.bus, event)
         # by turns: as soon as a page is committed, and at some moment in the next
-        delay_seconds = 0.0 if point % 2 == 0 else chance.uniform(0, PAGE_SECONDS)
+        delay_seconds = 0.0 if blows % 2 == 0 else chance.uniform(0, PAGE_SECONDS)
         pages = await _strike(scene, event, chance.randrange(PAGES - 15), chance.randrange(PROCESSES), delay_seconds)
         struck += pages < PAGES
+        blows += 1
         await scene.start()
         await eventually(_is_complete(scene.pool, event.stream_id), TAKE_OVER_SECONDS)
         await _assert_told_once(scene.pool, event)
-    assert struck >= points * 0.8, "most blows must fall while pages are being told"
 
 
 async def _destine(pool: Pool) -> None:

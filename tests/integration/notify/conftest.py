@@ -57,6 +57,8 @@ async def start_notify(
                 "notify_redis_prefix": redis_prefix,
                 "http_port": 0,
                 "stop_grace_seconds": 4.0,
+                # what Redis is slow to take comes in another order, by way of the stored lane
+                "notify_live_publish_seconds_max": 10.0,
                 # most tests start stream after stream
                 "notify_cool_down_seconds": 0,
                 "notify_fanouts_per_day_max": 1_000,

@@ -153,7 +153,7 @@ async def test_a_follow_from_before_the_start_that_is_committed_after_the_plan_i
     event = started(ADA)
     await by_hand.begin(event)
     late = [UUID(int=1), UUID(int=12_500), UUID(int=2**127)]
-    await seed(pool, ADA, late, ago=timedelta(seconds=5))
+    await seed(pool, ADA, late, ago=timedelta(minutes=5))
     for page in await by_hand.pages():
         await by_hand.tell(page)
     assert await notices_by_person(pool, event.stream_id) == dict.fromkeys([*everybody, *late], 1)

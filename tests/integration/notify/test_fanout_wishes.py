@@ -12,6 +12,7 @@ from runtime.ids import uuid7
 from runtime.postgres import Pool
 from tests.integration.notify.by_hand import ByHand, ids, started_at
 from tests.integration.notify.processes import Person, seed
+from tests.turns_of_the_clock import not_at_the_turn_of
 
 ADA = Person("ada")
 FAN = ids(1)[0]
@@ -170,6 +171,7 @@ async def test_quiet_hours_over_midnight_hold_on_both_sides_of_it(pool: Pool, cl
 
 
 async def test_the_daily_cap_counts_the_notices_of_the_day_where_the_follower_is(pool: Pool) -> None:
+    await not_at_the_turn_of(3_600)  # one of them is midnight there
     by_hand = ByHand(pool)
     await seed(pool, ADA, [FAN, *OTHERS])
     await destine(pool, FAN, "webpush")

@@ -72,7 +72,8 @@ async def test_both_forms_tell_the_same_and_coming_back_misses_nothing(
 
 
 async def test_who_is_not_let_in_is_told_why(start_notify: StartNotify) -> None:
-    notify = await start_notify(notify_live_hello_seconds_max=0.3, notify_live_connections_max=1)
+    notify = await start_notify(notify_live_connections_max=1)
+    impatient = await start_notify(notify_live_hello_seconds_max=0.3)
     with pytest.raises(WSServerHandshakeError) as refused:
         await opened(notify, Origin="http://elsewhere.test")
     assert refused.value.status == 403
@@ -83,19 +84,18 @@ async def test_who_is_not_let_in_is_told_why(start_notify: StartNotify) -> None:
         (json.dumps({**hello, "token": "nobody"}), CloseCode.NOT_AUTHENTICATED),
         (json.dumps({**hello, "v": 2}), CloseCode.BAD_FRAME),
         (json.dumps(hello), CloseCode.FULL),
-        (None, CloseCode.HELLO_TIMEOUT),
         ("x" * 5_000, 1009),
     ):
         ws = await opened(notify)
-        if said is not None:
-            await ws.send_str(said)
+        await ws.send_str(said)
         assert await closing_code(ws) == code, said
+    assert await closing_code(await opened(impatient)) == CloseCode.HELLO_TIMEOUT
     assert not bob.closed
 
 
 async def test_who_says_more_than_hello_or_is_there_for_too_long_is_closed(start_notify: StartNotify) -> None:
-    notify = await start_notify(notify_live_connection_seconds_max=0.5)
-    chatty, old = await joined(notify, BOB), await joined(notify, BOB)
+    notify, ending = await start_notify(), await start_notify(notify_live_connection_seconds_max=0.5)
+    chatty, old = await joined(notify, BOB), await joined(ending, BOB)
     await chatty.send_str("hello?")
     assert await closing_code(chatty) == CloseCode.BAD_FRAME
     assert await closing_code(old) == CloseCode.OLD

@@ -44,7 +44,7 @@ async def test_mute_and_block_and_preferences_are_heard_on_the_other_process(
     here, there = await start_notify(**OFTEN), await start_notify(**OFTEN)
     bob, eve = await here.listen(BOB), await here.listen(EVE)
     follow, everything = f"/api/follows/{ADA.user_id}", "/api/notifications/preferences"
-    assert await hears(bus, bob, eve)
+    await eventually(partial(hears, bus, bob, eve))
     for path, off, on in (
         (follow, {"muted": True}, {"muted": False}),
         (follow, {"inbox": False}, {"inbox": None}),

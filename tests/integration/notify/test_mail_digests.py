@@ -1,6 +1,7 @@
 """One digest a day, at an hour that everybody chooses, with what they have not read."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import pytest
@@ -84,11 +85,16 @@ async def test_a_killed_connection_postpones_and_ends_nothing(pool: Pool, digest
                 making = asyncio.create_task(digests.run())
                 await eventually(lambda: pool.fetchval(waits))
                 await connection.execute("SELECT pg_terminate_backend($1)", await pool.fetchval(waits))
-                await eventually(lambda: making.done() or bool(told))
-        assert [one["event"] for one in told] == ["digests_postponed"]
+                await eventually(lambda: making.done() or events_of(told) != [])
+        assert events_of(told) == ["digests_postponed"]
     making.cancel()
     await asyncio.wait([making])
     assert await digests.make() == 1
+
+
+def events_of(told: Sequence[Mapping[str, object]]) -> list[object]:
+    """What was written down, but for statements that took long, such as one that waits for a lock."""
+    return [one["event"] for one in told if one["event"] != "query_slow"]
 
 
 async def test_many_at_once_make_one(pool: Pool, digests: Digests) -> None:

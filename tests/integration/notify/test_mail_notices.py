@@ -70,7 +70,7 @@ async def unsubscribes(scene: MailScene, path: str, both: list[tuple[UUID, UUID]
     assert [row["follower_id"] for row in follows] == [EVE.user_id], "also where a channel was an exception"
     sent = len(scene.server.to("bob@example.org"))
     await scene.pool.execute(
-        "UPDATE mailboxes SET unsubscribed_at = now() + interval '1 s' WHERE unsubscribed_at IS NOT NULL"
+        "UPDATE mailboxes SET unsubscribed_at = now() + interval '1 hour' WHERE unsubscribed_at IS NOT NULL"
     )
     await queue(scene.pool, await add_fanout(scene.pool), both, provider_of(scene))
     await scene.settled()

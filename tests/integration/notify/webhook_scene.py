@@ -47,7 +47,7 @@ def settings_of(database: Database, **overrides: object) -> NotifySettings:
         "stop_grace_seconds": 4.0,
         "notify_sealing_secret": SEALING_SECRET,
         "notify_outbound_allow": ["127.0.0.0/8"],
-        "notify_delivery_send_seconds_max": 1.0,
+        "notify_delivery_send_seconds_max": 10.0,
         "notify_delivery_poll_seconds_max": 0.1,
         **overrides,
     }
@@ -150,4 +150,4 @@ def verified(post: Post, secret: str) -> dict[str, Any]:
 
 async def make_due(pool: Pool) -> None:
     """Let every retry that waits come up now."""
-    await pool.execute("UPDATE deliveries SET due_at = now() WHERE lease IS NULL")
+    await pool.execute("UPDATE deliveries SET due_at = now() WHERE lease IS NULL AND due_at > now()")

@@ -18,7 +18,7 @@ from tests.integration.notify.processes import eventually
 def connections_to(
     server: MailServer, *, connections_max: int = 2, messages_max: int = 100, **rest: Anything
 ) -> SmtpConnections:
-    values = {"tls": "none", "own_domain": "example.org", "seconds_max": 2.0, **rest}
+    values = {"tls": "none", "own_domain": "example.org", "seconds_max": 10.0, **rest}
     smtp = SmtpServer(host="127.0.0.1", port=server.port, **values)
     return SmtpConnections(smtp, name="smtp-test", connections_max=connections_max, messages_max=messages_max)
 
@@ -141,12 +141,17 @@ async def test_a_server_that_does_not_answer_is_given_up() -> None:
 
 async def test_a_mail_in_doubt_is_not_sent_again_on_the_quiet() -> None:
     """After the content was handed over only the engine may repeat, which counts it; here it must be an error."""
-    async with mail_server() as server, running(connections := connections_to(server, seconds_max=0.3)):
+    async with mail_server() as server, running(connections := connections_to(server)):
         await connections.send(mail())
-        server.seconds = 1.0
+
+        def hang_up(_address: str) -> float:
+            server.cut()
+            return 0.0
+
+        server.seconds_for = hang_up
         with pytest.raises(NotReached):
             await connections.send(mail())
-        assert server.connections == 1
+        assert (server.connections, len(server.mails)) == (1, 2)
 
 
 async def test_a_cancelled_send_leaves_no_connection_in_an_unknown_state() -> None:

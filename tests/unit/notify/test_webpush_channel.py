@@ -152,7 +152,7 @@ async def test_the_headers_of_a_push() -> None:
     await sent(service)
     headers = dict(service.headers)
     assert headers.pop("Authorization").startswith("vapid t=")
-    assert 1_795 <= int(headers.pop("TTL")) <= 1_800
+    assert 1_700 <= int(headers.pop("TTL")) <= 1_800
     assert headers == {
         "Content-Encoding": "aes128gcm",
         "Content-Type": "application/octet-stream",
