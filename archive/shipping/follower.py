@@ -23,6 +23,7 @@ from archive.objects.keys import source_segment_key
 from archive.shipping.patience import Patience
 from archive.shipping.rows import LostSegment, Shipments
 from archive.shipping.spool import Seen, SegmentFile, Spool, measure
+from archive.shipping.spool_room import REASON
 from archive.shipping.turns import Turns
 from archive.shipping.uploads import VerifiedUploads
 from runtime.trace import trace_scope
@@ -189,11 +190,11 @@ class Follower:
                     source_segment_key(self.stream_id, number), self.spool.path(number)
                 )
             except FileNotFoundError:
-                self._give_up(number, "the file is gone", file_is_here=False)
+                self._give_up(number, self._why_gone(number), file_is_here=False)
                 return
             except (MediaRefused, ProcessError) as error:
                 here = await asyncio.to_thread(self.spool.path(number).exists)
-                self._give_up(number, str(error) if here else "the file is gone", file_is_here=here)
+                self._give_up(number, str(error) if here else self._why_gone(number), file_is_here=here)
                 return
         ended_at = datetime.fromtimestamp(waiting.file.written_at, UTC)
         await self._gear.shipments.note_shipped(self.stream_id, segment, size_bytes, ended_at)
@@ -201,6 +202,9 @@ class Follower:
         metrics.segments_shipped.inc()
         metrics.segment_lag_seconds.observe(max(0.0, time.time() - waiting.file.written_at))
         log.debug("segment_shipped", stream_id=str(self.stream_id), sequence=number, size_bytes=size_bytes)
+
+    def _why_gone(self, number: int) -> str:
+        return REASON if number in self.spool.giving_up else "the file is gone"
 
     def _give_up(self, number: int, reason: str, *, file_is_here: bool) -> None:
         if number not in self.spool.waiting:

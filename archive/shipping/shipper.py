@@ -85,6 +85,7 @@ class Shipper:
             tasks.create_task(self._watch_ends(tasks))
             tasks.create_task(self._watch_disk(tasks))
             tasks.create_task(self._keep_room())
+            tasks.create_task(self._keep_swept())
 
     def check(self) -> None:
         """Raise with the reason while there is nothing to ship from."""
@@ -160,14 +161,16 @@ class Shipper:
         metrics.directories_followed.set(len(self._followers))
 
     async def _keep_room(self) -> None:
-        sweep_at = 0.0
+        # Needs nobody but the disk: while Postgres or the store are away is when it fills.
         while True:
             followers = [follower for follower in self._followers.values() if follower.begun]
             await self.room.tidy(followers, list(self._settled.values()))
-            if time.monotonic() >= sweep_at:
-                sweep_at = time.monotonic() + self._pace.sweep_seconds
-                await self._patience.until_done("sweep", self._sweep)
-            await asyncio.sleep(min(self._pace.tidy_seconds, self._pace.sweep_seconds))
+            await asyncio.sleep(self._pace.tidy_seconds)
+
+    async def _keep_swept(self) -> None:
+        while True:
+            await self._patience.until_done("sweep", self._sweep)
+            await asyncio.sleep(self._pace.sweep_seconds)
 
     async def _sweep(self) -> None:
         """Remove what is left of recordings that have played from the store for the keep time."""

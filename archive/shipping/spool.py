@@ -74,6 +74,7 @@ class Spool:
         self.directory = directory
         self.waiting: dict[int, Waiting] = {}
         self.lost: set[int] = set()
+        self.giving_up: set[int] = set()  # their files are being removed: they are lost in a moment
         self.shipped_segments = 0
         self.bytes_here = 0
         self._floor = 0  # everything below is done

@@ -123,8 +123,12 @@ class SpoolRoom:
                 break
             chosen.append((streams[place], number))
             bytes_wanted -= streams[place].spool.waiting[number].file.size_bytes
+        for stream, number in chosen:
+            # Whoever ships it may miss the file before we are back: it is not gone for any other reason.
+            stream.spool.giving_up.add(number)
         removed = await asyncio.to_thread(lambda: [_unlink(stream.spool.path(number)) for stream, number in chosen])
         for (stream, number), gone in zip(chosen, removed, strict=True):
+            stream.spool.giving_up.discard(number)
             # It may have been shipped in this moment: then nothing is lost but a copy.
             if gone and number in stream.spool.waiting:
                 stream.lose(number, REASON, file_is_here=False)

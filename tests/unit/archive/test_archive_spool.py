@@ -160,6 +160,29 @@ async def test_young_segments_are_spared_and_old_ones_given_up_at_the_bound(
     assert sorted(int(path.stem) for path in disk.directory.glob("*.ts"))[-5:] == [15, 16, 17, 18, 19]
 
 
+class WatchedSpool(Spool):
+    """Remembers what was being given up whenever a file was asked for."""
+
+    def path(self, sequence: int) -> Path:
+        if sequence in self.giving_up:
+            self.seen.add(sequence)
+        return super().path(sequence)
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.seen: set[int] = set()
+
+
+async def test_whoever_misses_a_file_that_is_given_up_can_tell_why(disk: MediaServerDisk, tmp_path: Path) -> None:
+    close(disk, 20)
+    spool = WatchedSpool(disk.directory)
+    stream = Stream(spool)
+    look(spool)
+    await SpoolRoom(tmp_path, SpoolLimits(bytes_max=10_000, spare_seconds=-1.0)).tidy([stream], [])
+    assert spool.seen == {number for number, _ in stream.lost}
+    assert spool.giving_up == set()
+
+
 async def test_files_that_others_removed_do_not_cost_segments(disk: MediaServerDisk, tmp_path: Path) -> None:
     close(disk, 20)
     stream = Stream(Spool(disk.directory))
