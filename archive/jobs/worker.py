@@ -28,8 +28,9 @@ COUNT_SECONDS = 15.0
 RETRY_FIRST_SECONDS = 1.0
 RETRY_CEILING_SECONDS = 60.0
 OUTAGE_WAIT_SECONDS = 2.0
-# A worker that is asked to stop gives its jobs back, so that nobody has to wait for the lease.
-GIVE_BACK_SECONDS = 2.0
+# A worker that is asked to stop gives its jobs back, so that nobody has to wait for the lease. Within the grace of its
+# process, of which the end of an encoder may take a part.
+GIVE_BACK_SECONDS = 4.0
 
 
 class Progress:
@@ -91,8 +92,8 @@ class Worker:
             with suppress(*SUSPECTS):
                 async with asyncio.timeout(GIVE_BACK_SECONDS):
                     job = await leasing
-                if job is not None:
-                    await self._give_back(job)
+                    if job is not None:
+                        await self._give_back(job)
             raise
 
     async def _count(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -14,6 +15,7 @@ from archive.jobs.worker import Progress, Worker
 from archive.ladder.chunks import CHUNK
 from archive.objects.keys import SEGMENT
 from runtime.ids import uuid7
+from runtime.objects_disk import DiskObjects
 from tests.integration.archive.clips import Clip
 from tests.integration.archive.house import House, running, until
 from tests.integration.archive.media_server import MediaServerDisk
@@ -175,18 +177,28 @@ async def test_a_worker_whose_lease_is_lost_stops_its_work(house: House, clip: C
     assert stopped.is_set()
 
 
-async def test_a_stopped_worker_gives_its_job_back_at_once(house: House, clip: Clip) -> None:
+class SilentObjects(DiskObjects):
+    """A store on a disk that reads nothing: whoever asks it is at work until somebody stops him."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.asked = asyncio.Event()
+
+    async def get_file(self, key: str, path: Path) -> int:
+        self.asked.set()
+        await asyncio.Event().wait()
+        return 0
+
+
+async def test_a_stopped_worker_gives_its_job_back_at_once(house: House, clip: Clip, tmp_path: Path) -> None:
     await published(house, clip)
-    async with running(house.worker(lease_seconds=600)):
-
-        async def busy() -> bool:
-            return bool(await house.pool.fetchval("select count(*) from jobs where state = 'leased'"))
-
-        await until(busy)
-    rows = await house.pool.fetch("select state, attempts, fence from jobs order by number")
-    assert {row["state"] for row in rows} <= {"pending", "done"}
-    assert any(row["state"] == "pending" and row["fence"] == 1 and row["attempts"] == 0 for row in rows)
-    assert list(house.work.iterdir()) == []
+    async with SilentObjects(tmp_path / "objects") as objects:
+        async with running(replace(house, objects=objects).worker(lease_seconds=600)):
+            await asyncio.wait_for(objects.asked.wait(), 30)
+            assert len(list(house.work.iterdir())) == 1
+        assert list(house.work.iterdir()) == []
+    rows = await house.pool.fetch("select state, attempts, fence from jobs where kind = 'chunk' order by number")
+    assert [tuple(row) for row in rows] == [("pending", 0, 1), ("pending", 0, 0)]
 
 
 async def test_a_worker_stopped_while_it_is_told_of_its_job_gives_it_back(house: House, clip: Clip) -> None:
