@@ -110,7 +110,7 @@ async def test_a_grant_is_of_its_recording_until_it_expires_or_is_taken_back(hou
 
 async def test_a_recording_has_so_many_grants_and_the_oldest_go_first(house: House) -> None:
     stream_id, access = await made(house), Access(house.pool)
-    grants = [await access.grant(stream_id, seconds=60) for _ in range(GRANTS_MAX + 2)]
+    grants = [await access.grant(stream_id, seconds=3_600) for _ in range(GRANTS_MAX + 2)]
     assert [await access.playable(stream_id, grant.token) for grant in grants[:3]] == [None, None, "private"]
     assert await access.playable(stream_id, grants[-1].token) == "private"
 
@@ -138,7 +138,7 @@ async def test_the_edge_plays_what_its_viewer_may_see(house: House, own_stack: C
         await server.listening()
         assert (await asked(f"/api/archives/{deleted}", method="DELETE", headers=bearer)).status == 200
         assert [await plays(one) for one in (public, unlisted, private, deleted)] == [200, 200, 404, 404]
-        grant = (await Access(house.pool).grant(private, seconds=60)).token
+        grant = (await Access(house.pool).grant(private, seconds=3_600)).token
         body = f'{{"grant": "{grant}"}}'.encode()
         used = await asked(
             f"/api/archives/{private}/access", method="PUT", headers={"Content-Type": "application/json"}, body=body

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -224,7 +224,16 @@ async def test_a_worker_that_is_stopped_gives_the_download_back_and_leaves_nothi
         assert (await client.get(f"/api/archives/{stream_id}/download")).body["status"] == "making"
     assert (await client.get(f"/api/archives/{stream_id}/download")).body["status"] == "pending"
     assert await asyncio.to_thread(lambda: list(house.work.iterdir())) == []
-    assert not [child for child in psutil.Process().children() if child.name() == "ffmpeg"]
+    await until(lambda: asyncio.to_thread(lambda: not encoders()))
+
+
+def encoders() -> list[psutil.Process]:
+    """The children of this process that are an ffmpeg."""
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            found += [child] if child.name() == "ffmpeg" else []
+    return found
 
 
 async def test_hostile_segments_end_as_failed(house: House, client: HeldClient) -> None:

@@ -47,7 +47,9 @@ async def test_the_ladder_is_made_while_the_stream_runs(house: House, clip: Clip
     for rendition in ("480p", "360p", "audio"):
         assert len(await house.pieces(f"{stream_id}/{rendition}/index.m3u8")) == 2
     percents = [facts["percent"] for kind, facts in await house.said() if kind == "recording.progressed"]
-    assert set(percents) <= {50, 90}
+    # A slow encoder's heartbeats may tell of tenths between.
+    assert percents == sorted(set(percents))
+    assert set(percents) <= set(range(50, 100, 10))
 
 
 async def shipped(house: House, stream_id: UUID, clip: Clip, sequence: int) -> None:

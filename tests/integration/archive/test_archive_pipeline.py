@@ -1,6 +1,7 @@
 """A stream becomes a recording: shipped while it runs, playable when it ends, with its ladder soon after."""
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -18,6 +19,8 @@ from tests.integration.archive.media_server import MediaServerDisk
 
 # One frame at 30 a second, in ticks of 1/90,000 s.
 FRAME_TICKS = 3_000
+# Two are promised, on a machine that does nothing else (bench has the figures); waiting in vain takes ten.
+SECONDS_MAX = 8.0
 
 
 async def stream(house: House, clip: Clip) -> UUID:
@@ -41,11 +44,11 @@ async def test_a_stream_becomes_a_recording_and_a_ladder(house: House, clip: Cli
             disk.close(body, duration_ms)
             closed_at = time.monotonic()
             await house.until_shipped(stream_id, number + 1)
-            assert time.monotonic() - closed_at < 2
+            assert time.monotonic() - closed_at < SECONDS_MAX
         await house.ended(stream_id)
         ended_at = time.monotonic()
         await house.until_status(stream_id, "processing", "completed")
-        assert time.monotonic() - ended_at < 2
+        assert time.monotonic() - ended_at < SECONDS_MAX
         done = await house.until_status(stream_id, "completed")
     assert (done.duration_ms, list(done.renditions)) == (8000, ["source", "480p"])
 
@@ -197,6 +200,9 @@ async def test_a_last_segment_that_comes_late_is_waited_for(house: House, clip: 
         disk = MediaServerDisk(house.hls, stream_id)
         disk.close(clip.segments[0], clip.durations_ms[0])
         disk.begin(clip.segments[1])
+        # However slow this test is: the media server has not been silent for so long that it must be dead.
+        soon = time.time() + 60
+        os.utime(disk.directory / "1.ts", (soon, soon))
         await house.until_shipped(stream_id, 1)
         await house.ended(stream_id)
 

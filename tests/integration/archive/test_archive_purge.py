@@ -151,12 +151,13 @@ async def test_whoever_works_on_it_has_lost_the_lease_and_leaves_nothing(house: 
     stream_id, kind = await full(house), SlowKind(house)
     async with house.pool.acquire() as connection, connection.transaction():
         await add_jobs(connection, [NewJob(stream_id, kind.name)])
-    async with running(house.worker(kind)):
-        await asyncio.wait_for(kind.begun.wait(), 10)
+    # It must not find out by itself, before it has made something.
+    async with running(house.worker(kind, lease_seconds=600)):
+        await asyncio.wait_for(kind.begun.wait(), 30)
         await delete(house, stream_id)
         assert await purger(house).round() == 1
         kind.go_on.set()
-        await asyncio.wait_for(kind.discarded.wait(), 10)
+        await asyncio.wait_for(kind.discarded.wait(), 30)
     assert await stored(house, stream_id) == []
 
 
@@ -170,4 +171,4 @@ async def test_the_service_purges_by_itself_and_two_do_not_disturb_each_other(ho
             found = await asyncio.gather(*(stored(house, stream_id) for stream_id in recordings))
             return not any(found)
 
-        await until(all_gone, seconds=20)
+        await until(all_gone)

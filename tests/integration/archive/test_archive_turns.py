@@ -105,7 +105,7 @@ async def test_no_job_is_lost_while_turns_come_and_go(house: House) -> None:
                 await add_jobs(connection, [NewJob(stream_id, CHUNK, number)])
 
     async def work() -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while len(done) < 60 and time.monotonic() < deadline:
             job = await house.jobs().lease(KINDS)
             if job is None:

@@ -38,7 +38,12 @@ function load(url, level = -1) {
   hls?.destroy();
   errors = [];
   hls = new Hls({ startPosition: 0, autoStartLoad: false });
-  hls.on(Hls.Events.ERROR, (_, error) => errors.push(`${error.details}${error.fatal ? " (fatal)" : ""}`));
+  hls.on(Hls.Events.ERROR, (_, error) => {
+    // On a busy machine pictures come late, which is no fault of the media; a hole is told otherwise.
+    if (error.details !== "bufferStalledError" || error.fatal) {
+      errors.push(`${error.details}${error.fatal ? " (fatal)" : ""}`);
+    }
+  });
   hls.on(Hls.Events.MANIFEST_PARSED, () => {
     hls.loadLevel = level;
     hls.startLoad(0);
@@ -112,8 +117,10 @@ async def check_switched(page: Page, url: str) -> None:
     await page.evaluate(f"load('{url}', 2)")
     await page.until("video.readyState > 2")
     await page.evaluate("play(0)")
-    await page.until("video.currentTime > 0.2 && video.videoHeight === 270")
-    await page.evaluate("void (hls.nextLevel = 0)")
+    # Slowly, and chosen at once: in the last chunk there is no next one to show it.
+    await page.evaluate("video.playbackRate = 0.25")
+    await page.until("video.currentTime > 0.2 && video.videoHeight === 270 && (hls.nextLevel = 0, true)")
+    await page.evaluate("video.playbackRate = 1")
     await page.until("video.videoHeight === 144")
     assert await page.evaluate("errors") == []
 
