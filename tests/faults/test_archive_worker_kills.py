@@ -46,6 +46,15 @@ def encoders(pid: int) -> list[psutil.Process]:
         return []
 
 
+def is_stopped(process: psutil.Process) -> bool:
+    """Stop it; false when it has come to its end before."""
+    try:
+        process.suspend()
+        return bool(process.status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False
+
+
 async def check_winners(house: House, stream_id: UUID) -> None:
     """Every job is done once, and the store holds what its last holder made."""
     rows = await house.pool.fetch(
@@ -83,11 +92,14 @@ async def test_a_worker_killed_in_the_middle_of_a_chunk_is_replaced_after_its_le
     stream_id = await published(house, clip)
     await start(processes, "first")
 
+    orphans: list[psutil.Process] = []
+
     async def encoding() -> bool:
-        return bool(encoders(processes.pid("first")))
+        # Stopped, so that it is in the middle of its chunk for however long this test takes.
+        orphans[:] = [one for one in encoders(processes.pid("first")) if is_stopped(one)]
+        return bool(orphans)
 
     await until(encoding)
-    orphans = encoders(processes.pid("first"))
     await processes.kill("first")
     leased = await house.pool.fetch("select number from jobs where state = 'leased' and kind = 'chunk'")
     assert leased
