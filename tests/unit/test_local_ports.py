@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,8 @@ import pytest
 
 from deploy.local import ports
 
-BASE = 27_000
+# Processes of tests side by side have a thousand each: what one tries is no foreign program to another.
+BASE = 23_000 + 1_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 7)
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +31,7 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def free_base() -> int:
     """A base whose ports nobody uses right now."""
-    bases = range(BASE, BASE + 3000, ports.BASE_STEP)
+    bases = range(BASE, BASE + 1000, ports.BASE_STEP)
     return next(base for base in bases if all(ports.is_free(base + offset) for offset in ports.OFFSETS.values()))
 
 

@@ -9,7 +9,8 @@ import random
 import signal
 import stat
 import subprocess
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def root(tmp_path: Path) -> Path:
 def made(server: Server, root: Path, *options: str) -> dict[str, Any]:
     ended = server.livestream("backup", str(root), "--json", *options)
     assert ended.returncode == 0, ended.stderr
-    found: dict[str, Any] = json.loads(ended.stdout)
+    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     return found
 
 
@@ -79,7 +80,7 @@ async def test_a_server_comes_back_row_by_row_and_byte_by_byte(
     )
     restored = await asyncio.to_thread(empty_server.livestream, "restore", str(root), "--json")
     assert restored.returncode == 0, restored.stderr
-    assert json.loads(restored.stdout)["objects_restored"] == OBJECTS
+    assert json.loads(restored.stdout.splitlines()[-1])["objects_restored"] == OBJECTS
     before, after = await rows_of(server.database), await rows_of(empty_server.database)
     assert after == before
     assert before["accounts.users"][0] == 50 and before["archive.segments"][0] == RECORDINGS * SEGMENTS
@@ -137,7 +138,9 @@ def test_images_of_emotes_are_missed_and_never_lost_in_silence(
     for one, absent in ((server, EMOTES[1:]), (replace(server, emote_store="none"), EMOTES)):
         told = one.livestream("backup", str(root), "--json")
         assert told.returncode == 3, told.stderr
-        assert json.loads(told.stdout)["objects"]["absent"] == [f"emotes/{emote_id}" for emote_id in absent]
+        assert json.loads(told.stdout.splitlines()[-1])["objects"]["absent"] == [
+            f"emotes/{emote_id}" for emote_id in absent
+        ]
 
 
 def test_old_backups_go_when_asked(server: Server, root: Path) -> None:
@@ -236,7 +239,7 @@ def test_an_object_that_the_database_names_and_nobody_has_is_told(server: Server
     ended = server.livestream("backup", str(root))
     assert ended.returncode == 3
     assert f"the database names it: {lost.relative_to(server.recordings)}" in ended.stderr
-    assert json.loads(server.livestream("backup", str(root), "--verify", "--json").stdout)["whole"]
+    assert json.loads(server.livestream("backup", str(root), "--verify", "--json").stdout.splitlines()[-1])["whole"]
 
 
 def test_without_objects_there_is_a_list_to_compare_with(server: Server, empty_server: Server, root: Path) -> None:
@@ -245,7 +248,7 @@ def test_without_objects_there_is_a_list_to_compare_with(server: Server, empty_s
     assert not (backup / layout.OBJECTS).exists()
     assert len(list(layout.read_manifest(backup))) == OBJECTS
     restored = empty_server.livestream("restore", str(root), "--json")
-    assert (restored.returncode, json.loads(restored.stdout)["objects_absent"]) == (3, OBJECTS)
+    assert (restored.returncode, json.loads(restored.stdout.splitlines()[-1])["objects_absent"]) == (3, OBJECTS)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +282,7 @@ def test_a_backup_of_an_empty_database_or_inside_of_the_recordings_is_refused(
 
 
 async def test_a_backup_of_a_running_server_has_all_that_its_database_names(server: Server, root: Path) -> None:
-    stream_id, stop = str(uuid7()), asyncio.Event()
+    stream_id, begun, stop = str(uuid7()), asyncio.Event(), asyncio.Event()
 
     async def ship() -> None:
         """As the shipper does it: the object, then the row."""
@@ -289,11 +292,14 @@ async def test_a_backup_of_a_running_server_has_all_that_its_database_names(serv
             while not stop.is_set():
                 write(server.recordings / stream_id / "source" / f"{sequence}.ts", b"x" * (sequence + 1))
                 await note_segment(connection, stream_id, sequence, sequence + 1)
+                begun.set()
                 sequence += 1
         finally:
             await connection.close()
 
     shipping = asyncio.create_task(ship())
+    async with asyncio.timeout(30):
+        await begun.wait()
     said = await asyncio.to_thread(made, server, root)
     stop.set()
     await shipping
@@ -353,18 +359,35 @@ async def test_a_killed_backup_is_none_and_the_next_one_is_whole(
         assert (await asyncio.to_thread(server.livestream, "backup", str(root), "--verify")).returncode == 0
 
 
+@asynccontextmanager
+async def _database_held_up(database: Database) -> AsyncIterator[None]:
+    """Nobody makes a schema meanwhile, and whoever waits to does not any more."""
+    connection = await asyncpg.connect(database.url, server_settings={"idle_in_transaction_session_timeout": "0"})
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE pg_namespace IN SHARE MODE")
+            yield
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+    finally:
+        await connection.close()
+
+
 async def test_a_killed_restore_leaves_an_empty_database_and_is_resumed(
     server: Server, empty_server: Server, root: Path
 ) -> None:
     await asyncio.to_thread(made, server, root)
     restore = command("restore", str(root), "--workers", "1")
-    await kill_when(restore, empty_server, lambda: count_files(empty_server.recordings) >= OBJECTS // 2)
+    async with _database_held_up(empty_server.database):  # which comes last: the kill cannot come too late
+        await kill_when(restore, empty_server, lambda: count_files(empty_server.recordings) >= OBJECTS // 2)
     assert await rows_of(empty_server.database) == {}
     refused = await asyncio.to_thread(empty_server.livestream, "restore", str(root))
     assert (refused.returncode, "--resume" in refused.stderr) == (1, True)
     resumed = await asyncio.to_thread(empty_server.livestream, "restore", str(root), "--resume", "--json")
     assert resumed.returncode == 0, resumed.stderr
-    assert json.loads(resumed.stdout)["objects_there"] >= OBJECTS // 2 - 1
+    assert json.loads(resumed.stdout.splitlines()[-1])["objects_there"] >= OBJECTS // 2 - 1
     assert await rows_of(empty_server.database) == await rows_of(server.database)
     assert files_of(empty_server.recordings) == files_of(server.recordings)
 

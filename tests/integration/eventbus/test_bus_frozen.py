@@ -18,10 +18,10 @@ from tests.integration.runtime.freezable import FreezableWay
 from tests.unit.eventbus.scene import until
 
 MEMBERS = 6
-LEAVING_SECONDS_MAX = 6.0
+LEAVING_SECONDS_MAX = 10.0
 """Two seconds for the farewell, and what a busy machine takes; one after the other would be eighteen."""
 
-CLOSING_SECONDS_MAX = 6.0
+CLOSING_SECONDS_MAX = 8.0
 
 
 async def _nothing(_transaction: Transaction, _envelope: Envelope[StreamStarted]) -> None:

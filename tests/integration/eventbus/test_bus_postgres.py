@@ -54,10 +54,10 @@ async def postgres_bus(settings: BusSettings) -> AsyncIterator[EventBus]:
 
 @asynccontextmanager
 async def impatient_bus(database: Database) -> AsyncIterator[PostgresBus]:
-    """A bus that waits for less long than production does."""
+    """A bus whose readers wait for less long than production's do."""
     settings = PostgresSettings(postgres_dsn=database.dsn, postgres_connections_max=4)
     async with open_pool(settings, schema="bus") as pool:
-        bus = PostgresBus(pool, database.dsn, silence_seconds_max=3.0, read_wait_seconds_max=0.3)
+        bus = PostgresBus(pool, database.dsn, read_wait_seconds_max=0.3)
         try:
             await bus.start()
             yield bus
@@ -139,8 +139,12 @@ async def test_a_lost_session_is_told_and_the_group_can_be_joined_again(
             for _ in range(20):
                 await consumer.fetch(timeout_seconds=0.5)
     again = Listener()
-    async with postgres_bus.consumer(GROUP, [ACCOUNTS.name], again):
-        assert len(again.held) == ACCOUNTS.partitions
+    async with (
+        postgres_bus.consumer(GROUP, [ACCOUNTS.name], again) as joined,
+        running(collect(joined, [])),
+    ):
+        # The lock of the lost session falls a moment after its client hears of the end.
+        await until(lambda: len(again.held) == ACCOUNTS.partitions, what="all is taken")
         await postgres_bus.check()
 
 
@@ -162,7 +166,7 @@ async def test_cursors_move_on_where_nothing_came_but_not_past_what_is_uncommitt
             return all(stored[number] == last_id + 1 for number in range(STREAMS.partitions) if number != busy)
 
         await eventually(idle_moved, what="the cursors of partitions without events")
-        assert (await cursors(pool))[busy] == 0, "handed out, and nobody has said that it is done"
+        assert (await cursors(pool))[busy] <= seen[0].offset, "handed out, and nobody has said that it is done"
         await consumer.commit({Partition(STREAMS.name, busy): seen[2].offset + 1})
         assert (await cursors(pool))[busy] == seen[2].offset + 1
 
@@ -201,7 +205,7 @@ async def test_what_is_for_other_partitions_is_passed_over_without_waiting(
         consumer.pause(Partition(STREAMS.name, crc32(b"k") % STREAMS.partitions))
         other = next(key for key in (b"a", b"b", b"c", b"d") if (crc32(key) - crc32(b"k")) % STREAMS.partitions)
         await postgres_bus.publish([Record(STREAMS.name, other, b"the last")])
-        async with running(postgres_bus.relay(database.dsn, outbox, schema=SCHEMA).run()), asyncio.timeout(10):
+        async with running(postgres_bus.relay(database.dsn, outbox, schema=SCHEMA).run()), asyncio.timeout(15):
             [[message]] = (await consumer.fetch(timeout_seconds=60)).values()
     assert message.value == b"the last"
 

@@ -141,8 +141,8 @@ async def test_one_event_a_second_arrives_at_once(
                 committed[event.stream_id] = time.perf_counter()  # before the commit, so no luck is involved
             await until(lambda count=number: len(seconds) > count, what="the event")  # type: ignore[misc]  # bound now
             await asyncio.sleep(1.0)  # the rate is what is tested: nothing may wait for company
-    # The second slowest: other work on a shared machine may take one.
-    assert sorted(seconds)[-2] < 0.1, sorted(seconds)
+    # The median: other work on a shared machine may take some; what waits for company makes all of them late.
+    assert sorted(seconds)[LONE_EVENTS // 2] < 0.1, sorted(seconds)
 
 
 async def test_members_come_and_go_without_loss_or_double_effect(

@@ -149,12 +149,11 @@ async def test_nothing_moves_while_a_process_runs(both: BusSettings, effects: Po
     assert await effects.fetchval("SELECT backend FROM bus.carrier") == "postgres"
 
 
-# Asks for a lock again and again, and has none.
-WAITS_TO_LEAD = """
-    SELECT EXISTS (
-        SELECT FROM pg_stat_activity AS a
-        WHERE datname = current_database() AND query LIKE '%pg_try_advisory_lock%' AND pid <> pg_backend_pid()
-          AND query_start < now() AND NOT EXISTS (SELECT FROM pg_locks WHERE pid = a.pid AND locktype = 'advisory'))
+# Have asked for a lock, and have none: the answer is there.
+WAIT_TO_LEAD = """
+    SELECT count(*) FROM pg_stat_activity AS a
+    WHERE datname = current_database() AND query LIKE '%pg_try_advisory_lock%' AND pid <> pg_backend_pid()
+      AND state = 'idle' AND NOT EXISTS (SELECT FROM pg_locks WHERE pid = a.pid AND locktype = 'advisory')
 """
 
 
@@ -162,12 +161,15 @@ async def test_who_missed_the_move_can_neither_lead_nor_join(both: BusSettings, 
     """A process that is frozen over the move loses its sessions, and finds the world changed when it wakes."""
     async with bus_postgres.open_bus(both) as stale, bus_postgres.open_bus(both) as woken:
         await pool.execute("INSERT INTO bus.carrier (backend) VALUES ('postgres')")
+
+        async def waiting(count: int) -> bool:
+            return bool(await pool.fetchval(WAIT_TO_LEAD) == count)
+
+        await eventually(lambda: waiting(1), what="one of the two relays of the schema `bus` leads")
         moving = asyncio.create_task(move_to_kafka(both))
-
-        async def waiting() -> bool:
-            return bool(await pool.fetchval(WAITS_TO_LEAD))
-
-        await eventually(waiting, what="the move has come to the schema `bus`, whose relay one of the two still leads")
+        await eventually(
+            lambda: waiting(2), what="the move has come to the schema `bus`, whose relay one of the two still leads"
+        )
         assert not moving.done()
         await pool.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)"

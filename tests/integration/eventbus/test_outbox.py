@@ -19,7 +19,7 @@ from runtime.postgres import Pool, connect
 from runtime.trace import trace_scope
 from tests.engines import Database
 from tests.integration.eventbus.conftest import SCHEMA
-from tests.integration.eventbus.saying import Recorder, by_channel, numbered, running, until
+from tests.integration.eventbus.saying import Recorder, by_channel, eventually, numbered, running, until
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -149,16 +149,14 @@ async def test_an_away_bus_is_waited_for_and_readiness_says_so(database: Databas
     published, health = Away(), Health()
     async with running(Relay(database.dsn, published, outbox, schema=SCHEMA, health=health).run()):
         await _say(outbox, 1)
-        for _ in range(500):
-            reason = (await health.reasons())[f"relay-{SCHEMA}"]
-            if reason is not None:
-                break
-            await asyncio.sleep(0.01)
-        assert reason == "the bus is away: no broker"
+
+        async def reason_is(wanted: str | None) -> bool:
+            return (await health.reasons())[f"relay-{SCHEMA}"] == wanted
+
+        await eventually(lambda: reason_is("the bus is away: no broker"), what="the reason")
         published.away = False
         await until(lambda: len(published.records) == 1, what="the event")
-        await asyncio.sleep(0.05)
-        assert (await health.reasons())[f"relay-{SCHEMA}"] is None
+        await eventually(lambda: reason_is(None), what="no reason any more")
 
 
 async def test_partitions_are_made_ahead_and_dropped_behind_the_cursor(

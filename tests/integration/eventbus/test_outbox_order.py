@@ -156,7 +156,7 @@ async def test_what_was_rolled_back_holds_nothing_up(database: Database, outbox:
                     raise RollBack
             async with outbox.transaction() as transaction:
                 await transaction.say(numbered(1, number))
-        await until(lambda: len(published.records) == 30, what="all that committed", seconds=10)
+        await until(lambda: len(published.records) == 30, what="all that committed")
     assert by_channel(published.records) == {1: list(range(1, 31))}
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -56,7 +56,8 @@ class StreamingReplica:
     def _signal(self, number: signal.Signals) -> None:
         server = psutil.Process(self._pid)
         for process in (server, *server.children(recursive=True)):
-            process.send_signal(number)
+            with suppress(psutil.NoSuchProcess):  # a session that has just ended
+                process.send_signal(number)
 
 
 @asynccontextmanager

@@ -20,6 +20,9 @@ from tests.integration.runtime.guarded import AMOUNTS, guarded_server, new_sessi
 
 SERVERS = 3
 WAIT_SECONDS_MAX = 20.0
+AWAY = 503
+ATTEMPTS = 5
+"""A Redis that has not answered for two seconds is away: where everything is busy it may be, for a moment."""
 
 
 @dataclass
@@ -60,17 +63,23 @@ async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def test_over_three_servers_exactly_as_many_pass_as_are_allowed(site: Site) -> None:
-    addresses = [f"2001:db8:{uuid4().hex[:4]}:{n}::1" for n in range(2)]
-    logins = [(address, n) for n in range(5 * AMOUNTS["logins"]) for address in addresses]
-    statuses = await asyncio.gather(*(site.log_in(address, n) for address, n in logins))
+    for _ in range(ATTEMPTS):
+        addresses = [f"2001:db8:{uuid4().hex[:4]}:{n}::1" for n in range(2)]
+        logins = [(address, n) for n in range(5 * AMOUNTS["logins"]) for address in addresses]
+        statuses = await asyncio.gather(*(site.log_in(address, n) for address, n in logins))
+        if all(status != AWAY for status, _ in statuses):
+            break
     passed = Counter(address for (address, _), (status, _) in zip(logins, statuses, strict=True) if status == 204)
     assert passed == dict.fromkeys(addresses, AMOUNTS["logins"])
     assert {status for status, _ in statuses} == {204, 429}
 
 
 async def test_of_many_repetitions_over_three_servers_one_is_done(site: Site) -> None:
-    user, deed = str(uuid4()), {"counter": f"test:{uuid4()}"}
-    answers = await asyncio.gather(*(site.do(user, "k", deed, n) for n in range(60)))
+    for _ in range(ATTEMPTS):
+        user, deed = str(uuid4()), {"counter": f"test:{uuid4()}"}
+        answers = await asyncio.gather(*(site.do(user, "k", deed, n) for n in range(60)))
+        if all(status != AWAY for status, _ in answers):
+            break
     assert {status for status, _ in answers} <= {200, 409}
     assert {text for status, text in answers if status == 200} == {'{"times":1}'}
     assert await site.do(user, "k", deed) == (200, '{"times":1}')

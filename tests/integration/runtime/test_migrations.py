@@ -158,16 +158,16 @@ async def test_a_stale_schema_is_refused_with_the_next_step(empty_database: Data
 
 
 async def test_connections_see_their_schema_alone_and_are_bounded(database: Database) -> None:
-    settings = PostgresSettings(postgres_dsn=database.dsn, postgres_command_timeout_seconds=0.2)
+    settings = PostgresSettings(postgres_dsn=database.dsn, postgres_command_timeout_seconds=2)
     async with open_pool(settings, schema="accounts") as pool:
         assert await _shown(pool, "search_path") == "accounts"
-        assert await _shown(pool, "statement_timeout") == "200ms"
+        assert await _shown(pool, "statement_timeout") == "2s"
         assert await _shown(pool, "idle_in_transaction_session_timeout") == "10s"
         assert await _shown(pool, "application_name") == "livestream-accounts"
         with pytest.raises(asyncpg.UndefinedTableError):
             await pool.fetch("SELECT * FROM streams")
         with pytest.raises((TimeoutError, asyncpg.QueryCanceledError)):
-            await pool.execute("SELECT pg_sleep(5)")
+            await pool.execute("SELECT pg_sleep(30)")
 
 
 async def _shown(pool: Pool, setting: str) -> str:

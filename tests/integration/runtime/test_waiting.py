@@ -42,7 +42,7 @@ async def _forwarded(port: int, url: str) -> AsyncIterator[None]:
 
 
 async def _until_logged(lines: Sequence[Mapping[str, object]], event: str, times: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while sum(line["event"] == event for line in lines) < times:  # noqa: ASYNC110  a log has no event to wait for
             await asyncio.sleep(0.01)
 
@@ -63,14 +63,14 @@ async def test_postgres_is_waited_for(database: Database) -> None:
             assert await using == 0
     waits = [line["waited_seconds"] for line in lines if line["event"] == "waiting_for_postgres"]
     assert waits == sorted(waits)
-    assert lines[-1]["event"] == "found_postgres"
+    assert [line["event"] for line in lines if str(line["event"]).endswith("_postgres")][-1] == "found_postgres"
     password = urlsplit(database.url).password
     assert password is None or password not in str(lines)
 
 
 async def test_a_pool_closes_although_a_connection_is_held(database: Database) -> None:
     settings = PostgresSettings(postgres_dsn=database.dsn)
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(20):
         async with open_pool(settings, schema="accounts") as pool:
             held = await pool.acquire()
         with pytest.raises(asyncpg.InterfaceError):

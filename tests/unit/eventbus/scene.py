@@ -21,7 +21,7 @@ from runtime.health import Health
 from runtime.ids import uuid7
 from runtime.trace import current_trace
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 30.0
 TOPIC = topic_of(AccountRegistered).name
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -152,8 +152,8 @@ async def test_messages_that_nobody_fetches_end_the_loop() -> None:
 
 
 async def test_an_idle_loop_is_not_stuck(scene: Scene) -> None:
-    async with scene.consuming(stuck_after_seconds=0.1) as loop:
-        await asyncio.sleep(0.5)  # five times the bound: nothing may have happened by now
+    async with scene.consuming(stuck_after_seconds=0.5) as loop:
+        await asyncio.sleep(1.5)  # three times the bound: nothing may have happened by now
         await scene.say(record_of(registered("late")))
         await until(lambda: scene.committed() == 1)
         assert not is_unready(loop)

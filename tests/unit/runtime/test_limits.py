@@ -89,7 +89,8 @@ def server_with(limiter: Limiter) -> HttpServer:
 
 @pytest.fixture
 async def client() -> AsyncIterator[HeldClient]:
-    async with held_client(server_with(MemoryLimiter(AMOUNTS)), [Doors()]) as held:
+    """All that is asked is asked in one moment."""
+    async with held_client(server_with(MemoryLimiter(AMOUNTS, clock=lambda: 0.0)), [Doors()]) as held:
         yield held
 
 

@@ -18,7 +18,7 @@ import pytest
 
 CHECKOUT = Path(__file__).parents[3]
 SECRET = "hush-hush-hush"
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 40.0
 
 
 @dataclass
@@ -64,7 +64,7 @@ async def start() -> AsyncIterator[Start]:
             "LIVESTREAM_CHAT_SECRET": SECRET,
             "LIVESTREAM_CHAT_BEHAVIOUR": behaviour,
             "LIVESTREAM_HTTP_PORT": "0",
-            "LIVESTREAM_STOP_GRACE_SECONDS": "2",
+            "LIVESTREAM_STOP_GRACE_SECONDS": "20",
             **variables,
         }
         clean = {name: value for name, value in os.environ.items() if not name.startswith("LIVESTREAM_")}
@@ -92,7 +92,7 @@ async def test_sigterm_stops_everything_and_exits_0(start: Start) -> None:
     child = await start(LIVESTREAM_STOP_GRACE_SECONDS="60")
     await child.says("child_ready")
     child.process.send_signal(signal.SIGTERM)
-    assert await child.ends() == 0  # within a third of the grace
+    assert await child.ends() == 0  # within the grace
     assert child.logged("error") == []
     assert "process_stopped" in child.logged("info")
 
@@ -125,18 +125,18 @@ async def test_a_returning_service_stops_the_process(start: Start) -> None:
 
 
 async def test_who_swallows_cancellation_is_killed_after_the_grace_with_2(start: Start) -> None:
-    child = await start("swallows", LIVESTREAM_STOP_GRACE_SECONDS="0.5")
+    child = await start("swallows", LIVESTREAM_STOP_GRACE_SECONDS="1.5")
     await child.says("child_ready")
     began = time.monotonic()
     child.process.send_signal(signal.SIGTERM)
     assert await child.ends() == 2
-    assert time.monotonic() - began > 0.4
+    assert time.monotonic() - began > 1.4
     (line,) = [line for line in child.lines if line["level"] == "error"]
     assert (line["event"], line["services"]) == ("services_stuck", ["behaving"])
 
 
 async def test_a_leaked_task_that_swallows_cancellation_cannot_keep_the_process(start: Start) -> None:
-    child = await start("leaks", LIVESTREAM_STOP_GRACE_SECONDS="0.5")
+    child = await start("leaks", LIVESTREAM_STOP_GRACE_SECONDS="1.5")
     await child.says("leaked")
     await child.says("child_ready")
     child.process.send_signal(signal.SIGTERM)
@@ -145,7 +145,7 @@ async def test_a_leaked_task_that_swallows_cancellation_cannot_keep_the_process(
 
 
 async def test_nor_can_it_when_nobody_asked_and_a_service_failed(start: Start) -> None:
-    child = await start("leaks and fails", LIVESTREAM_STOP_GRACE_SECONDS="0.5")
+    child = await start("leaks and fails", LIVESTREAM_STOP_GRACE_SECONDS="1.5")
     assert await child.ends() == 2
     assert child.logged("error") == ["service_failed", "process_stuck"]
 
