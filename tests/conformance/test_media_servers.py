@@ -37,6 +37,7 @@ from tests.conformance.media_server_twins import (
     any_id,
     serving,
 )
+from tests.free_ports import free_port
 from tests.integration.streaming.publisher import eventually, publishing
 from tests.integration.streaming.real_srs import Ports, needs_srs, running_srs
 
@@ -177,7 +178,6 @@ async def world(
     request: pytest.FixtureRequest,
     module_stack: Callable[..., Stack],
     tmp_path: Path,
-    unused_tcp_port_factory: Callable[[], int],
 ) -> AsyncIterator[World]:
     """Each of them in turn."""
     match request.param:
@@ -190,9 +190,9 @@ async def world(
         case "ant-media":
             opened = twin_world(AntMediaTwin(), AntMedia)
         case "real-srs":
-            opened = srs_world(tmp_path, unused_tcp_port_factory)
+            opened = srs_world(tmp_path, free_port)
         case _:
-            opened = mediamtx_world(tmp_path, unused_tcp_port_factory)
+            opened = mediamtx_world(tmp_path, free_port)
     async with opened as found:
         yield found
 

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def publishing(url: str, *, seconds: int = 60) -> AsyncIterator[Process]:
+async def publishing(url: str, *, seconds: int = 300) -> AsyncIterator[Process]:
     """ffmpeg publishing a test picture to `url` in real time; killed on leaving if it still runs."""
     picture = ["-f", "lavfi", "-i", "testsrc2=size=192x108:rate=25"]
     tone = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100"]

@@ -48,6 +48,7 @@ from streaming.servers.srs import Srs
 from streaming.streams.finding import Finding
 from streaming.streams.lists import StreamsQuery, read_streams
 from tests import engines
+from tests.free_ports import free_port
 from tests.integration.archive.clips import Clip, make_clip
 from tests.integration.archive.house import House, running
 from tests.integration.streaming.publisher import eventually, publishing
@@ -231,11 +232,9 @@ def configuration(directory: Path, *, http: int, rtmp: int, control: int) -> Pat
 
 
 @pytest.mark.skipif(MEDIAMTX is None or CURL is None, reason="there is no mediamtx, or no curl, on the PATH")
-async def test_a_stream_of_mediamtx_becomes_a_recording(
-    database: engines.Database, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
-) -> None:
+async def test_a_stream_of_mediamtx_becomes_a_recording(database: engines.Database, tmp_path: Path) -> None:
     assert MEDIAMTX is not None
-    http, rtmp, control = (unused_tcp_port_factory() for _ in range(3))
+    http, rtmp, control = (free_port() for _ in range(3))
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession())
         api = HttpApi(session, f"http://127.0.0.1:{control}", authorization=None, seconds_max=2)
@@ -278,11 +277,9 @@ async def srs_chain(
 
 
 @needs_srs
-async def test_a_stream_of_srs_itself_becomes_a_recording(
-    database: engines.Database, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
-) -> None:
+async def test_a_stream_of_srs_itself_becomes_a_recording(database: engines.Database, tmp_path: Path) -> None:
     async with (
-        srs_chain(database, tmp_path, unused_tcp_port_factory) as (chain, server, ports),
+        srs_chain(database, tmp_path, free_port) as (chain, server, ports),
         running_srs(tmp_path, ports),
     ):
         channel_id, key = await chain.channel()
@@ -302,10 +299,8 @@ async def test_a_stream_of_srs_itself_becomes_a_recording(
 
 
 @needs_srs
-async def test_a_stream_outlives_its_publisher_and_its_srs(
-    database: engines.Database, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
-) -> None:
-    async with srs_chain(database, tmp_path, unused_tcp_port_factory) as (chain, server, ports):
+async def test_a_stream_outlives_its_publisher_and_its_srs(database: engines.Database, tmp_path: Path) -> None:
+    async with srs_chain(database, tmp_path, free_port) as (chain, server, ports):
         channel_id, key = await chain.channel()
         address = f"rtmp://127.0.0.1:{ports.rtmp}/live/{channel_id}?key={key}"
 
