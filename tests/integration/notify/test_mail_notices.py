@@ -154,7 +154,7 @@ async def test_greylisting_waits_and_holds_up_nobody(start_notify: StartNotify, 
         await eventually(lambda: len(scene.server.mails) == 15)
         await eventually(lambda: has_tried(pool, 15))
         assert not await pool.fetchval("SELECT count(*) FROM providers"), "one mailbox says nothing of the others"
-        least = await pool.fetchval("SELECT min(due_at) - now() FROM deliveries")
+        least = await pool.fetchval("SELECT min(due_at) - now() FROM deliveries WHERE attempts = 1")
         assert timedelta(minutes=4) < least < timedelta(minutes=8)
 
 
