@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import secrets
@@ -75,10 +76,13 @@ def of_settings(settings: Mapping[str, str]) -> Credentials:
 
 def load_or_make(path: Path) -> Credentials:
     """Read the stack's secrets, making those that the file does not have yet (a later version may need more)."""
-    known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    credentials = Credentials(**{name: known.get(name, value) for name, value in asdict(make()).items()})
-    if asdict(credentials) != known:
-        write_private(path, json.dumps(asdict(credentials), indent=2) + "\n")
+    # Processes that find none at the same moment must not go on with different ones.
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        credentials = Credentials(**{name: known.get(name, value) for name, value in asdict(make()).items()})
+        if asdict(credentials) != known:
+            write_private(path, json.dumps(asdict(credentials), indent=2) + "\n")
     return credentials
 
 

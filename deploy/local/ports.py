@@ -68,8 +68,10 @@ def recorded(directory: Path) -> Ports | None:
         return None
 
 
-def claim(directory: Path, base: int) -> Ports:
+def claim(directory: Path, base: int, *, anew: bool = True) -> Ports:
     """Choose the first base from `base` on whose ports are free and not another stack's, and record it.
+
+    Unless `anew`, what another process has recorded meanwhile is the answer: it may have started engines there.
 
     A claim is a file per base that names the stack's directory, because a stack that is down, or still starting,
     listens on nothing yet. A claim whose stack has moved or is gone counts for nothing.
@@ -77,6 +79,8 @@ def claim(directory: Path, base: int) -> Ports:
     claims = places.cache() / "ports"
     claims.mkdir(parents=True, exist_ok=True)
     with _locked(claims / ".lock"):
+        if not anew and (known := recorded(directory)) is not None:
+            return known
         for candidate in range(base, base + BASES_TRIED_MAX * BASE_STEP, BASE_STEP):
             if _claimed_by_other(claims / str(candidate), directory, candidate):
                 continue

@@ -98,7 +98,7 @@ class Stack:
     @property
     def ports(self) -> Ports:
         """The ports in use, or those that will be; `Listen` may put the edge and RTMP on others."""
-        return ports.recorded(self.directory) or ports.claim(self.directory, self._port_base)
+        return ports.recorded(self.directory) or ports.claim(self.directory, self._port_base, anew=False)
 
     def environment(self) -> dict[str, str]:
         """The LIVESTREAM_* settings that every service of this stack gets, secrets included."""

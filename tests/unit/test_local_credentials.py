@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,6 +15,13 @@ def test_they_are_made_once_and_differ_between_stacks(tmp_path: Path) -> None:
     first = load_or_make(tmp_path / "a.json")
     assert load_or_make(tmp_path / "a.json") == first
     assert not set(asdict(first).values()) & set(asdict(load_or_make(tmp_path / "b.json")).values())
+
+
+def test_all_who_find_none_at_once_go_on_with_the_same(tmp_path: Path) -> None:
+    for number in range(20):
+        path = tmp_path / f"{number}.json"
+        with ThreadPoolExecutor(8) as pool:
+            assert len(set(pool.map(load_or_make, [path] * 8))) == 1
 
 
 def test_only_the_owner_may_read_them(tmp_path: Path) -> None:

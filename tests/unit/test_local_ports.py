@@ -65,6 +65,13 @@ def test_a_foreign_program_on_one_port_moves_all(directory: Path, free_base: int
     assert foreign_program not in {chosen[name] for name in ports.OFFSETS}
 
 
+def test_who_comes_second_keeps_to_the_ports_that_are_in_use_already(directory: Path, free_base: int) -> None:
+    chosen = ports.claim(directory, free_base)
+    with socket.create_server(("127.0.0.1", chosen["redis"])):
+        assert ports.claim(directory, free_base, anew=False) == chosen
+        assert ports.claim(directory, free_base) != chosen
+
+
 def test_two_stacks_that_are_down_do_not_get_the_same_ports(directory: Path, tmp_path: Path, free_base: int) -> None:
     other = tmp_path / "other"
     other.mkdir()
