@@ -90,9 +90,9 @@ def run_server(directory: Path, settings: ServerSettings, overridden: list[str])
     engines = own_engines(stack, settings)
     check_room(directory)
     check_parts(engines)
-    log.info("server_starting", directory=str(directory), engines=engines, from_environment=overridden)
     try:
         with _signals_raise():
+            log.info("server_starting", directory=str(directory), engines=engines, from_environment=overridden)
             check_free("solo", "the services", Address(settings.http_host, settings.http_port))
             stack.up(engines, say=lambda text: log.info("engine_ready", text=" ".join(text.split())))
         log.info("server_addresses", public_url=settings.public_url, ingest_url=settings.streaming_public_ingest_url)
