@@ -104,6 +104,7 @@ def test_a_published_stream_plays_under_its_id_and_the_key_is_nowhere(
         server.shutdown()
         server.server_close()
     assert "publish" in hooks.calls
+    edge.stop("nginx")  # which may be renaming its last playlist
     written = [path for part in ("log", "hls") for path in (edge.directory / part).rglob("*")]
     assert written
     for path in written:
@@ -124,7 +125,8 @@ def test_the_port_of_streamers_does_not_know_the_internal_application_not_even_f
     assert _push(clip, f"{public}/{STREAM}") != 0
     assert list((edge.directory / "hls").iterdir()) == []
     assert _push(clip, f"{internal}/{STREAM}") == 0
-    assert (edge.directory / "hls" / STREAM / "0.ts").exists()
+    segment = edge.directory / "hls" / STREAM / "0.ts"
+    wait_for(segment.exists, "what was pushed is written")
 
 
 def _push(clip: Path, target: str) -> int:

@@ -112,7 +112,7 @@ async def test_a_private_stream_plays_for_its_streamer_and_whom_they_let_in(edge
     forged = f"{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
     later = edge.signed(stream_id, seconds=9_999).split("/")[2].split(".")[0]
     for path in (
-        edge.signed(stream_id, seconds=-1),
+        edge.signed(stream_id, seconds=-5),
         f"{folder}/{public}/0.ts",
         edge.signed(public, seconds=60).replace(public, stream_id),
         f"/live/{later}.{signature}/{stream_id}/0.ts",

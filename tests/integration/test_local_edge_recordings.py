@@ -219,10 +219,11 @@ GRANT = "g" * 43
 
 def test_who_may_play_is_asked_once_and_not_per_segment(recordings: Recordings) -> None:
     recordings.put(f"{NEW}/source/0.ts", b"0123456789", "video/mp2t")
+    began = time.monotonic()
     for _ in range(20):
         assert recordings.ask(f"{NEW}/source/0.ts").status == 200
-    # Twice if an answer's five seconds end meanwhile.
-    assert 1 <= recordings.archive.asked.count(NEW) <= 2
+    # Twice if an answer's five seconds end meanwhile, and more often on a machine that took so long.
+    assert 1 <= recordings.archive.asked.count(NEW) <= 2 + (time.monotonic() - began) // 5
 
 
 def test_a_private_recording_takes_its_grant_and_stays_out_of_caches(recordings: Recordings) -> None:

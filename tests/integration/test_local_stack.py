@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -155,10 +156,12 @@ def test_no_secret_is_in_a_command_line_or_a_readable_file(own_stack: Callable[.
     for part in ("postgres", "redis", "minio", "nginx"):
         command_line = Path(f"/proc/{stack.pid(part)}/cmdline").read_text()
         assert not [secret for secret in secrets if secret in command_line]
-    for path in stack.directory.rglob("*"):
-        if path.is_file() and path.stat().st_mode & 0o077 and path.stat().st_size < 1_000_000:
-            content = path.read_bytes()
-            assert not [secret for secret in secrets if secret.encode() in content], path
+    for folder, _, names in os.walk(stack.directory):
+        for path in (Path(folder, name) for name in names):
+            with suppress(FileNotFoundError):  # what engines write for a moment
+                if path.is_file() and path.stat().st_mode & 0o077 and path.stat().st_size < 1_000_000:
+                    content = path.read_bytes()
+                    assert not [secret for secret in secrets if secret.encode() in content], path
 
 
 def test_a_running_part_whose_configuration_has_changed_is_restarted(own_stack: Callable[..., Stack]) -> None:

@@ -74,7 +74,7 @@ class Server:
     @property
     def log(self) -> list[dict[str, object]]:
         """The lines that the running (or last) server wrote, whole ones."""
-        lines = self._output.read_text(errors="replace").splitlines()
+        lines = self._output.read_text(errors="replace").rpartition("\n")[0].splitlines()
         return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
     def said(self, event: str, **facts: object) -> bool:
