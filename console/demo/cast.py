@@ -49,7 +49,7 @@ class Cast:
         async def known() -> int:
             return (await self._origin.text(followers_path))[0]
 
-        await eventually("the streamer known to notify", known, lambda status: status == 200, within_seconds=10)
+        await eventually("the streamer known to notify", known, lambda status: status == 200, within_seconds=30)
         await _few_at_once(
             self._origin.call("PUT", f"{followers_path}/me", person=person, status=204)
             for person in (*self.online, *self.in_browsers, self.muted)

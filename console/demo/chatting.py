@@ -14,12 +14,12 @@ from console.demo.listeners import ChatViewer
 from console.demo.people import Origin, Person
 from console.demo.steps import StepFailed, check, eventually
 
-SEEN_SECONDS_MAX = 5.0
+SEEN_SECONDS_MAX = 30.0
 TIMEOUT_SECONDS = 600
 SLOW_SECONDS = 30
-LOGGED_SECONDS_MAX = 10.0
-CLOCKS_SECONDS_MAX = 0.1
-IRC_ANSWER_SECONDS_MAX = 10.0
+LOGGED_SECONDS_MAX = 30.0
+CLOCKS_SECONDS_MAX = 3.0  # a gateway that is paused between its look at the clock and its turn
+IRC_ANSWER_SECONDS_MAX = 30.0
 
 
 class Chatting:
@@ -77,7 +77,7 @@ class Chatting:
             polls = [viewer.newest("poll") for viewer in self._cast.viewers]
             return min(sum(option["votes"] for option in seen["poll"]["options"]) if seen else 0 for seen in polls)
 
-        await eventually("all votes at every viewer", counted, lambda n: n == len(voters), within_seconds=10)
+        await eventually("all votes at every viewer", counted, lambda n: n == len(voters), within_seconds=30)
         await self._call("POST", f"{path}/end", self._cast.streamer, status=None)
         return len(voters)
 

@@ -16,7 +16,7 @@ WATCHERS = 3
 REPETITIONS = 20
 HEARTBEAT_SECONDS_MIN = 10.5
 """A heartbeat counts when it comes at least 10 s after the one before."""
-SHOWN_SECONDS_MAX = 10.0
+SHOWN_SECONDS_MAX = 30.0
 FORGOTTEN_SECONDS_MAX = 30.0
 
 

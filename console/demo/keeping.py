@@ -43,7 +43,7 @@ class Keeping:
             return sum(float(line[8:].split(",")[0]) for line in text.splitlines() if line.startswith("#EXTINF:"))
 
         enough = behind_seconds - SEGMENT_SECONDS_MAX
-        return await eventually(f"{enough:g} s to go back", look, lambda seen: seen >= enough, within_seconds=5)
+        return await eventually(f"{enough:g} s to go back", look, lambda seen: seen >= enough, within_seconds=15)
 
     async def pictures(self, stream_id: UUID) -> int:
         """How many bytes the poster has; the storyboard's pictures are there too."""

@@ -11,7 +11,7 @@ import aiohttp
 from console.demo.people import Origin, Person
 from console.demo.steps import StepFailed
 
-JOIN_SECONDS_MAX = 10.0
+JOIN_SECONDS_MAX = 30.0
 
 
 class NoticeListener:

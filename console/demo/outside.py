@@ -58,7 +58,7 @@ class Outside:
         async def told() -> int:
             return sum(bool(browser.heard) for browser in browsers)
 
-        await eventually("every browser told", told, lambda n: n == len(browsers), within_seconds=10)
+        await eventually("every browser told", told, lambda n: n == len(browsers), within_seconds=30)
         for browser in browsers:
             check(len(browser.heard) == 1, "one message for each browser", browser.heard)
             payload = browser.heard[0][0]
@@ -72,7 +72,7 @@ class Outside:
         async def types() -> set[str]:
             return {body["type"] for body, _, _ in self._receivers.webhooks}
 
-        await eventually("the webhooks", types, WEBHOOKS_OF_A_STREAM.issubset, within_seconds=15)
+        await eventually("the webhooks", types, WEBHOOKS_OF_A_STREAM.issubset, within_seconds=30)
         ids = [message_id for _, message_id, _ in self._receivers.webhooks]
         check(len(ids) == len(set(ids)), "every webhook once", ids)
         others = [body for body, _, _ in self._receivers.webhooks if body["data"]["stream_id"] != str(stream_id)]

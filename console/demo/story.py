@@ -131,11 +131,11 @@ class Story:
 
     async def _see_it_live(self) -> dict[str, Any]:
         async with self._steps.step("ffmpeg publishes over RTMP; the stream is in the live list") as remarks:
-            live = await eventually("the stream in the live list", self._live, bool, within_seconds=10)
+            live = await eventually("the stream in the live list", self._live, bool, within_seconds=30)
             stream: dict[str, Any] = live[0]
             self.told.stream_id = UUID(stream["stream_id"])
             self._started_at_seconds = datetime.fromisoformat(stream["started_at"]).timestamp()
-            seen = await self._overheard.first(self.told.stream_id, "stream.started", within_seconds=10)
+            seen = await self._overheard.first(self.told.stream_id, "stream.started", within_seconds=30)
             self._report.publish_to_event_ms = self._since_publish(seen)
             await self._controlling.is_the_one(self._announced_id, stream)
             remarks.append(f"event after {self._report.publish_to_event_ms} ms; it is the announced one")
@@ -212,7 +212,7 @@ class Story:
             async def delivered() -> int:
                 return sum(len(viewer.texts) for viewer in viewers)
 
-            await eventually(f"{complete} deliveries", delivered, lambda n: n >= complete, within_seconds=10)
+            await eventually(f"{complete} deliveries", delivered, lambda n: n >= complete, within_seconds=30)
             self._report.chat_sent = len(sent)
             self._report.chat_delivered = await delivered()
             self._report.chat_lost = sum(len(set(sent) - set(viewer.texts)) for viewer in viewers)
@@ -262,7 +262,7 @@ class Story:
         async with self._steps.step("the streamer ends the stream; its recording plays") as remarks:
             ended_at_seconds = time.time()
             await self._origin.call("POST", f"/api/streams/{stream_id}/end", person=self._cast.streamer)
-            await eventually("a playable recording", self._recording, _is_playable, within_seconds=20)
+            await eventually("a playable recording", self._recording, _is_playable, within_seconds=30)
             self._report.end_to_recording_playable_ms = round((time.time() - ended_at_seconds) * 1000)
             played = await play(url)
             self._report.recording_seconds = round(played.seconds, 3)
@@ -297,7 +297,7 @@ class Story:
                 return await self._outside.kinds_of(wishful)
 
             wanted = ["recording.published", "stream.started"]
-            await eventually("a notice of the recording", kinds, lambda seen: seen == wanted, within_seconds=10)
+            await eventually("a notice of the recording", kinds, lambda seen: seen == wanted, within_seconds=30)
             check(await self._outside.kinds_of(others[0]) == ["stream.started"], "one notice", others[0].username)
             await self._outside.read_everything(wishful, unread=2)
             self._report.webhooks = await self._outside.hooked(self._stream_id)
@@ -347,7 +347,7 @@ class Story:
             stream = await self._origin.call("GET", f"/api/streams/{self.told.stream_id}")
             return str(stream["status"])
 
-        await eventually(f"status {status}", look, lambda seen: seen == status, within_seconds=10)
+        await eventually(f"status {status}", look, lambda seen: seen == status, within_seconds=30)
 
     async def _fanout_done(self) -> dict[str, Any]:
         async def look() -> dict[str, Any]:

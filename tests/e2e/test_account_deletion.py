@@ -50,7 +50,7 @@ async def say(origin: Origin, person: Person, room: UUID, text: str) -> None:
     """Say one thing in a room, and wait until it is in its log."""
     async with origin.session.ws_connect(f"{origin.url}/chat") as socket:
         await socket.send_json({"type": "join", "room": str(room), "token": person.access_token})
-        assert (await socket.receive_json(timeout=10))["type"] == "joined"
+        assert (await socket.receive_json(timeout=30))["type"] == "joined"
         await socket.send_json({"type": "send", "id": "1", "text": text})
 
     async def logged() -> bool:
@@ -127,7 +127,7 @@ async def test_nothing_is_left_of_a_deleted_account(own_stack: StackMaker, origi
             seconds_max=ERASED_SECONDS_MAX,
             what="something is left in",
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await publisher.wait()
         found = {one: await tables_that_say(database, one, *marks) for one in SCHEMAS if one != "bus"}
         assert found == {one: set() for one in found}

@@ -69,13 +69,13 @@ class World:
             async def told() -> int:
                 return len(listener.heard)
 
-            await eventually("a notice", told, lambda heard: heard > heard_before, within_seconds=15)
+            await eventually("a notice", told, lambda heard: heard > heard_before, within_seconds=60)
             await publisher.until(PUBLISHED_SECONDS)
             stream_id = UUID(listener.heard[-1][0]["stream_id"])
             await self.origin.call("POST", f"/api/streams/{stream_id}/end", person=streamer)
         await eventually(
             "a complete recording", lambda: self.recording(stream_id), lambda seen: seen["status"] == "completed",
-            within_seconds=60,
+            within_seconds=120,
         )  # fmt: skip
         return stream_id
 
@@ -101,6 +101,17 @@ async def rows_of(dsn: str) -> dict[str, tuple[int, str | None]]:
             assert row is not None
             found[name] = row["rows"], row["digest"]
         return {name: rows for name, rows in found.items() if name.partition(".")[2] not in ROWS_THAT_MOVE}
+    finally:
+        await connection.close()
+
+
+async def sessions_of(dsn: str) -> int:
+    """How many of our processes' sessions Postgres still works for."""
+    connection = await asyncpg.connect(dsn, timeout=10, command_timeout=30)
+    try:
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'livestream-%'"
+        count: int = await connection.fetchval(asked)
+        return count
     finally:
         await connection.close()
 
@@ -153,7 +164,7 @@ async def _grow_out(solo: Stack) -> None:
         async def known() -> int:
             return (await world.origin.text(path))[0]
 
-        await eventually("the streamer known to notify", known, lambda status: status == 200, within_seconds=10)
+        await eventually("the streamer known to notify", known, lambda status: status == 200, within_seconds=60)
         await world.origin.call("PUT", f"{path}/me", person=follower, status=204)
         async with AsyncExitStack() as exits:
             listener = NoticeListener(world.origin, follower)
@@ -162,6 +173,7 @@ async def _grow_out(solo: Stack) -> None:
             first = await world.stream(streamer, publish_url, listener)
         said = await events_of(solo.environment(), dsn)
     await asyncio.to_thread(solo.kill, "solo")  # no farewell: what was under way is under way
+    await eventually("the end of its sessions", lambda: sessions_of(dsn), lambda count: count == 0, within_seconds=30)
     before = await rows_of(dsn)
 
     full = Stack(solo.directory, profile="full")
@@ -211,7 +223,7 @@ async def _one_process_on_kafka_and_s3(environment: Mapping[str, str], port: int
                 except aiohttp.ClientError as error:
                     return error
 
-            await eventually("one process on Kafka and S3", ready, lambda seen: seen == 200, within_seconds=30)
+            await eventually("one process on Kafka and S3", ready, lambda seen: seen == 200, within_seconds=60)
         process.terminate()
         assert await asyncio.wait_for(process.wait(), timeout=15) == 0
     finally:

@@ -24,7 +24,8 @@ pytestmark = pytest.mark.timeout(240)
 
 WAITS_SECONDS_MAX = 60.0
 READY_SECONDS_MAX = 60.0
-STOP_SECONDS_MAX = 10.0
+STOP_SECONDS_MAX = 20.0
+"""Whoever took longer than its grace says so by its exit code; the rest is the machine's."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Process:
 
     def lines(self) -> list[dict[str, str]]:
         """Everything logged so far; each line must be JSON."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        whole = self.log.read_text(errors="replace").rpartition("\n")[0]  # the last may be there in part
+        return [json.loads(line) for line in whole.splitlines()]
 
 
 @pytest.fixture

@@ -51,6 +51,8 @@ class Server:
         settings = self.stack.environment() | {
             "LIVESTREAM_HTTP_PORT": str(self.stack.ports["solo"]),
             "LIVESTREAM_CHAT_MESSAGES_PER_MINUTE": "6000",
+            # Beside other tests an encoder that stands back gets nothing.
+            "LIVESTREAM_ARCHIVE_WORKER_NICE": "0",
         }
         self.solo = await self.runs.enter_async_context(running_solo(settings, self.logs / f"solo-{self.started}.log"))
         await self.solo.ready()
