@@ -201,7 +201,7 @@ class JoinedRooms:
     def _touched(self, joined: Joined) -> None:
         """Leave a room that has ended, or look again what this person may do.
 
-        A change during a look-up is found by the next message.
+        A change during a look-up is found by that.
         """
         if joined.room.ended:
             self._leave_gone(joined)

@@ -105,6 +105,8 @@ class Room:
         """Signals may have been missed: whoever keeps the room should look its facts up."""
         self.resyncs = 0
         """How often signals may have been missed: what was looked up before the last time may be out of date."""
+        self.standing_changes = 0
+        """How often somebody's standing changed: what was being looked up just then may be of before."""
         self.chatters = 0
         self.ended = False
         """Nobody finds the room any more: its members have to leave."""
@@ -308,6 +310,7 @@ class Room:
             self.look_up_again = True
             self._touched(self)
         elif isinstance(signal, StandingTouched):
+            self.standing_changes += 1
             for seat in list(self._seats_of.get(signal.user_id, ())):
                 seat.touched()
         elif isinstance(signal, HeldTouched):
@@ -331,6 +334,7 @@ class Room:
                 lane.redact(redactions)
             self._recent = deque(((at, redactions.apply(told)) for at, told in self._recent), self._recent.maxlen)
             # Whose messages are gone has mostly been silenced. A signal could be lost; the entry cannot.
+            self.standing_changes += len(redactions.cleared_users)
             for user in redactions.cleared_users:
                 for seat in list(self._seats_of.get(UUID(user), ())):
                     seat.touched()

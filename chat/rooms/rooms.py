@@ -56,6 +56,7 @@ class Rooms:
         known = await self._directory.find(room_id)
         entry = self._open.get(room_id)
         if entry is not None:
+            entry[0].empty_since = asyncio.get_running_loop().time()  # else it may be closed before whoever asks is in
             return entry[0]
         if self._tasks is None:
             raise RoomsUnavailable("the gateway is not running")

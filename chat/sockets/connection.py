@@ -217,6 +217,7 @@ class Connection:
 
     async def _enter(self, room: Room, caller: Caller | None, since: Position | None) -> None:
         speaker = None if caller is None else await self._speaking.introduce(room, caller)
+        changes = room.standing_changes
         standing = None if speaker is None else speaker.standing
         seat = self._seat
         seat.moderates = standing is not None and standing.moderates
@@ -245,6 +246,8 @@ class Connection:
             seat.user_id, seat.username = caller.user_id, caller.name
         self._room, self._speaker = room, speaker
         room.join(seat)
+        if room.standing_changes != changes:
+            self._touched()  # nobody told this seat, which was not there yet
         outcome = "recovered" if start.recovered else "fresh" if since is None else "not-recovered"
         metrics.joins.labels(outcome).inc()
 
@@ -253,7 +256,7 @@ class Connection:
     def _touched(self) -> None:
         """Leave a room that has ended, or look again what this person may do.
 
-        A change during a look-up is found by the next message.
+        A change during a look-up is found by that.
         """
         if self._room is not None and self._room.ended:
             self.end(CloseCode.ROOM_GONE)

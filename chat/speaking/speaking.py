@@ -19,6 +19,9 @@ from runtime.tokens import Caller
 
 log = structlog.get_logger(__name__)
 
+LOOK_UPS_MAX = 3
+"""In a row, while it is heard again and again that somebody's standing changed."""
+
 
 class Refused(Exception):
     """Something is not said. ``code`` is for programs, ``detail`` for people."""
@@ -88,14 +91,18 @@ class Speaking:
 
     async def look_up(self, room: Room, speaker: Speaker) -> Standing | None:
         """Find what they may do now; what was known stays if that is not possible."""
-        resyncs = room.resyncs
-        try:
-            speaker.standing = await self._standings.find(room.room_id, speaker.caller.user_id)
-        except RoomsUnavailable:
-            log.info("chat_standing_not_looked_up", room=str(room.room_id), user_id=str(speaker.caller.user_id))
-            return speaker.standing
-        speaker.looked_up_at, speaker.looked_up_resyncs = _now(), resyncs
-        return speaker.standing
+        for _ in range(LOOK_UPS_MAX):
+            resyncs, changes = room.resyncs, room.standing_changes
+            try:
+                standing = await self._standings.find(room.room_id, speaker.caller.user_id)
+            except RoomsUnavailable:
+                log.info("chat_standing_not_looked_up", room=str(room.room_id), user_id=str(speaker.caller.user_id))
+                return speaker.standing
+            if room.standing_changes == changes:
+                speaker.standing, speaker.looked_up_at, speaker.looked_up_resyncs = standing, _now(), resyncs
+                return standing
+        speaker.standing, speaker.looked_up_at = standing, float("-inf")  # the next message looks again
+        return standing
 
     async def say(self, room: Room, speaker: Speaker, saying: Saying) -> Position:
         """Say it; the same ``send_id`` again is answered with the same place. Raises Refused."""

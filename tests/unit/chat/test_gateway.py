@@ -29,7 +29,7 @@ from chat.sockets.gateway import Gateway
 from chat.speaking.composing import EntryComposer
 from chat.speaking.gatekeeper import RulesGatekeeper
 from chat.speaking.speaking import Speaking
-from chat.speaking.standing import OwnersAlone
+from chat.speaking.standing import OwnersAlone, Standings
 from runtime.client_address import ClientAddresses
 from runtime.http_server import HttpServer
 from runtime.tokens import Caller, InvalidToken
@@ -76,6 +76,7 @@ def settings(**changes: object) -> ChatSettings:
 class Site:
     server: MemoryServer
     gateway: Gateway
+    rooms: Rooms
     url: str
     session: ClientSession
     sockets: list[ClientWebSocketResponse] = field(default_factory=list)
@@ -94,7 +95,9 @@ class Site:
 
 
 @asynccontextmanager
-async def site_of(server: MemoryServer | None = None, **changes: object) -> AsyncIterator[Site]:
+async def site_of(
+    server: MemoryServer | None = None, standings: Standings | None = None, **changes: object
+) -> AsyncIterator[Site]:
     server = server or MemoryServer(Retention())
     chosen = settings(**changes)
     broker = MemoryBroker(server)
@@ -107,12 +110,12 @@ async def site_of(server: MemoryServer | None = None, **changes: object) -> Asyn
         connections_per_user_max=chosen.chat_connections_per_user_max,
     )
     gatekeeper = RulesGatekeeper(messages_per_minute=chosen.chat_messages_per_minute)
-    speaking = Speaking(broker, OwnersAlone(), gatekeeper, EntryComposer())
+    speaking = Speaking(broker, standings or OwnersAlone(), gatekeeper, EntryComposer())
     gateway = Gateway(chosen, admission, rooms, speaking, Tokens())
     running = asyncio.create_task(rooms.run())
     application = await HttpServer([gateway], settings=chosen).application()
     async with TestServer(application) as served, ClientSession() as session:
-        site = Site(server, gateway, str(served.make_url("")).rstrip("/"), session)
+        site = Site(server, gateway, rooms, str(served.make_url("")).rstrip("/"), session)
         yield site
         await asyncio.gather(*(ws.close() for ws in site.sockets))
     running.cancel()
@@ -129,7 +132,7 @@ async def site() -> AsyncIterator[Site]:
 async def read(ws: ClientWebSocketResponse, kind: str) -> dict[str, Any]:
     """The next frame of a kind; those before it are passed over. Every frame must fit its model."""
     while True:
-        received = await ws.receive(timeout=5)
+        received = await ws.receive(timeout=30)
         assert received.type is WSMsgType.TEXT, received
         SERVER_FRAME.validate_json(received.data)
         frame: dict[str, Any] = json.loads(received.data)
@@ -138,7 +141,7 @@ async def read(ws: ClientWebSocketResponse, kind: str) -> dict[str, Any]:
 
 
 async def closed(ws: ClientWebSocketResponse) -> int | None:
-    while (received := await ws.receive(timeout=5)).type is WSMsgType.TEXT:
+    while (received := await ws.receive(timeout=30)).type is WSMsgType.TEXT:
         pass
     assert received.type is WSMsgType.CLOSE, received
     return ws.close_code
@@ -309,7 +312,7 @@ async def test_too_many_bad_frames_close(site: Site) -> None:
 
 
 async def test_who_does_not_join_in_time_is_closed() -> None:
-    async with site_of(chat_join_timeout_seconds=1.0) as site:
+    async with site_of(chat_join_timeout_seconds=1.5) as site:
         ws = await site.connect()
         joined, _ = await site.join()
         assert await closed(ws) == CloseCode.JOIN_TIMEOUT
@@ -372,7 +375,7 @@ async def test_connections_of_one_account_are_limited() -> None:
         async def joins() -> bool:
             again = await site.connect()
             await again.send_json({"type": "join", "room": str(ROOM), "token": "ann"})
-            return bool((await again.receive_json(timeout=5))["type"] == "joined")
+            return bool((await again.receive_json(timeout=30))["type"] == "joined")
 
         await eventually(joins)
 
@@ -384,7 +387,7 @@ def test_a_proxy_is_an_address_or_a_network(proxies: str) -> None:
 
 
 async def _eventually_connects(site: Site) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             try:
                 await site.connect(address="10.0.0.1")
