@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
@@ -110,12 +111,19 @@ async def test_a_search_is_by_the_beginning_of_the_name_and_pages_too(presence: 
 async def test_whoever_is_told_of_no_more_is_gone_and_the_others_are_not(forgetful: Presence) -> None:
     room, stays, leaves = uuid4(), person("stays"), person("leaves")
     await forgetful.note({room: [stays, leaves]})
-    async with asyncio.timeout(10):
-        while await names(forgetful, room) != ["stays"]:
+    async with asyncio.timeout(30):
+        while True:
+            noted_at = time.monotonic()
             await forgetful.note({room: [stays]})
             await asyncio.sleep(BELIEVED_SECONDS / 6)
-            assert "stays" in await names(forgetful, room)
-    assert (await forgetful.page(room, people_max=0)).chatters == 1
+            here = await names(forgetful, room)
+            chatters = (await forgetful.page(room, people_max=0)).chatters
+            if time.monotonic() - noted_at > BELIEVED_SECONDS - 0.1:
+                continue  # this machine was away for too long to say that somebody is told of
+            assert "stays" in here
+            if here == ["stays"]:
+                break
+    assert chatters == 1
 
 
 async def test_ten_thousand_are_counted_and_paged(presence: Presence) -> None:
@@ -129,16 +137,18 @@ async def test_ten_thousand_are_counted_and_paged(presence: Presence) -> None:
 
 
 async def test_the_keys_of_a_room_expire_with_the_last_gateway(redis_url: str) -> None:
-    room = uuid4()
+    room, lasting, ann = uuid4(), uuid4(), Present(uuid4(), "ann", "streamer")
+
+    def keys_of(one: UUID) -> list[str]:
+        return [room_key(one, what) for what in ("people", "people-by-name", "people-roles")]
+
     async with redis_client(RedisSettings(redis_url=SecretStr(redis_url))) as client:
-        await RedisPresence(client, believed_seconds=BELIEVED_SECONDS).note(
-            {room: [Present(uuid4(), "ann", "streamer")]}
-        )
-        keys = [room_key(room, what) for what in ("people", "people-by-name", "people-roles")]
-        assert await client.exists(*keys) == 3
+        await RedisPresence(client).note({lasting: [ann]})
+        await RedisPresence(client, believed_seconds=BELIEVED_SECONDS).note({room: [ann]})
+        assert await client.exists(*keys_of(lasting)) == 3
 
         async def expired() -> bool:
-            return not await client.exists(*keys)
+            return not await client.exists(*keys_of(room))
 
         await eventually(expired)
 
@@ -152,7 +162,7 @@ async def test_those_who_are_gone_leave_the_server_and_take_no_place_on_a_page(r
         for start in range(0, len(gone), 800):
             await brief.note({room: gone[start : start + 800]})
         await long.note({room: [stays]})
-        await asyncio.sleep(BELIEVED_SECONDS)
+        await asyncio.sleep(BELIEVED_SECONDS + 0.1)
         assert (await long.page(room, people_max=2)).people == (stays,), "more are gone than one look forgets"
         await long.page(room, people_max=0)
         assert await client.zcard(by_name) == 1

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from secrets import token_hex
 from uuid import uuid4
 
@@ -15,18 +16,30 @@ from runtime.redis_batches import RedisBatches
 from runtime.redis_client import redis_client
 from runtime.settings import RedisSettings
 
-RUNNING_SECONDS = 0.3
+BRIEF_SECONDS = 0.3
 
 Try = Callable[..., Attempt]
 
 
-@pytest.fixture(params=["memory", "redis"])
-async def repeats(request: pytest.FixtureRequest) -> AsyncIterator[Repeats]:
+@asynccontextmanager
+async def repeats_of(request: pytest.FixtureRequest, running_seconds_max: float) -> AsyncIterator[Repeats]:
     if request.param == "memory":
-        yield MemoryRepeats(running_seconds_max=RUNNING_SECONDS, keys_per_user_max=3)
+        yield MemoryRepeats(running_seconds_max=running_seconds_max, keys_per_user_max=3)
         return
     async with redis_client(RedisSettings(redis_url=SecretStr(request.getfixturevalue("redis_url")))) as client:
-        yield RedisRepeats(RedisBatches(client), running_seconds_max=RUNNING_SECONDS, keys_per_user_max=3)
+        yield RedisRepeats(RedisBatches(client), running_seconds_max=running_seconds_max, keys_per_user_max=3)
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def repeats(request: pytest.FixtureRequest) -> AsyncIterator[Repeats]:
+    async with repeats_of(request, 60.0) as made:
+        yield made
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def impatient(request: pytest.FixtureRequest) -> AsyncIterator[Repeats]:
+    async with repeats_of(request, BRIEF_SECONDS) as made:
+        yield made
 
 
 @pytest.fixture
@@ -65,10 +78,10 @@ async def test_who_asks_twice_since_the_first_answer_was_lost_has_begun(repeats:
     assert [await repeats.begin(first) for _ in range(2)] == [None, None]
 
 
-async def test_work_that_nobody_ends_is_abandoned_and_not_begun_again(repeats: Repeats, attempt: Try) -> None:
-    assert await repeats.begin(attempt()) is None
-    await asyncio.sleep(RUNNING_SECONDS + 0.05)
-    assert await repeats.begin(attempt()) == Kept("r", abandoned=True, answer=None)
+async def test_work_that_nobody_ends_is_abandoned_and_not_begun_again(impatient: Repeats, attempt: Try) -> None:
+    assert await impatient.begin(attempt()) is None
+    await asyncio.sleep(BRIEF_SECONDS + 0.05)
+    assert await impatient.begin(attempt()) == Kept("r", abandoned=True, answer=None)
 
 
 async def test_names_and_users_are_apart_and_a_user_has_so_many(repeats: Repeats, attempt: Try) -> None:

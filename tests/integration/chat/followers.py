@@ -31,6 +31,7 @@ class Follower:
         self._broker = broker
         self._room = room
         self._read = asyncio.Event()
+        self._asked = 0
         self.hears = False
         broker.listen(room, self)
         self._task = asyncio.create_task(self._catch_up())
@@ -39,7 +40,7 @@ class Follower:
         here = self.position
         if here is None or self._read.is_set() or position != Position(here.offset + 1, here.epoch):
             if here is None or position.epoch != here.epoch or position.offset > here.offset:
-                self._read.set()
+                self._ask()
             return
         self.position = position
         self.seen.append(body)
@@ -49,21 +50,27 @@ class Follower:
 
     def connected(self) -> None:
         self.hears = True
-        self._read.set()
+        self._ask()
 
     def disconnected(self) -> None:
         self.hears = False
         self.disconnections += 1
 
+    def _ask(self) -> None:
+        self._asked += 1
+        self._read.set()
+
     async def _catch_up(self) -> None:
         while True:
             await self._read.wait()
+            asked = self._asked
             try:
                 reading = await self._broker.read(self._room, self.position, entries_max=300)
             except BrokerUnavailable:
                 await asyncio.sleep(0.05)
                 continue
-            self._read.clear()
+            if self._asked == asked:  # else what came meanwhile may be newer than what was read
+                self._read.clear()
             if self.position is not None and not reading.recovered:
                 self.seen.append(self.GAP)
             here = self.position
@@ -118,7 +125,7 @@ class Speaker:
         self._broker = broker
         self._room = room
 
-    async def say(self, body: bytes, *, seconds: float = 15.0) -> Position:
+    async def say(self, body: bytes, *, seconds: float = 30.0) -> Position:
         """Say it, again and again while the broker is away."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(seconds):

@@ -20,6 +20,7 @@ from tests.integration.chat.gateways import eventually
 PASSWORD = "a-password-of-tests"
 SERVICE = "chat"
 SLOTS = 16_384
+INFO_MILLISECONDS_MAX = 60_000
 
 
 @dataclass
@@ -108,6 +109,11 @@ class SentinelSet:
             said = dict(zip(flat[::2], flat[1::2], strict=True))
             if (said[b"num-slaves"], said[b"num-other-sentinels"]) != (b"2", b"2"):
                 return False
+            for flat in await sentinel.ask("SENTINEL", "REPLICAS", SERVICE):
+                replica = dict(zip(flat[::2], flat[1::2], strict=True))
+                # Of whom it has asked nothing yet, it promotes none.
+                if replica[b"master-link-status"] != b"ok" or int(replica[b"info-refresh"]) > INFO_MILLISECONDS_MAX:
+                    return False
         return True
 
     async def _replicating(self) -> bool:
