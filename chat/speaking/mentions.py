@@ -42,9 +42,16 @@ def names_in(text: str) -> list[str]:
 class Mentions:
     """Looks people up by name, and remembers them for a minute, also those who do not exist."""
 
-    def __init__(self, pool: Pool, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        patience_seconds: float = LOOK_UP_SECONDS_MAX,
+    ) -> None:
         self._pool = pool
         self._clock = clock
+        self._patience_seconds = patience_seconds
         self._kept: OrderedDict[str, tuple[float, UUID | None]] = OrderedDict()
         self._away_until = float("-inf")
 
@@ -66,7 +73,7 @@ class Mentions:
         if not names or self._clock() < self._away_until:
             return
         try:
-            async with asyncio.timeout(LOOK_UP_SECONDS_MAX):
+            async with asyncio.timeout(self._patience_seconds):
                 rows = await QUERIES.find_people(self._pool, usernames=list(names))
         except PERHAPS_AWAY as error:
             if not is_unavailable(error):

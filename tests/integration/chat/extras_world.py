@@ -123,7 +123,7 @@ async def open_world(pool: Pool, objects: ObjectStore, server: MemoryServer | No
     directory = Directory(partial(find_facts, pool), partial(find_versions, pool))
     rooms = Rooms(broker, directory, RoomLimits(tick_seconds=0.01))
     gatekeeper = RulesGatekeeper(messages_per_minute=100)
-    speaking = Speaking(broker, OwnersAlone(), gatekeeper, EntryComposer(Mentions(pool).find))
+    speaking = Speaking(broker, OwnersAlone(), gatekeeper, EntryComposer(Mentions(pool, patience_seconds=30).find))
     signals = Signals(broker)
     presence = MemoryPresence()
     emotes = Emotes(pool, signals, objects, emotes_max=EMOTES_MAX)

@@ -279,8 +279,11 @@ async def test_however_many_vote_rooms_are_told_once_a_second_and_of_all(world: 
     )
     await world.pool.execute("UPDATE polls SET told_at = now() - interval '1 s'")
     await world.pool.execute(cast, poll["poll_id"], 1_000)
+    before = await world.pool.fetchval("SELECT now()")
     assert await world.deadlines.look() == 1
+    assert await world.pool.fetchval("SELECT told_at >= $1 FROM polls", before)
     await world.pool.execute(cast, poll["poll_id"], 1)
+    await world.pool.execute("UPDATE polls SET told_at = now() + interval '1 min'")  # told just now, however long ago
     assert await world.deadlines.look() == 0, "not before a second is over"
     await world.pool.execute("UPDATE polls SET told_at = now() - interval '1 s'")
     assert await world.deadlines.look() == 1

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import median
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -25,9 +26,9 @@ from tests.integration.chat.gateways import (
     eventually,
 )
 
-EFFECT_SECONDS_MAX = 2.5
-"""One second is meant, at a quiet moment; two cores with other tests on them get more, but less than the time in which
-gateways find by themselves what a lost signal would have said.
+EFFECT_SECONDS_MAX = 1.25
+"""For most changes: two cores with other tests on them may be late with some. By themselves gateways find what a lost
+signal would have said in twice that time on average, and sooner in a quarter of all cases.
 """
 RAIDERS = 1_000
 REGULARS = 20
@@ -70,6 +71,8 @@ class Scene:
         self.room = streamer.user_id
         self.streamer = streamer
         self.one, self.other = one, other
+        self.effects_seconds: list[float] = []
+        """How long the changes took of which gateways are told by signals."""
 
     async def start(self) -> None:
         self.moderate = Moderator(self.site, self.one, self.streamer, self.room)
@@ -87,8 +90,18 @@ class Scene:
         return client
 
     async def everybody(self, condition: Callable[[Client], bool]) -> None:
-        """Wait until it holds for every client; within a second."""
-        await eventually(lambda: all(map(condition, self.clients)), EFFECT_SECONDS_MAX)
+        """Wait until it holds for every client."""
+        await eventually(lambda: all(map(condition, self.clients)))
+
+    async def takes_effect(self, condition: Callable[[], bool]) -> None:
+        """Wait for what a signal brings about, and note how long that took."""
+        begun = time.monotonic()
+        await eventually(condition)
+        self.effects_seconds.append(time.monotonic() - begun)
+
+    async def rules_are_told(self, times: int) -> None:
+        """Every client has been told of so many changes."""
+        await self.takes_effect(lambda: all(client.kinds().count("rules") == times for client in self.clients))
 
 
 def message_id(client: Client, text: str) -> str:
@@ -130,6 +143,8 @@ async def test_what_moderators_do_reaches_everybody_and_stays(wide_site: Site, p
     await _bans_rules_and_moderators_change_what_people_may_at_once(scenes[1])
     await _held_messages_come_when_a_moderator_lets_them(scenes[2])
     await _a_raid_of_a_thousand_fresh_accounts_is_kept_out(scenes[3], pool)
+    effects_seconds = [seconds for scene in scenes for seconds in scene.effects_seconds]
+    assert median(effects_seconds) < EFFECT_SECONDS_MAX, effects_seconds
 
 
 async def _deleted_is_gone_everywhere_and_never_comes_again(scene: Scene) -> None:
@@ -142,12 +157,10 @@ async def _deleted_is_gone_everywhere_and_never_comes_again(scene: Scene) -> Non
         await troll.say(str(number), text)
     await fan.say("2", "between")
 
-    begun = time.monotonic()
     await scene.moderate("DELETE", f"/messages/{message_id(fan, 'secret one')}")
     await scene.everybody(last_kind("deleted"))
     await scene.moderate("PUT", f"/bans/{scene.troll.user_id}", json={"seconds": 600, "reason": "spam"})
     await scene.everybody(last_kind("cleared"))
-    assert time.monotonic() - begun < 2 * EFFECT_SECONDS_MAX
     refused = await troll.say("3", "secret three")
     assert (refused["code"], refused["retry_after_seconds"] > 590) == ("timed-out", True)
 
@@ -163,38 +176,39 @@ async def _deleted_is_gone_everywhere_and_never_comes_again(scene: Scene) -> Non
     history = await scene.moderate("GET", "/messages")
     assert not [item for item in history["items"] if "secret" in item["text"]]
 
+    everybody = (*scene.clients, *late)
+    cleared = [client.seen.count("<cleared>") for client in everybody]
     await scene.moderate("POST", "/clear")
-    await scene.everybody(last_kind("cleared"))
+    await eventually(lambda: [client.seen.count("<cleared>") - 1 for client in everybody] == cleared)
     assert set((await scene.join(None, new)).seen) <= {"<deleted>", "<cleared>"}
     assert (await fan.say("4", "a new start"))["type"] == "accepted"
     latest = await scene.join(None, new)
-    await eventually(lambda: latest.seen[-1] == "a new start", EFFECT_SECONDS_MAX)
+    await eventually(lambda: latest.seen[-1] == "a new start")
 
 
 async def _bans_rules_and_moderators_change_what_people_may_at_once(scene: Scene) -> None:
     troll, fan, _ = scene.clients
 
     await scene.moderate("PUT", f"/bans/{scene.troll.user_id}", json={"seconds": None})
-    await eventually(lambda: "standing" in troll.kinds(), EFFECT_SECONDS_MAX)
+    await eventually(lambda: "standing" in troll.kinds())  # an entry tells of bans
     assert (await troll.say("1", "x"))["code"] == "banned"
     assert (await fan.say("1", "x"))["type"] == "accepted"
     await scene.moderate("DELETE", f"/bans/{scene.troll.user_id}")
-    await eventually(lambda: troll.kinds().count("standing") == 2, EFFECT_SECONDS_MAX)
+    await scene.takes_effect(lambda: troll.kinds().count("standing") == 2)
     assert (await troll.say("2", "y"))["type"] == "accepted"
 
     await scene.moderate("PATCH", "/settings", json={"moderators_only": True, "links": False})
-    await scene.everybody(lambda client: "rules" in client.kinds())
+    await scene.rules_are_told(1)
     assert (await troll.say("3", "x"))["code"] == "moderators-only"
     await scene.moderate("PUT", f"/moderators/{scene.fan.user_id}")
-    await eventually(
-        lambda: fan.gone or any(f["standing"]["role"] == "moderator" for f in fan.frames if f["type"] == "standing"),
-        EFFECT_SECONDS_MAX,
+    await scene.takes_effect(
+        lambda: fan.gone or any(f["standing"]["role"] == "moderator" for f in fan.frames if f["type"] == "standing")
     )
     if fan.gone:
         await fan.join(scene.other)
     assert (await fan.say("3", "see http://x.com"))["type"] == "accepted"
     await scene.moderate("PATCH", "/settings", json={"moderators_only": False})
-    await scene.everybody(lambda client: client.kinds().count("rules") == 2)
+    await scene.rules_are_told(2)
     assert (await troll.say("4", "see http://x.com"))["code"] == "links-not-allowed"
 
 
@@ -202,14 +216,16 @@ async def _held_messages_come_when_a_moderator_lets_them(scene: Scene) -> None:
     troll, fan, _ = scene.clients
     boss = await scene.join(scene.streamer, scene.one)
     await scene.moderate("POST", "/blocked-terms", json={"term": "maybe", "hold": True})
-    async with asyncio.timeout(EFFECT_SECONDS_MAX):
+    begun = time.monotonic()
+    async with asyncio.timeout(WAIT_SECONDS):
         tries = 0
         while (await troll.say(f"try-{tries}", "maybe not"))["type"] == "accepted":
             tries += 1
+    scene.effects_seconds.append(time.monotonic() - begun)
     for number in range(3):
         assert (await fan.say(f"h{number}", f"maybe {number}"))["code"] == "held"
     assert (await fan.say("h3", "maybe 3"))["code"] == "rate-limited"
-    await eventually(lambda: "held" in boss.kinds(), EFFECT_SECONDS_MAX)
+    await scene.takes_effect(lambda: "held" in boss.kinds())
     assert "held" not in fan.kinds()
     waiting = (await scene.moderate("GET", "/held"))["items"]
     assert [(one["username"], one["text"], one["term"]) for one in waiting] == [
@@ -238,19 +254,21 @@ async def _a_raid_of_a_thousand_fresh_accounts_is_kept_out(scene: Scene, pool: P
     raid = Raid(scene, [Person(f"raider{number}") for number in range(RAIDERS)], regulars)
     await raid.come()
     await scene.moderate("PATCH", "/settings", json={"account_age_minutes": 60})
-    await scene.everybody(lambda client: "rules" in client.kinds())
+    await scene.rules_are_told(1)
     assert await raid.storm("age") == {"account-too-young"}
 
     await scene.moderate("PATCH", "/settings", json={"account_age_minutes": 0})
-    await scene.everybody(lambda client: client.kinds().count("rules") == 2)
-    begun = time.monotonic()
+    await scene.rules_are_told(2)
     await scene.moderate("POST", "/followers-only")
-    await scene.everybody(lambda client: client.kinds().count("rules") == 3)
-    assert time.monotonic() - begun < EFFECT_SECONDS_MAX
+    await scene.rules_are_told(3)
     assert await raid.storm("follow") == {"followers-only"}
     await raid.go()
-    seen = [text for text in scene.clients[2].seen if not text.startswith("<")]
-    assert sorted(seen) == sorted(f"{wave} {one.name}" for wave in ("age", "follow") for one in regulars)
+
+    def seen() -> list[str]:
+        return [text for text in scene.clients[2].seen if not text.startswith("<")]
+
+    await eventually(lambda: len(seen()) >= 2 * REGULARS)
+    assert sorted(seen()) == sorted(f"{wave} {one.name}" for wave in ("age", "follow") for one in regulars)
 
 
 class Raid:

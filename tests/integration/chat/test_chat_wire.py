@@ -325,10 +325,10 @@ async def test_a_client_that_neither_reads_nor_answers_leaves_nothing_behind(sce
     assert await stalled.read_head() == 101
     await stalled.join(scene.gateway.room)
     stalled.stop_reading()
-    scene.bystander_may_see_messages()
-    await asyncio.gather(*(_ten_long_messages(scene, number) for number in range(12)))
     local = stalled.writer.get_extra_info("sockname")[1]
     assert local in established_peers(scene.gateway.port)
+    scene.bystander_may_see_messages()
+    await asyncio.gather(*(_ten_long_messages(scene, number) for number in range(12)))
     await eventually(lambda: local not in established_peers(scene.gateway.port))
     await stalled.end()
 

@@ -27,8 +27,10 @@ from tests.integration.chat.gateways import REPOSITORY, Accounts, Person, chat_e
 from tests.integration.chat.rfc6455 import CLOSE, PING, PONG, TEXT, ServerFrame, ServerFrames, client_frame
 
 WAIT_SECONDS = 20.0
-JOIN_TIMEOUT_SECONDS = 3
-PING_SECONDS = 2
+JOIN_TIMEOUT_SECONDS = 4
+PING_SECONDS = 5
+"""Half of it is the time to answer, which a busy machine needs; the first ping comes after more than half."""
+DRAIN_NOTICE_SECONDS = 5
 RSS_GROWTH_BYTES_MAX = 40 * 1024 * 1024
 
 
@@ -145,6 +147,8 @@ def wire_gateway(
                 "LIVESTREAM_PUBLIC_URL": "http://edge.test",
                 "LIVESTREAM_CHAT_JOIN_TIMEOUT_SECONDS": str(JOIN_TIMEOUT_SECONDS),
                 "LIVESTREAM_CHAT_PING_SECONDS": str(PING_SECONDS),
+                "LIVESTREAM_CHAT_DRAIN_NOTICE_SECONDS": str(DRAIN_NOTICE_SECONDS),
+                "LIVESTREAM_STOP_GRACE_SECONDS": "30",
             }
         )
         port, process = start_gateway(environment, log)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -106,11 +107,13 @@ class World:
 
 
 @asynccontextmanager
-async def world_of(gateways: int, limits: RoomLimits = LIMITS) -> AsyncIterator[World]:
+async def world_of(
+    gateways: int, limits: RoomLimits = LIMITS, clock: Callable[[], float] = time.monotonic
+) -> AsyncIterator[World]:
     server = MemoryServer(Retention(entries_max=50))
     links = [MemoryBroker(server) for _ in range(gateways)]
     room_id = uuid4()
-    rooms = [Room(room_id, link, limits) for link in links]
+    rooms = [Room(room_id, link, limits, clock) for link in links]
     tasks = [asyncio.create_task(room.run()) for room in rooms]
     for link, room in zip(links, rooms, strict=True):
         link.listen(room_id, room)
@@ -123,7 +126,7 @@ async def world_of(gateways: int, limits: RoomLimits = LIMITS) -> AsyncIterator[
         assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  a condition with a deadline
             await asyncio.sleep(0.002)
