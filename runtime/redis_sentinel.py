@@ -28,7 +28,14 @@ class Mastery:
     """Who is the master, by a configuration of the Sentinels; newer ones have larger epochs."""
 
     config_epoch: int
+    settled: bool
+    """False of a Sentinel that leads a failover: it has the new epoch already, and names the old master for a while."""
     server: Server
+
+    @property
+    def age(self) -> tuple[int, bool]:
+        """Larger for what is newer."""
+        return self.config_epoch, self.settled
 
 
 class Sentinels:
@@ -65,7 +72,7 @@ class Sentinels:
     def _newest_of(self, found: Mastery, now: float) -> Server:
         """The newer of what is found and what is known: those who answered may be the ones who have not heard yet."""
         known = self._newest
-        if known is None or found.config_epoch >= known.config_epoch or now - self._newest_at > CONFIRMED_SECONDS_MAX:
+        if known is None or found.age >= known.age or now - self._newest_at > CONFIRMED_SECONDS_MAX:
             self._newest, self._newest_at = found, now
             return found.server
         return known.server
@@ -87,13 +94,18 @@ class Sentinels:
 
 
 def _newest(service: str, answers: Iterable[dict[bytes, bytes]]) -> Mastery:
-    ordered = sorted(answers, key=lambda answer: int(answer[b"config-epoch"]))
+    ordered = sorted(answers, key=lambda answer: _mastery(answer).age)
     if not ordered:
         raise RedisConnectionError(f"no Sentinel knows the master of {service}")
     newest = ordered[-1]
     if b"o_down" in newest[b"flags"]:
         raise RedisConnectionError(f"the master of {service} is down, and none is promoted yet")
-    return Mastery(int(newest[b"config-epoch"]), (newest[b"ip"].decode(), int(newest[b"port"])))
+    return _mastery(newest)
+
+
+def _mastery(answer: dict[bytes, bytes]) -> Mastery:
+    settled = b"failover_in_progress" not in answer[b"flags"]
+    return Mastery(int(answer[b"config-epoch"]), settled, (answer[b"ip"].decode(), int(answer[b"port"])))
 
 
 class SentinelRedis(Redis):

@@ -48,6 +48,17 @@ async def test_the_newest_configuration_names_the_master() -> None:
     assert await sentinels(sentinel(2, 5), Says(None), sentinel(1, 4)).master() == ("h", 2)
 
 
+async def test_who_leads_a_failover_has_the_new_epoch_and_names_the_old_master_for_a_while() -> None:
+    leads, said = sentinel(1, 5, b"master,failover_in_progress"), sentinel(2, 5)
+    assert await sentinels(said, leads).master() == ("h", 2)
+    assert await sentinels(leads, said).master() == ("h", 2)
+    found = sentinels(said)
+    await found.master()
+    said.becomes(leads)
+    assert await found.master() == ("h", 2)
+    assert found.deposed(("h", 1))
+
+
 async def test_a_master_that_is_down_or_that_nobody_knows_is_none() -> None:
     with pytest.raises(RedisConnectionError, match="is down"):
         await sentinels(sentinel(1, 4), sentinel(1, 4, b"s_down,o_down,master")).master()
