@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from archive.errors import MediaRefused, ProcessError
+from archive.errors import MediaRefused, ProcessError, ProcessTimedOut
 from archive.ladder.ladder import SourceSegment
 from archive.media.probe import MediaFacts, probe
 from archive.media.process import ProcessRunner
@@ -17,6 +17,8 @@ from archive.objects.keys import source_segment_key
 from runtime.objects import ObjectMissing, ObjectStore
 
 log = structlog.get_logger(__name__)
+
+LOOKS_AGAIN_MAX = 2
 
 
 class SourceProbe:
@@ -34,10 +36,15 @@ class SourceProbe:
         """
         sound: MediaFacts | None = None
         reason = "it cannot be read"
-        for segment in _looked_at(segments):
+        looked_at, again = _looked_at(segments), 0
+        for segment in looked_at:  # it grows
             try:
                 facts = await self._probe(stream_id, segment.sequence)
             except (MediaRefused, ProcessError, ObjectMissing) as error:
+                if isinstance(error, ProcessTimedOut) and again < LOOKS_AGAIN_MAX:
+                    # A machine that stood still says nothing of the media.
+                    again += 1
+                    looked_at.append(segment)
                 reason = str(error)
                 log.warning("segment_unreadable", sequence=segment.sequence, reason=reason)
                 continue

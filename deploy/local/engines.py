@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import signal
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +16,13 @@ from deploy.local import places, probes
 from deploy.local.credentials import write_private
 from deploy.local.edge import NGINX_PORTS, nginx_configuration
 from deploy.local.parts import Launch, Part, Place
-from deploy.local.processes import run_to_end
+from deploy.local.processes import POLL_SECONDS, processes_in, run_to_end
 
 # --- Postgres ---------------------------------------------------------------------------------------------------------
 
 POSTGRES_ROLE = "livestream"
+
+SESSIONS_END_SECONDS_MAX = 20.0
 
 STATEMENT_COUNTS = "lib/pg_stat_statements.so"
 """Which statements cost the most, for `livestream db slow`; beside the programs."""
@@ -94,6 +97,7 @@ def _prepare_postgres(place: Place) -> None:
     state = place.state("postgres")
     data = state / "data"
     if data.exists():
+        _wait_for_sessions(data)
         return
     password = state / "password"
     write_private(password, f"{place.credentials.postgres_password}\n")
@@ -119,6 +123,17 @@ def _prepare_postgres(place: Place) -> None:
     )
     password.unlink()
     part.rename(data)
+
+
+def _wait_for_sessions(data: Path) -> None:
+    """Let the sessions of a killed server end, as they do by themselves: Postgres does not start beside them."""
+    try:
+        server = int((data / "postmaster.pid").read_text().split()[0])
+    except (FileNotFoundError, PermissionError, IndexError, ValueError):
+        return
+    deadline = time.monotonic() + SESSIONS_END_SECONDS_MAX
+    while (pids := processes_in(data)) and server not in pids and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
 
 
 def _launch_postgres(place: Place) -> Launch:

@@ -60,6 +60,16 @@ def find(record_file: Path) -> Record | None:
     return record if _started_ticks(record.pid) == record.started_ticks else None
 
 
+def processes_in(directory: Path) -> set[int]:
+    """Ids of live processes whose working directory is this one, as far as we may see; a zombie has none."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cwd").readlink() == directory.resolve():
+                found.add(int(process.name))
+    return found
+
+
 def start(
     record_file: Path,
     argv: Sequence[str],

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
@@ -95,6 +96,27 @@ def test_an_own_stack_keeps_its_data_over_a_kill(own_stack: Callable[..., Stack]
     stack.start("postgres")
     assert stack.pid("postgres") != first
     assert asyncio.run(ask("SELECT answer FROM kept")) == 42
+
+
+def test_postgres_starts_once_the_sessions_of_a_killed_server_have_ended(own_stack: Callable[..., Stack]) -> None:
+    stack = own_stack("postgres")
+
+    async def frozen_session() -> int:
+        connection = await asyncpg.connect(stack.environment()["LIVESTREAM_POSTGRES_DSN"])
+        pid: int = await connection.fetchval("SELECT pg_backend_pid()")
+        os.kill(pid, signal.SIGSTOP)
+        connection.terminate()
+        return pid
+
+    session = asyncio.run(frozen_session())
+    stack.kill("postgres")
+    waking = threading.Timer(1.0, os.kill, (session, signal.SIGCONT))
+    waking.start()
+    try:
+        stack.up(["postgres"], say=lambda _: None)
+    finally:
+        waking.join()
+    assert [status.state for status in stack.status() if status.name == "postgres"] == ["running"]
 
 
 def test_starting_again_changes_nothing_and_stopping_keeps_ports_and_secrets(own_stack: Callable[..., Stack]) -> None:

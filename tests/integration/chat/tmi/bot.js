@@ -5,6 +5,8 @@ const tmi = require('tmi.js')
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`)
 const quiet = { setLevel() {}, info() {}, warn: (text) => say({ warning: String(text) }), error: (text) => say({ error: String(text) }) }
 const client = new tmi.Client({ logger: quiet, ...JSON.parse(process.argv[2]) })
+// It gives up on an answer after 0.6 s, which is too short for a machine that is busy with other tests.
+client._getPromiseDelay = () => 20_000
 
 const EVENTS = [
   'connected', 'disconnected', 'join', 'part', 'chat', 'action', 'message', 'notice', 'roomstate', 'timeout', 'ban',
