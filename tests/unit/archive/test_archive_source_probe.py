@@ -37,6 +37,7 @@ class SlowRunner(ProcessRunner):
 
 async def source(directory: Path, runner: SlowRunner) -> SourceProbe:
     """Of a recording of one segment."""
+    (directory / "objects").mkdir()
     objects = DiskObjects(directory / "objects")
     await objects.put_bytes(source_segment_key(STREAM, 0), b"G", SEGMENT)
     return SourceProbe(objects, runner, directory)
